@@ -1,0 +1,127 @@
+"""Which ids belong to what (Reed et al. 2022, section 2.1 and appendix B)."""
+
+import dataclasses
+import enum
+import hashlib
+import json
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+class Kind(enum.IntEnum):
+    """What a token is; the values are what a record's `token_kind` bytes hold."""
+
+    TEXT = 0
+    PATCH = 1
+    CONTINUOUS = 2
+    DISCRETE = 3
+    SEPARATOR = 4
+    CONTINUOUS_ACTION = 5
+    DISCRETE_ACTION = 6
+
+
+@dataclasses.dataclass(frozen=True)
+class Vocabulary:
+    """Every id range, and the two numbers of the companding that places continuous values in theirs.
+
+    The paper's layout puts discrete values on the first text ids ("overlaps text, as printed": the kind of a
+    token's slot tells them apart). `disjoint=True` gives them their own ids after the separator instead.
+
+    >>> v = Vocabulary()
+    >>> v.text, v.discrete, v.continuous, v.separator, v.size
+    (range(0, 32000), range(0, 1024), range(32000, 33024), 33024, 33025)
+    >>> Vocabulary(disjoint=True).discrete
+    range(33025, 34049)
+
+    Raises ValueError where a size is not a positive int, or mu or m not a positive finite number.
+    """
+
+    text_size: int = 32_000
+    discrete_size: int = 1024
+    continuous_bins: int = 1024
+    disjoint: bool = False
+    mu: float = 100.0
+    m: float = 256.0
+
+    def __post_init__(self) -> None:
+        for name in ("text_size", "discrete_size", "continuous_bins"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} must be a positive int, not {value!r}")
+        for name in ("mu", "m"):
+            value = float(getattr(self, name))
+            if not 0 < value < float("inf"):
+                raise ValueError(f"{name} must be a positive finite number, not {value!r}")
+            object.__setattr__(self, name, value)  # 100 and 100.0 are one vocabulary: one JSON, one hash
+        if not self.disjoint and self.discrete_size > self.text_size:
+            raise ValueError(
+                f"discrete_size {self.discrete_size} does not fit into the {self.text_size} text ids that the "
+                "paper's layout shares with it: use disjoint=True"
+            )
+
+    @property
+    def text(self) -> range:
+        return range(self.text_size)
+
+    @property
+    def continuous(self) -> range:
+        return range(self.text_size, self.text_size + self.continuous_bins)
+
+    @property
+    def separator(self) -> int:
+        return self.text_size + self.continuous_bins
+
+    @property
+    def discrete(self) -> range:
+        start = self.separator + 1 if self.disjoint else 0
+        return range(start, start + self.discrete_size)
+
+    @property
+    def size(self) -> int:
+        """Rows of the embedding table."""
+        return self.separator + 1 + (self.discrete_size if self.disjoint else 0)
+
+    def kind_of(self, ids: ArrayLike) -> NDArray[np.uint8]:
+        """The `Kind` of each id (any shape, uint8), as far as an id alone tells.
+
+        An id cannot tell an action from an observation, and in the paper's layout the ids of discrete values are
+        reported as text, whose ids they are. Inside a sequence read `TokenSequence.kinds`, which knows.
+
+        >>> Vocabulary().kind_of([5, 32000, 33023, 33024])
+        array([0, 2, 2, 4], dtype=uint8)
+
+        Raises ValueError naming the first id outside [0, size).
+        """
+        array = np.asarray(ids)
+        if array.size == 0:
+            return np.zeros(array.shape, np.uint8)
+        if array.dtype.kind not in "iu":
+            raise ValueError(f"ids must be integers, not {array.dtype}")
+        self.check(array)
+        borders = [self.text_size, self.separator, self.separator + 1]
+        kinds = np.array([Kind.TEXT, Kind.CONTINUOUS, Kind.SEPARATOR, Kind.DISCRETE], np.uint8)
+        return kinds[np.searchsorted(borders, array, side="right")]
+
+    def check(self, ids: NDArray[Any]) -> None:
+        """Raise ValueError naming the first of `ids` that is outside [0, size)."""
+        if ids.size and (ids.min() < 0 or ids.max() >= self.size):
+            at = int(np.flatnonzero((ids.ravel() < 0) | (ids.ravel() >= self.size))[0])
+            raise ValueError(f"id {ids.ravel()[at]} at index {at} is outside the vocabulary [0, {self.size})")
+
+    def to_json(self) -> str:
+        """Canonical: equal vocabularies give equal text, and whatever alters an id alters the text."""
+        return json.dumps(dataclasses.asdict(self), sort_keys=True, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> "Vocabulary":
+        fields = json.loads(text)
+        known = {f.name for f in dataclasses.fields(cls)}
+        if not isinstance(fields, dict) or set(fields) != known:
+            raise ValueError(f"a vocabulary has exactly the keys {sorted(known)}, not {fields!r}")
+        return cls(**fields)
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.to_json().encode()).hexdigest()
