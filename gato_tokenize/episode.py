@@ -1,0 +1,87 @@
+"""Episode: stacked timesteps, checked against a spec."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from gato_tokenize.spec import EpisodeSpec, flatten, match_keys
+
+
+@dataclasses.dataclass(frozen=True)
+class EpisodeMetadata:
+    """What is known of an episode beside its tokens; a record's `episode_metadata/...` features.
+
+    The source fills the first group; whoever writes the record fills the second.
+    """
+
+    episode_id: str = ""  # stable: the same episode has the same id in every conversion
+    domain: str = ""
+    task: str = ""
+    agent_id: str = ""
+    instruction: str = ""
+    source_uri: str = ""
+    source_index: int = 0
+    return_: float = float("nan")  # undiscounted sum of rewards; NaN: unknown
+    success: int = -1  # 1, 0, -1: unknown
+    terminated: bool = False
+    truncated: bool = False
+
+    dataset: str = ""
+    num_steps: int = 0  # of the whole episode
+    segment_index: int = 0
+    num_segments: int = 1
+    step_offset: int = 0  # of the segment's first timestep in the episode
+    content_hash: str = ""  # sha256 of the whole episode's tokens and pixels
+
+    def __post_init__(self) -> None:
+        if self.success not in (-1, 0, 1):
+            raise ValueError(f"success is 1, 0 or -1 (unknown), not {self.success!r}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Episode:
+    """T timesteps of a task: every field stacked along time, float[T, ...], int[T, ...], uint8[T, height, width, 3],
+    T strings, T pictures. A document or a sample (a spec with `timesteps=False`) is an episode with T = 1.
+
+    Raises ValueError naming the path of a field that does not fit the spec: a missing or unknown key, another shape,
+    dtype or length, a value that is not finite or out of range; and for an episode without any timestep.
+
+    >>> from gato_tokenize import DiscreteSpec, ContinuousSpec
+    >>> spec = EpisodeSpec({"joint": ContinuousSpec(2)}, DiscreteSpec(4))
+    >>> Episode(spec, {"joint": [[0.0, 1.0], [0.5, 2.0]]}, [3, 0]).num_steps
+    2
+    >>> Episode(spec, {"joint": [[0.0, 1.0], [0.5, 2.0]]}, [3, 4])
+    Traceback (most recent call last):
+    ValueError: action: 4 at index [1] is outside [0, 4)
+    """
+
+    spec: EpisodeSpec
+    observation: Any
+    action: Any = dataclasses.field(default_factory=dict)
+    metadata: EpisodeMetadata = EpisodeMetadata()
+    notes: Mapping[str, int] = dataclasses.field(default_factory=dict)  # what a source left out, counted: {what: times}
+    fields: dict[str, Any] = dataclasses.field(init=False, repr=False)  # {path: stacked values} in the order of tokens
+
+    def __post_init__(self) -> None:
+        for role in ("observation", "action"):
+            match_keys(getattr(self.spec, role), getattr(self, role), role)
+        specs = self.spec.fields
+        flat = {**flatten(self.observation, "observation"), **flatten(self.action, "action")}
+        steps = _length(flat, next(iter(specs)))
+        if not self.spec.timesteps and steps != 1:
+            raise ValueError(f"{next(iter(specs))}: a document or sample has one value a field, not {steps}")
+        fields = {path: spec.validate(flat[path], path, steps) for path, spec in specs.items()}
+        object.__setattr__(self, "fields", fields)
+
+    @property
+    def num_steps(self) -> int:
+        return len(next(iter(self.fields.values())))
+
+
+def _length(flat: dict[str, Any], path: str) -> int:
+    value = flat[path]
+    if isinstance(value, str | bytes) or not hasattr(value, "__len__") or getattr(value, "shape", None) == ():
+        raise ValueError(f"{path}: expected one value a timestep, got {type(value).__name__}")
+    if len(value) == 0:
+        raise ValueError(f"{path}: the episode is empty: it has no timesteps")
+    return len(value)

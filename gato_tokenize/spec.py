@@ -1,0 +1,373 @@
+"""What a task's fields look like: text, image, discrete and continuous fields, nested, in observation and action."""
+
+import dataclasses
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def _shape(value: Any, name: str) -> tuple[int, ...]:
+    shape = (int(value),) if np.ndim(value) == 0 else tuple(int(side) for side in value)
+    if any(side < 1 for side in shape):
+        raise ValueError(f"{name} must have sides of at least 1, not {shape}")
+    return shape
+
+
+def _per_element(value: Any, shape: tuple[int, ...], cast: type, name: str) -> Any:
+    """One number for all elements, or a row-major tuple with one for each; equal elements become one number."""
+    if np.ndim(value) == 0:
+        return cast(value)
+    flat = tuple(cast(v) for v in np.ravel(np.asarray(value)).tolist())
+    if len(flat) != math.prod(shape):
+        raise ValueError(f"{name} has {len(flat)} elements for a field of shape {shape}")
+    return flat[0] if flat and all(v == flat[0] for v in flat) else flat
+
+
+def _stacked(value: Any, shape: tuple[int, ...], steps: int | None, path: str, what: str) -> NDArray[Any]:
+    """`value` as an array of the field's shape, behind a time axis where `steps` is given."""
+    expected = shape if steps is None else (steps, *shape)
+    try:
+        array = np.asarray(value)
+    except ValueError as error:  # numpy's word for lists of unequal lengths
+        raise ValueError(f"{path}: expected {what} of shape {list(expected)}, got ragged lists") from error
+    if array.shape != expected:
+        raise ValueError(
+            f"{path}: expected {what} of shape {list(expected)}, got {array.dtype} of shape {list(array.shape)}"
+        )
+    return array
+
+
+@dataclasses.dataclass(frozen=True)
+class TextSpec:
+    """A string. `predict=False` takes it out of the loss (figure 2 masks the question of a VQA pair)."""
+
+    predict: bool = True
+
+    def validate(self, value: Any, path: str = "value", steps: int | None = None) -> Any:
+        for i, text in enumerate([value] if steps is None else _sequence(value, steps, path, "str")):
+            if not isinstance(text, str):
+                raise ValueError(f"{path}{'' if steps is None else f'[{i}]'}: expected str, got {type(text).__name__}")
+        return value
+
+    def describe(self) -> str:
+        return "text" if self.predict else "text, not predicted"
+
+    def example(self, generator: np.random.Generator) -> str:
+        words = ["go", "to", "the", "red", "ball", "behind", "the", "door"]
+        return " ".join(words[: int(generator.integers(1, len(words) + 1))])
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageSpec:
+    """A picture, uint8. `shape`: [height, width] or [height, width, 1, 3 or 4], or None for pictures of any size
+    (arrays, PIL images or encoded bytes). `resize`: [height, width] in multiples of 16 to bring every picture to;
+    None: the nearest multiples of 16 of its own sides (gato.md "Images" decision; at least 16).
+    """
+
+    shape: tuple[int, ...] | None = None
+    resize: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        if self.shape is not None:
+            shape = _shape(self.shape, "an image's shape")
+            if len(shape) not in (2, 3) or (len(shape) == 3 and shape[2] not in (1, 3, 4)):
+                raise ValueError(f"an image is [height, width] or [height, width, 1, 3 or 4], not {shape}")
+            object.__setattr__(self, "shape", shape)
+        if self.resize is not None:
+            resize = _shape(self.resize, "resize")
+            if len(resize) != 2 or any(side % 16 for side in resize):
+                raise ValueError(f"resize must be [height, width] in multiples of 16, not {resize}")
+            object.__setattr__(self, "resize", resize)
+
+    def validate(self, value: Any, path: str = "value", steps: int | None = None) -> Any:
+        if self.shape is None:
+            return value if steps is None else _sequence(value, steps, path, "image")
+        array = _stacked(value, self.shape, steps, path, "uint8")
+        if array.dtype != np.uint8:
+            raise ValueError(f"{path}: expected uint8, got {array.dtype}: scale the pixels to 0..255 first")
+        return array
+
+    def describe(self) -> str:
+        size = "any size" if self.shape is None else f"uint8{list(self.shape)}"
+        return f"image, {size}" + (f", resized to {list(self.resize)}" if self.resize else "")
+
+    def example(self, generator: np.random.Generator) -> NDArray[np.uint8]:
+        return generator.integers(0, 256, self.shape or (32, 48, 3), dtype=np.uint8)
+
+
+@dataclasses.dataclass(frozen=True)
+class DiscreteSpec:
+    """Whole numbers in [low, low + size), one or an array; `size` and `low` for all elements or one for each."""
+
+    size: int | tuple[int, ...]
+    shape: tuple[int, ...] = ()
+    low: int | tuple[int, ...] = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", _shape(self.shape, "a discrete field's shape"))
+        for name in ("size", "low"):
+            object.__setattr__(self, name, _per_element(getattr(self, name), self.shape, int, name))
+        if np.min(self.size) < 1:
+            raise ValueError(f"a discrete field has at least one value, not size {self.size}")
+
+    def bounds(self) -> tuple[Any, Any]:
+        """(low, size), each an int or an array of the field's shape."""
+        return tuple(v if isinstance(v, int) else np.array(v).reshape(self.shape) for v in (self.low, self.size))  # type: ignore[return-value]
+
+    def validate(self, value: Any, path: str = "value", steps: int | None = None) -> NDArray[Any]:
+        array = _stacked(value, self.shape, steps, path, "whole numbers")
+        if array.dtype.kind not in "iub":
+            raise ValueError(f"{path}: expected whole numbers, got {array.dtype}")
+        low, size = self.bounds()
+        wide = np.minimum(array, 2**63 - 1).astype(np.int64) if array.dtype == np.uint64 else array.astype(np.int64)
+        outside = (wide < low) | (wide - low >= size)
+        if outside.any():
+            index = tuple(int(i) for i in np.argwhere(outside)[0])
+            first, count = (int(np.broadcast_to(b, array.shape)[index]) for b in (low, size))
+            where = f" at index {list(index)}" if index else ""
+            raise ValueError(f"{path}: {array[index]}{where} is outside [{first}, {first + count})")
+        return array
+
+    def describe(self) -> str:
+        return f"discrete, int{list(self.shape)}, size {self.size}" + (f", low {self.low}" if self.low else "")
+
+    def example(self, generator: np.random.Generator) -> NDArray[np.int64]:
+        low, size = self.bounds()
+        return np.asarray(generator.integers(low, np.add(low, size), self.shape))
+
+
+@dataclasses.dataclass(frozen=True)
+class ContinuousSpec:
+    """Real numbers, one or an array. `low` and `high` matter in an action alone: they are mapped to [-1, 1] there
+    (paper section 2.1 knows only [-1, 1]); observations are companded whatever their range.
+    """
+
+    shape: tuple[int, ...] = ()
+    low: float | tuple[float, ...] = -1.0
+    high: float | tuple[float, ...] = 1.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", _shape(self.shape, "a continuous field's shape"))
+        for name in ("low", "high"):
+            object.__setattr__(self, name, _per_element(getattr(self, name), self.shape, float, name))
+        if not (np.isfinite(self.low).all() and np.isfinite(self.high).all() and np.less(self.low, self.high).all()):
+            raise ValueError(f"bounds must be finite and low < high, not low {self.low}, high {self.high}")
+
+    def bounds(self) -> tuple[Any, Any]:
+        """(low, high), each a float or an array of the field's shape."""
+        return tuple(v if isinstance(v, float) else np.array(v).reshape(self.shape) for v in (self.low, self.high))  # type: ignore[return-value]
+
+    def validate(self, value: Any, path: str = "value", steps: int | None = None) -> NDArray[Any]:
+        array = _stacked(value, self.shape, steps, path, "real numbers")
+        if array.dtype.kind not in "fiu":
+            raise ValueError(f"{path}: expected real numbers, got {array.dtype}")
+        finite = np.isfinite(array)
+        if not finite.all():
+            index = tuple(int(i) for i in np.argwhere(~finite)[0])
+            raise ValueError(f"{path}: {array[index]}{f' at index {list(index)}' if index else ''} is not finite")
+        return array
+
+    def describe(self) -> str:
+        bounds = "" if (self.low, self.high) == (-1.0, 1.0) else f", from {self.low} to {self.high}"
+        return f"continuous, float32{list(self.shape)}{bounds}"
+
+    def example(self, generator: np.random.Generator) -> NDArray[np.float32]:
+        low, high = self.bounds()
+        return np.asarray(generator.uniform(low, high, self.shape), np.float32)
+
+
+FieldSpec: TypeAlias = TextSpec | ImageSpec | DiscreteSpec | ContinuousSpec
+Tree: TypeAlias = "FieldSpec | Mapping[str, Tree]"
+_TYPES: dict[str, type[FieldSpec]] = {
+    "text": TextSpec,
+    "image": ImageSpec,
+    "discrete": DiscreteSpec,
+    "continuous": ContinuousSpec,
+}
+
+
+def _sequence(value: Any, steps: int, path: str, what: str) -> Any:
+    if isinstance(value, str | bytes) or not hasattr(value, "__len__"):
+        raise ValueError(f"{path}: expected a sequence of {steps} {what}, got {type(value).__name__}")
+    if len(value) != steps:
+        raise ValueError(f"{path}: expected {steps} {what}, got {len(value)}")
+    return value
+
+
+def flatten(tree: Any, path: str, ordered: bool = True) -> dict[str, Any]:
+    """{path: leaf} of nested mappings, keys in code-point order at every level (or as given: `ordered=False`).
+
+    >>> flatten({"b": 1, "a": {"y": 2, "x": 3}}, "observation")
+    {'observation/a/x': 3, 'observation/a/y': 2, 'observation/b': 1}
+    """
+    if not isinstance(tree, Mapping):
+        return {path: tree}
+    flat: dict[str, Any] = {}
+    for key in sorted(tree) if ordered else tree:
+        flat.update(flatten(tree[key], f"{path}/{key}", ordered))
+    return flat
+
+
+def unflatten(flat: Mapping[str, Any], root: str) -> Any:
+    """The inverse of `flatten`: nested dicts, or the leaf itself where `root` is one; {} where nothing is below it."""
+    if root in flat:
+        return flat[root]
+    tree: dict[str, Any] = {}
+    for path, leaf in flat.items():
+        if path.startswith(root + "/"):
+            *branches, key = path[len(root) + 1 :].split("/")
+            node = tree
+            for branch in branches:
+                node = node.setdefault(branch, {})
+            node[key] = leaf
+    return tree
+
+
+def _checked(tree: Any, path: str) -> Any:
+    """A copy of a spec tree; TypeError or ValueError names the path of what does not belong there."""
+    if isinstance(tree, FieldSpec):
+        return tree
+    if not isinstance(tree, Mapping):
+        raise TypeError(f"{path}: expected a field spec or a mapping of them, got {type(tree).__name__}")
+    for key in tree:
+        if not isinstance(key, str) or not key or "/" in key:
+            raise ValueError(f"{path}: a key must be a non-empty str without '/', not {key!r}")
+    return {key: _checked(node, f"{path}/{key}") for key, node in tree.items()}
+
+
+def _tree_to_json(tree: Any, ordered: bool) -> Any:
+    if isinstance(tree, Mapping):
+        return {key: _tree_to_json(tree[key], ordered) for key in (sorted(tree) if ordered else tree)}
+    name = next(name for name, cls in _TYPES.items() if type(tree) is cls)
+    return {"type": name, **dataclasses.asdict(tree)}
+
+
+def _tree_from_json(node: Any, path: str) -> Any:
+    if not isinstance(node, dict):
+        raise ValueError(f"{path}: expected an object, got {type(node).__name__}")
+    if not isinstance(node.get("type"), str):  # a nested field may be *called* "type"; its value is no string
+        return {key: _tree_from_json(child, f"{path}/{key}") for key, child in node.items()}
+    if node["type"] not in _TYPES:
+        raise ValueError(f"{path}: unknown field type {node['type']!r}; known: {sorted(_TYPES)}")
+    settings = {key: tuple(v) if isinstance(v, list) else v for key, v in node.items() if key != "type"}
+    try:
+        return _TYPES[node["type"]](**settings)  # type: ignore[arg-type]
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+@dataclasses.dataclass(frozen=True)
+class EpisodeSpec:
+    """The fields of a task: nested mappings of field specs, or one field spec, for observation and action.
+
+    `timesteps=False` describes a document or a vision-language sample instead: no timesteps, so no separator and no
+    local positions; fields stand in the order given (image, then caption; figure 2), and there is no action.
+
+    >>> spec = EpisodeSpec({"proprio": ContinuousSpec(3), "camera": ImageSpec((64, 80, 3))}, DiscreteSpec(7))
+    >>> print(spec.describe())
+    observation/camera   image, uint8[64, 80, 3]
+    observation/proprio  continuous, float32[3]
+    action               discrete, int[], size 7
+    >>> EpisodeSpec.from_json(spec.to_json()) == spec
+    True
+    """
+
+    observation: Any
+    action: Any = dataclasses.field(default_factory=dict)
+    timesteps: bool = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "observation", _checked(self.observation, "observation"))
+        object.__setattr__(self, "action", _checked(self.action, "action"))
+        if not self.observation_fields:
+            raise ValueError("observation: a spec needs at least one field")
+        if not self.timesteps and self.action_fields:
+            raise ValueError("action: a document or sample (timesteps=False) has no action")
+        for path, field in self.action_fields.items():
+            if isinstance(field, ImageSpec):
+                raise ValueError(f"{path}: an image is never predicted, so it cannot be an action")
+
+    @classmethod
+    def document(cls) -> "EpisodeSpec":
+        return cls({"text": TextSpec()}, timesteps=False)
+
+    @classmethod
+    def caption(cls, image: ImageSpec | None = None) -> "EpisodeSpec":
+        return cls({"image": image or ImageSpec(), "caption": TextSpec()}, timesteps=False)
+
+    @classmethod
+    def question_answer(cls, image: ImageSpec | None = None) -> "EpisodeSpec":
+        fields = {"image": image or ImageSpec(), "question": TextSpec(predict=False), "answer": TextSpec()}
+        return cls(fields, timesteps=False)
+
+    @property
+    def observation_fields(self) -> dict[str, FieldSpec]:
+        """{path: field} in the order of their tokens."""
+        return flatten(self.observation, "observation", ordered=self.timesteps)
+
+    @property
+    def action_fields(self) -> dict[str, FieldSpec]:
+        return flatten(self.action, "action")
+
+    @property
+    def fields(self) -> dict[str, FieldSpec]:
+        return {**self.observation_fields, **self.action_fields}
+
+    def validate(self, observation: Any, action: Any = None) -> None:
+        """Raise ValueError naming the path of what does not fit in one timestep (`action=None`: not looked at)."""
+        match_keys(self.observation, observation, "observation")
+        flat = flatten(observation, "observation")
+        if action is not None:
+            match_keys(self.action, action, "action")
+            flat |= flatten(action, "action")
+        for path, value in flat.items():
+            self.fields[path].validate(value, path)
+
+    def describe(self) -> str:
+        width = max(map(len, self.fields))
+        return "\n".join(f"{path:<{width}}  {field.describe()}" for path, field in self.fields.items())
+
+    def example(self, seed: int = 0) -> tuple[Any, Any]:
+        """A legal (observation, action) of one timestep, for tests."""
+        generator = np.random.default_rng(seed)
+        values = {path: field.example(generator) for path, field in self.fields.items()}
+        return unflatten(values, "observation"), unflatten(values, "action")
+
+    def to_json(self) -> str:
+        """Canonical: equal specs give equal text."""
+        trees = {name: _tree_to_json(getattr(self, name), self.timesteps) for name in ("action", "observation")}
+        return json.dumps({**trees, "timesteps": self.timesteps}, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> "EpisodeSpec":
+        data = json.loads(text)
+        if not isinstance(data, dict) or set(data) != {"action", "observation", "timesteps"}:
+            raise ValueError(f"a spec has exactly the keys action, observation and timesteps, not {text[:80]!r}")
+        trees = {name: _tree_from_json(data[name], name) for name in ("observation", "action")}
+        return cls(**trees, timesteps=bool(data["timesteps"]))
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+
+def match_keys(spec: Any, value: Any, path: str) -> None:
+    """Raise ValueError where nested `value` lacks a key of `spec`, or has one too many."""
+    if not isinstance(spec, Mapping):
+        if isinstance(value, Mapping):
+            raise ValueError(f"{path}: expected {spec.describe()}, got a mapping with keys {sorted(map(str, value))}")
+        return
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{path}: expected a mapping with keys {sorted(spec)}, got {type(value).__name__}")
+    if set(spec) != set(value):
+        missing, extra = sorted(set(spec) - set(value)), sorted(map(str, set(value) - set(spec)))
+        raise ValueError(
+            f"{path}: " + "; ".join(f"{w} {k}" for w, k in (("missing", missing), ("unknown", extra)) if k)
+        )
+    for key in spec:
+        match_keys(spec[key], value[key], f"{path}/{key}")

@@ -1,0 +1,1 @@
+"""Apache Beam jobs that convert datasets into TFRecord episodes of Gato's tokens."""
