@@ -1,0 +1,123 @@
+"""The order of tokens in a timestep (paper section 2.1): fields -> slots -> places in the stream.
+
+Writing, training and acting all read it from here. A timestep of the toy task (tests/test_layout.py spells it out):
+
+    field       camera (64x80)  instruction  proprio      |  action
+    slot        PATCH           TEXT         CONTINUOUS   SEPARATOR  CONTINUOUS_ACTION
+    tokens      20              2            3            1          3
+    loss        0               1            0            0          1
+    position    0 .. 19         20, 21       22 .. 24     none       shared action row
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gato_tokenize.image import target_size
+from gato_tokenize.spec import ContinuousSpec, EpisodeSpec, FieldSpec, ImageSpec, TextSpec
+from gato_tokenize.vocabulary import Kind
+
+PATCH = 16  # side of an image patch in pixels
+
+
+@dataclasses.dataclass(frozen=True)
+class Slot:
+    """The tokens of one field, or the separator, in every timestep."""
+
+    path: str  # of its field; "" for the separator
+    kind: Kind
+    loss: bool  # is the model trained to predict these tokens?
+    action: bool
+    length: int | None  # tokens a timestep; None: varies (text, pictures of any size)
+
+
+SEPARATOR = Slot("", Kind.SEPARATOR, loss=False, action=False, length=1)
+
+
+def slots(spec: EpisodeSpec) -> tuple[Slot, ...]:
+    """The slots of a timestep in token order: observation fields, separator, action fields.
+
+    A document or sample (`timesteps=False`) has its fields in the order given and no separator.
+
+    Raises ValueError where two text slots that nothing tells apart stand side by side: their border would be lost.
+    """
+    observation = [_slot(path, field, action=False) for path, field in spec.observation_fields.items()]
+    action = [_slot(path, field, action=True) for path, field in spec.action_fields.items()]
+    result = (*observation, SEPARATOR, *action) if spec.timesteps else tuple(observation)
+    for one, two in zip(result, result[1:], strict=False):
+        if one.kind == two.kind == Kind.TEXT and one.loss == two.loss:
+            raise ValueError(
+                f"{one.path} and {two.path} are texts side by side, and nothing in the tokens would tell where one ends:"
+                " join them into one field, or give one of them predict=False, or rename a key so that another field"
+                " comes between"
+            )
+    return result
+
+
+def _slot(path: str, field: FieldSpec, action: bool) -> Slot:
+    if isinstance(field, TextSpec):
+        return Slot(path, Kind.TEXT, field.predict, action, None)
+    if isinstance(field, ImageSpec):
+        size = field.resize or (target_size(*field.shape[:2]) if field.shape else None)
+        return Slot(path, Kind.PATCH, False, action, (size[0] // PATCH) * (size[1] // PATCH) if size else None)
+    length = math.prod(field.shape)
+    if isinstance(field, ContinuousSpec):
+        return Slot(path, Kind.CONTINUOUS_ACTION if action else Kind.CONTINUOUS, action, action, length)
+    return Slot(path, Kind.DISCRETE_ACTION if action else Kind.DISCRETE, action, action, length)
+
+
+@dataclasses.dataclass(frozen=True)
+class Arrangement:
+    """Where the tokens of each slot stand in a stream of T timesteps: `arrange` makes it.
+
+    lengths: {path: int, the same in every timestep, or int64[T]}; starts: {path: int64[T]}, index of the slot's first
+    token in each timestep; step_splits: int64[T + 1].
+    """
+
+    slots: tuple[Slot, ...]
+    lengths: Mapping[str, "int | NDArray[np.int64]"]
+    starts: Mapping[str, NDArray[np.int64]]
+    step_splits: NDArray[np.int64]
+
+    @property
+    def steps(self) -> int:
+        return len(self.step_splits) - 1
+
+    def places(self, path: str) -> NDArray[np.int64]:
+        """int64[n]: the index in the stream of each of the slot's tokens, in order."""
+        starts, length = self.starts[path], self.lengths[path]
+        if isinstance(length, int):
+            return (starts[:, None] + np.arange(length)).ravel()
+        total = int(length.sum())
+        return np.repeat(starts - np.cumsum(length) + length, length) + np.arange(total)
+
+    def fill(self, values: Mapping[str, "int | NDArray[np.generic]"], dtype: type[np.generic]) -> NDArray[np.generic]:
+        """A stream that holds values[path] (one number for all, or one for each token in order) at each slot's places."""
+        stream = np.zeros(int(self.step_splits[-1]), dtype)
+        uniform = all(isinstance(length, int) for length in self.lengths.values())
+        table = stream.reshape(self.steps, -1) if uniform else stream
+        column = 0
+        for path, value in values.items():
+            length = self.lengths[path]
+            if uniform and isinstance(length, int):  # the fast way: one slice of a [steps, tokens] view
+                table[:, column : column + length] = value if np.ndim(value) == 0 else np.reshape(value, (-1, length))
+                column += length
+            else:
+                stream[self.places(path)] = value if np.ndim(value) == 0 else np.ravel(value)
+        return stream
+
+
+def arrange(slots: tuple[Slot, ...], lengths: Mapping[str, "int | NDArray[np.int64]"], steps: int) -> Arrangement:
+    """Place the slots of `steps` timesteps one behind the other; `lengths` as in `Arrangement`, one for each slot."""
+    per_step = np.zeros(steps, np.int64)
+    offsets = {}
+    for slot in slots:
+        offsets[slot.path] = per_step.copy()
+        per_step += lengths[slot.path]
+    step_splits = np.zeros(steps + 1, np.int64)
+    np.cumsum(per_step, out=step_splits[1:])
+    starts = {path: step_splits[:-1] + offset for path, offset in offsets.items()}
+    return Arrangement(slots, dict(lengths), starts, step_splits)

@@ -1,0 +1,297 @@
+"""The record: one table of fields, and from it token sequences to record bytes and back.
+
+One record is an episode, a segment of a long one, a document or a vision-language sample, as a `tf.train.Example`
+with flat keys. Writer, reader, TFDS's features.json, the documentation and the model's parse spec all come from FIELDS.
+"""
+
+import dataclasses
+import hashlib
+import os
+import zlib
+from collections.abc import Iterable, Iterator
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gato_tokenize.episode import EpisodeMetadata
+from gato_tokenize.example import Value, decode_example, encode_example
+from gato_tokenize.image import ImageTokenizer
+from gato_tokenize.sequence import TokenSequence
+from gato_tokenize.tfrecord import HEADER, CorruptRecordError, Damage, frame, index_path, index_text, read_frame_at
+from gato_tokenize.tfrecord import read_frames, read_index
+
+SCHEMA_VERSION = 1
+MAX_TOKENS = 16_384  # a record is cut behind the timestep at which it passes this many tokens,
+MAX_BYTES = 8 << 20  # or this many bytes of ids and pixels before compression
+_ZLIB_LEVEL = 1  # level 6 costs four times as much and saves little on simulators' frames
+
+
+@dataclasses.dataclass(frozen=True)
+class RecordField:
+    """One feature of a record. `scalar`: always exactly one value; otherwise any number of them."""
+
+    key: str
+    dtype: Literal["int64", "float32", "bytes"]
+    scalar: bool
+    content: str
+
+
+FIELDS = (
+    RecordField("schema_version", "int64", True, "1"),
+    RecordField("tokens", "int64", False, "ids[L] >= 0; an image patch holds 0"),
+    RecordField("token_kind", "bytes", True, "uint8[L], zlib: 0 text, 1 patch, 2 continuous, 3 discrete, 4 separator, "
+                "5 continuous action, 6 discrete action"),
+    RecordField("loss_mask", "bytes", True, "uint8[L], zlib: 1 where the model is trained to predict the token"),
+    RecordField("step_splits", "int64", False, "[T+1]: timestep t is tokens step_splits[t] to step_splits[t+1]; [0, L] "
+                "for a document or sample"),
+    RecordField("image_patches", "bytes", True, "uint8[n, 16, 16, 3] in token order, zlib; empty where images/encoded "
+                "holds the images, or where there are none"),
+    RecordField("images/encoded", "bytes", False, "the source's own JPEG or PNG files, one an image, instead of "
+                "image_patches"),
+    RecordField("image_grid", "int64", False, "[2m]: rows, columns of patches of each of the m images"),
+    RecordField("episode_metadata/episode_id", "bytes", True, "stable: the same episode has it in every conversion"),
+    RecordField("episode_metadata/dataset", "bytes", True, "name of the dataset"),
+    RecordField("episode_metadata/domain", "bytes", True, "for example BabyAI, text"),
+    RecordField("episode_metadata/task", "bytes", True, "its spec is found by this name in tokenizer/spec.json"),
+    RecordField("episode_metadata/agent_id", "bytes", True, "the policy that acted"),
+    RecordField("episode_metadata/instruction", "bytes", True, "what the agent was told, where it was told once"),
+    RecordField("episode_metadata/source_uri", "bytes", True, "file, archive member or environment it came from"),
+    RecordField("episode_metadata/source_index", "int64", True, "line, member or episode number there"),
+    RecordField("episode_metadata/num_steps", "int64", True, "timesteps of the whole episode"),
+    RecordField("episode_metadata/segment_index", "int64", True, "which segment of the episode this record is, from 0"),
+    RecordField("episode_metadata/num_segments", "int64", True, "how many there are"),
+    RecordField("episode_metadata/step_offset", "int64", True, "the segment's first timestep in the episode"),
+    RecordField("episode_metadata/return", "float32", True, "undiscounted sum of rewards; NaN: unknown"),
+    RecordField("episode_metadata/success", "int64", True, "1, 0, -1: unknown"),
+    RecordField("episode_metadata/terminated", "int64", True, "1: the episode came to its end"),
+    RecordField("episode_metadata/truncated", "int64", True, "1: it was cut, for example by a time limit"),
+    RecordField("episode_metadata/content_hash", "bytes", True, "sha256 of the whole episode's tokens and pixels, hex"),
+)  # fmt: skip
+_PREFIX = "episode_metadata/"
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """A token sequence and what is known of the episode that it comes from."""
+
+    sequence: TokenSequence
+    metadata: EpisodeMetadata = EpisodeMetadata()
+
+    def to_bytes(self) -> bytes:
+        """The record's `tf.train.Example`, deterministic. Raises ValueError for a padded sequence."""
+        sequence = self.sequence
+        if len(sequence) != sequence.step_splits[-1]:
+            raise ValueError("a padded sequence is no record: pad when batching")
+        values: dict[str, Any] = {
+            "schema_version": np.array([SCHEMA_VERSION]),
+            "tokens": sequence.ids.astype(np.int64),
+            "token_kind": [zlib.compress(sequence.kinds, _ZLIB_LEVEL)],
+            "loss_mask": [zlib.compress(sequence.loss_mask, _ZLIB_LEVEL)],
+            "step_splits": sequence.step_splits,
+            "image_patches": [_pack_patches(sequence)],
+            "images/encoded": sequence.encoded,
+            "image_grid": sequence.grids.astype(np.int64).ravel(),
+        }
+        for field in dataclasses.fields(self.metadata):
+            key = _PREFIX + field.name.rstrip("_")
+            values[key] = _scalar(getattr(self.metadata, field.name))
+        return encode_example(values)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "Record":
+        """Raises ValueError that says what is wrong where `data` is no record of this schema."""
+        values = decode_example(data)
+        for field in FIELDS:
+            _check(values, field)
+        if values["schema_version"][0] != SCHEMA_VERSION:
+            raise ValueError(f"schema_version {values['schema_version'][0]}: this release reads {SCHEMA_VERSION}")
+        metadata = {
+            field.name: _unscalar(values[_PREFIX + field.name.rstrip("_")], field.type)
+            for field in dataclasses.fields(EpisodeMetadata)
+        }
+        return cls(_sequence(values), EpisodeMetadata(**metadata))
+
+
+def segments(record: Record, max_tokens: int = MAX_TOKENS, max_bytes: int = MAX_BYTES) -> Iterator[Record]:
+    """Cut a whole episode into records, each behind the timestep at which it reaches `max_tokens` tokens or
+    `max_bytes` bytes of ids and pixels before compression; fills in the metadata that only the whole tells.
+    """
+    sequence = record.sequence
+    patches_before = np.concatenate([[0], np.cumsum(sequence.kinds == 1)])[sequence.step_splits]
+    bytes_before = sequence.step_splits * 4 + patches_before * (16 * 16 * 3)
+    cuts = [0]
+    while cuts[-1] < sequence.num_steps:
+        start = cuts[-1]
+        full = [
+            np.searchsorted(before, before[start] + limit)
+            for before, limit in ((sequence.step_splits, max_tokens), (bytes_before, max_bytes))
+        ]
+        cuts.append(max(start + 1, min(*map(int, full), sequence.num_steps)))
+    whole = dataclasses.replace(
+        record.metadata,
+        num_steps=sequence.num_steps,
+        num_segments=len(cuts) - 1,
+        content_hash=content_hash(sequence),
+    )
+    for index, (start, stop) in enumerate(zip(cuts, cuts[1:], strict=False)):
+        metadata = dataclasses.replace(whole, segment_index=index, step_offset=start)
+        yield Record(sequence if len(cuts) == 2 else sequence.steps(start, stop), metadata)
+
+
+def content_hash(sequence: TokenSequence) -> str:
+    """sha256, as hex, of everything in a sequence; equal sequences have equal hashes."""
+    digest = hashlib.sha256()
+    for array in (sequence.ids, sequence.kinds, sequence.loss_mask, sequence.step_splits, sequence.grids):
+        digest.update(len(array).to_bytes(8, "little"))
+        digest.update(np.ascontiguousarray(array))
+    digest.update(np.ascontiguousarray(sequence.patches))
+    return digest.hexdigest()
+
+
+def write_records(path: "str | os.PathLike[str]", records: Iterable[Record]) -> int:
+    """Write one shard and, beside it in `index/`, its index; each under a temporary name until it is whole.
+
+    Returns the number of records. An existing file of this name is replaced only when the new one is complete.
+    """
+    index = index_path(path)
+    index.parent.mkdir(parents=True, exist_ok=True)
+    extents, offset = [], 0
+    partial, partial_index = f"{os.fspath(path)}.{os.getpid()}.tmp", f"{index}.{os.getpid()}.tmp"
+    try:
+        with open(partial, "wb") as file:
+            for record in records:
+                framed = frame(record.to_bytes())
+                file.write(framed)
+                extents.append((offset, len(framed)))
+                offset += len(framed)
+            file.flush()
+            os.fsync(file.fileno())
+        with open(partial_index, "w") as text:
+            text.write(index_text(extents))
+        os.replace(partial, path)
+        os.replace(partial_index, index)
+    finally:
+        for name in (partial, partial_index):
+            if os.path.exists(name):
+                os.remove(name)
+    return len(extents)
+
+
+def read_records(
+    path: "str | os.PathLike[str]",
+    on_corrupt: Literal["raise", "skip"] = "raise",
+    damaged: "list[Damage] | None" = None,
+) -> Iterator[Record]:
+    """The records of one shard, checksums checked.
+
+    A damaged record raises CorruptRecordError, which names shard, record and offset; with `on_corrupt="skip"` only the
+    damaged records are lost, and each is appended to `damaged`, which must then be given: nothing is skipped silently.
+    """
+    if on_corrupt not in ("raise", "skip"):
+        raise ValueError(f"on_corrupt is 'raise' or 'skip', not {on_corrupt!r}")
+    if on_corrupt == "skip" and damaged is None:
+        raise ValueError("on_corrupt='skip' needs a list `damaged` to name the lost records in")
+    for number, (offset, data) in enumerate(read_frames(path, damaged if on_corrupt == "skip" else None)):
+        try:
+            record = Record.from_bytes(data)
+        except ValueError as error:  # sound on disk, but not a record
+            damage = Damage(os.fspath(path), number, offset, f"{error}", ends_shard=False)
+            if on_corrupt == "raise" or damaged is None:
+                raise CorruptRecordError(damage) from error
+            damaged.append(damage)
+        else:
+            yield record
+
+
+def read_record(path: "str | os.PathLike[str]", number: int) -> Record:
+    """Record `number` of a shard, found through its index without reading the others.
+
+    Raises FileNotFoundError where there is no index, IndexError beyond the last record, CorruptRecordError.
+    """
+    extents = read_index(index_path(path))
+    if not 0 <= number < len(extents):
+        raise IndexError(f"{os.fspath(path)} has {len(extents)} records, so there is no record {number}")
+    offset, length = extents[number]
+    data = read_frame_at(path, offset)
+    if len(data) + HEADER + 4 != length:
+        reason = f"the index says {length} bytes, the file {len(data) + HEADER + 4}"
+        raise CorruptRecordError(Damage(os.fspath(path), number, offset, reason, ends_shard=False))
+    return Record.from_bytes(data)
+
+
+def _pack_patches(sequence: TokenSequence) -> bytes:
+    if sequence.encoded or not len(sequence.patches):
+        return b""
+    return zlib.compress(np.ascontiguousarray(sequence.patches), _ZLIB_LEVEL)
+
+
+def _scalar(value: Any) -> Value:
+    if isinstance(value, str):
+        return [value.encode()]
+    return np.array([value], np.float32 if isinstance(value, float) else np.int64)
+
+
+def _unscalar(value: Any, kind: Any) -> Any:
+    return value[0].decode() if kind is str else kind(value[0])
+
+
+def _check(values: dict[str, Value], field: RecordField) -> None:
+    if field.key not in values:
+        raise ValueError(f"no feature {field.key!r}: not a record of this toolchain")
+    value = values[field.key]
+    if not len(value):  # the wire does not tell of which type an empty list is
+        values[field.key] = [] if field.dtype == "bytes" else np.zeros(0, field.dtype)
+    elif (field.dtype == "bytes") != isinstance(value, list) or (
+        isinstance(value, np.ndarray) and value.dtype != field.dtype
+    ):
+        raise ValueError(f"feature {field.key!r} is not a list of {field.dtype}")
+    if field.scalar and len(value) != 1:
+        raise ValueError(f"feature {field.key!r} must hold one value, not {len(value)}")
+
+
+def _inflate(data: bytes, length: int, key: str) -> NDArray[np.uint8]:
+    """uint8[length] from zlib; never inflates beyond it, whatever the data claims."""
+    if not data and not length:
+        return np.zeros(0, np.uint8)
+    decoder = zlib.decompressobj()
+    try:
+        raw = decoder.decompress(data, length + 1)
+    except zlib.error as error:
+        raise ValueError(f"feature {key!r} is no zlib data: {error}") from error
+    if len(raw) != length or not (decoder.eof or decoder.decompress(decoder.unconsumed_tail, 1) == b"" and decoder.eof):
+        raise ValueError(f"feature {key!r} does not inflate to {length} bytes")
+    return np.frombuffer(raw, np.uint8)
+
+
+def _sequence(values: dict[str, Any]) -> TokenSequence:
+    tokens, grid = values["tokens"], values["image_grid"]
+    if tokens.size and (tokens.min() < 0 or tokens.max() >= 2**31):
+        raise ValueError("feature 'tokens' holds a number that is no id")
+    if grid.size % 2 or (grid < 1).any() or (grid > 2**16).any():
+        raise ValueError(f"feature 'image_grid' holds no pairs of rows and columns: {grid.tolist()[:8]}")
+    kinds = _inflate(values["token_kind"][0], len(tokens), "token_kind")
+    grids = grid.reshape(-1, 2).astype(np.int32)
+    encoded = tuple(values["images/encoded"])
+    if encoded:
+        patches = _decode_images(encoded, grids)
+    else:
+        count = int(np.count_nonzero(kinds == 1))
+        packed = _inflate(values["image_patches"][0], count * 16 * 16 * 3, "image_patches")
+        patches = packed.reshape(count, 16, 16, 3)
+    return TokenSequence(
+        tokens.astype(np.int32),
+        kinds,
+        _inflate(values["loss_mask"][0], len(tokens), "loss_mask"),
+        values["step_splits"],
+        patches,
+        grids,
+        encoded,
+    )
+
+
+def _decode_images(encoded: tuple[bytes, ...], grids: NDArray[np.int32]) -> NDArray[np.uint8]:
+    images = [ImageTokenizer().encode(data) for data in encoded]
+    if [image.grid for image in images] != [tuple(grid) for grid in grids.tolist()]:
+        raise ValueError("feature 'images/encoded' does not fit 'image_grid'")
+    return np.concatenate([image.pixels for image in images])

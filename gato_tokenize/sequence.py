@@ -1,0 +1,137 @@
+"""TokenSequence: the tokens of an episode, a document or a part of one, as parallel arrays."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gato_tokenize.vocabulary import Kind
+
+NO_POSITION = -1  # the separator, and all tokens outside agent timesteps
+ACTION_POSITION = -2  # every action token: the one learned row that they share (paper appendix C.3)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TokenSequence:
+    """L tokens in T timesteps (a document or sample is one).
+
+    ids            int32[L]             0 at an image patch
+    kinds          uint8[L]             `Kind`
+    loss_mask      uint8[L]             1: the model is trained to predict this token (paper equation 2)
+    step_splits    int64[T + 1]         tokens of timestep t: step_splits[t] to step_splits[t + 1]; behind the last
+                                        split is padding
+    patches        uint8[n, 16, 16, 3]  pixels of the n patch tokens, in token order
+    grids          int32[m, 2]          rows and columns of the m images, in token order
+    encoded        m byte strings       the images' own JPEG or PNG files where these decode to `patches`; else empty
+
+    Raises ValueError where the arrays contradict each other.
+    """
+
+    ids: NDArray[np.int32]
+    kinds: NDArray[np.uint8]
+    loss_mask: NDArray[np.uint8]
+    step_splits: NDArray[np.int64]
+    patches: NDArray[np.uint8]
+    grids: NDArray[np.int32]
+    encoded: tuple[bytes, ...] = ()
+
+    def __post_init__(self) -> None:
+        length, splits = len(self.ids), self.step_splits
+        if not (self.ids.shape == self.kinds.shape == self.loss_mask.shape == (length,)):
+            shapes = [list(a.shape) for a in (self.ids, self.kinds, self.loss_mask)]
+            raise ValueError(f"ids, kinds and loss_mask must have one shape, got {shapes}")
+        if splits.ndim != 1 or not len(splits) or splits[0] != 0 or (np.diff(splits) < 0).any() or splits[-1] > length:
+            raise ValueError(f"step_splits must rise from 0 to at most {length}, got {splits}")
+        patches = int(np.count_nonzero(self.kinds == Kind.PATCH))
+        if self.patches.shape != (patches, 16, 16, 3):
+            raise ValueError(f"{patches} patch tokens, but patches of shape {list(self.patches.shape)}")
+        if self.grids.ndim != 2 or self.grids.shape[1] != 2 or int(self.patches_per_image.sum()) != patches:
+            raise ValueError(f"{patches} patch tokens, but image grids {self.grids.tolist()}")
+        if len(self.encoded) not in (0, len(self.grids)):
+            raise ValueError(f"{len(self.grids)} images, but {len(self.encoded)} encoded ones")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, TokenSequence):
+            return NotImplemented
+        names = ("ids", "kinds", "loss_mask", "step_splits", "patches", "grids")
+        return self.encoded == other.encoded and all(
+            np.array_equal(getattr(self, name), getattr(other, name)) for name in names
+        )
+
+    @property
+    def num_steps(self) -> int:
+        return len(self.step_splits) - 1
+
+    @property
+    def patches_per_image(self) -> NDArray[np.int64]:
+        return self.grids.astype(np.int64).prod(axis=1)
+
+    @property
+    def valid(self) -> NDArray[np.bool_]:
+        """bool[L]: False at padding."""
+        return np.arange(len(self)) < self.step_splits[-1]
+
+    @property
+    def local_positions(self) -> NDArray[np.int32]:
+        """int32[L]: a token's index among its timestep's observation tokens (paper section 2.2, appendix C.3),
+        NO_POSITION at the separator, at padding and outside agent timesteps, ACTION_POSITION at action tokens."""
+        size = int(self.step_splits[-1])
+        lengths = np.diff(self.step_splits)
+        separator = self.kinds[:size] == Kind.SEPARATOR
+        seen = np.concatenate([[0], np.cumsum(separator)])  # separators before each token, and before the end
+        at_start, at_end = seen[self.step_splits[:-1]], seen[self.step_splits[1:]]
+        behind = seen[:size] > np.repeat(at_start, lengths)
+        none = separator | np.repeat(at_start == at_end, lengths)
+        index = np.arange(size) - np.repeat(self.step_splits[:-1], lengths)
+        positions = np.full(len(self), NO_POSITION, np.int32)
+        positions[:size] = np.where(none, NO_POSITION, np.where(behind, ACTION_POSITION, index))
+        return positions
+
+    def steps(self, start: int, stop: int) -> "TokenSequence":
+        """Timesteps start to stop (exclusive), as views of the arrays."""
+        if not 0 <= start <= stop <= self.num_steps:
+            raise ValueError(f"timesteps {start} to {stop} are not in a sequence of {self.num_steps}")
+        first, last = int(self.step_splits[start]), int(self.step_splits[stop])
+        before = np.count_nonzero(self.kinds[:first] == Kind.PATCH)
+        within = np.count_nonzero(self.kinds[first:last] == Kind.PATCH)
+        ends = np.cumsum(self.patches_per_image)
+        images = slice(*np.searchsorted(ends, [before, before + within], side="right"))
+        return TokenSequence(
+            self.ids[first:last],
+            self.kinds[first:last],
+            self.loss_mask[first:last],
+            self.step_splits[start : stop + 1] - first,
+            self.patches[before : before + within],
+            self.grids[images],
+            self.encoded[images],
+        )
+
+    @staticmethod
+    def join(sequences: "Sequence[TokenSequence]") -> "TokenSequence":
+        """One sequence behind the other. Encoded images are kept where all sequences with images have them."""
+        if not sequences:
+            raise ValueError("nothing to join: no sequences")
+        if any(len(s) != s.step_splits[-1] for s in sequences):
+            raise ValueError("a padded sequence cannot be joined: its padding would come to stand between tokens")
+        offsets = np.cumsum([0, *(len(s) for s in sequences)])
+        splits = [s.step_splits[1:] + offset for s, offset in zip(sequences, offsets, strict=False)]
+        encoded = all(len(s.encoded) == len(s.grids) for s in sequences)
+        return TokenSequence(
+            *(np.concatenate([getattr(s, name) for s in sequences]) for name in ("ids", "kinds", "loss_mask")),
+            np.concatenate([np.zeros(1, np.int64), *splits]),
+            *(np.concatenate([getattr(s, name) for s in sequences]) for name in ("patches", "grids")),
+            tuple(image for s in sequences for image in s.encoded) if encoded else (),
+        )
+
+    def pad(self, length: int) -> "TokenSequence":
+        """Padded at the end to `length` tokens: id 0, out of the loss, not `valid`. ValueError where L > length."""
+        if length < len(self):
+            raise ValueError(f"{len(self)} tokens do not fit in {length}: slice by timesteps first")
+        extra = (0, length - len(self))
+        arrays: dict[str, Any] = {name: np.pad(getattr(self, name), extra) for name in ("ids", "kinds", "loss_mask")}
+        return dataclasses.replace(self, **arrays)

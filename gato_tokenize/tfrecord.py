@@ -1,0 +1,133 @@
+"""TFRecord files: framing, checksums, and the index beside a shard. TensorFlow is not needed.
+
+uint64 length | uint32 masked crc32c(length) | data | uint32 masked crc32c(data)        all little-endian
+"""
+
+import dataclasses
+import os
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import google_crc32c
+
+HEADER, FOOTER = 12, 4  # bytes around a record's data
+MAX_RECORD_BYTES = 1 << 31  # a longer one is not ours: the length itself is damaged
+
+
+@dataclasses.dataclass(frozen=True)
+class Damage:
+    """A record that could not be read: which, where, why, and whether what follows it is lost too."""
+
+    path: str
+    record: int
+    offset: int
+    reason: str
+    ends_shard: bool
+
+    def __str__(self) -> str:
+        rest = ", and with it the rest of the shard" if self.ends_shard else ""
+        return f"{self.path}: record {self.record} at byte {self.offset} is lost{rest}: {self.reason}"
+
+
+class CorruptRecordError(ValueError):
+    """Raised for a damaged record; `.damage` says which."""
+
+    def __init__(self, damage: Damage) -> None:
+        super().__init__(str(damage))
+        self.damage = damage
+
+    def __reduce__(self) -> tuple[type["CorruptRecordError"], tuple[Damage]]:
+        return CorruptRecordError, (self.damage,)
+
+
+def masked_crc32c(data: bytes) -> int:
+    """TFRecord's checksum: CRC-32C rotated right by 15 bits plus a constant.
+
+    >>> hex(masked_crc32c(b"123456789"))
+    '0xb9c6bf51'
+    """
+    crc = google_crc32c.value(data)
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+def frame(data: bytes) -> bytes:
+    """One record as it stands in the file."""
+    length = struct.pack("<Q", len(data))
+    return b"".join((length, struct.pack("<I", masked_crc32c(length)), data, struct.pack("<I", masked_crc32c(data))))
+
+
+def read_frames(path: "str | os.PathLike[str]", damaged: "list[Damage] | None" = None) -> Iterator[tuple[int, bytes]]:
+    """(offset, data) of each record of a shard, checksums checked.
+
+    A damaged record raises CorruptRecordError, or, where a list `damaged` is given, is appended to it and passed over.
+    Damage to a length is bridged by the shard's index where there is one (`index_path`); without, it ends the shard.
+    """
+    offsets = [offset for offset, _ in read_index(index_path(path))] if index_path(path).exists() else None
+    with open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        offset = record = 0
+        while offset < size:
+            data, reason, after = _read_frame(file, offset, size)
+            if data is not None:
+                yield offset, data
+            else:
+                if after is None and offsets:  # the length is not to be trusted: go on where the index says
+                    after = next((o for o in offsets if o > offset), None)
+                damage = Damage(os.fspath(path), record, offset, reason, ends_shard=after is None)
+                if damaged is None:
+                    raise CorruptRecordError(damage)
+                damaged.append(damage)
+            if after is None:
+                return
+            offset, record = after, record + 1
+
+
+def read_frame_at(path: "str | os.PathLike[str]", offset: int) -> bytes:
+    """The data of the record that starts at byte `offset`. Raises CorruptRecordError."""
+    with open(path, "rb") as file:
+        data, reason, _ = _read_frame(file, offset, os.fstat(file.fileno()).st_size)
+    if data is None:
+        raise CorruptRecordError(Damage(os.fspath(path), -1, offset, reason, ends_shard=False))
+    return data
+
+
+def _read_frame(file: BinaryIO, offset: int, size: int) -> tuple[bytes | None, str, int | None]:
+    """(data or None, what is wrong, offset of the next record or None where it cannot be known)."""
+    file.seek(offset)
+    header = file.read(HEADER)
+    if len(header) < HEADER:
+        return None, f"the file ends inside its header, {HEADER - len(header)} bytes short", None
+    length, crc = struct.unpack("<QI", header)
+    if masked_crc32c(header[:8]) != crc:
+        return None, "the checksum of its length does not match", None
+    after = offset + HEADER + length + FOOTER
+    if after > size or length > MAX_RECORD_BYTES:
+        return None, f"the file ends {after - size} bytes before its end", None
+    body = file.read(length + FOOTER)
+    if masked_crc32c(body[:length]) != struct.unpack("<I", body[length:])[0]:
+        return None, "the checksum of its data does not match", after
+    return body[:length], "", after
+
+
+def index_path(shard: "str | os.PathLike[str]") -> Path:
+    """Where the index of a shard stands: `index/<shard>.idx` beside it."""
+    shard = Path(shard)
+    return shard.parent / "index" / f"{shard.name}.idx"
+
+
+def index_text(extents: "list[tuple[int, int]]") -> str:
+    """`offset length` a line, the text format that NVIDIA DALI's tfrecord2idx made common; length counts the framing."""
+    return "".join(f"{offset} {length}\n" for offset, length in extents)
+
+
+def read_index(path: "str | os.PathLike[str]") -> list[tuple[int, int]]:
+    """(offset, length) of each record. Raises ValueError naming the line that is no such pair."""
+    extents = []
+    for number, line in enumerate(Path(path).read_text().splitlines(), 1):
+        words = line.split(" ")
+        if len(words) != 2 or not all(word.isdecimal() for word in words):
+            raise ValueError(f"{os.fspath(path)}:{number}: expected `offset length`, got {line!r}")
+        extents.append((int(words[0]), int(words[1])))
+    return extents
