@@ -55,7 +55,7 @@ class ChildProcess:
         self._warm_up = (warm_up, args)
         self.warmed: Any = None
         self._pool: Any = None
-        self._pid = 0  # of the warm process; 0: the next call warms one up
+        self._process: Any = None  # the warm one; None: the next call warms one up
         self._closed = False
 
     def __enter__(self) -> "ChildProcess":
@@ -71,11 +71,11 @@ class ChildProcess:
         is no Exception), TimeoutError after `limit` seconds, ChildProcessError where the process dies.
         """
         try:
-            if not self._pid:
+            if self._process is None:
                 self.warmed = self._run(*self._warm_up, limit=START)
             return self._run(function, args, limit)
         except BaseException:
-            if not self._pid:
+            if self._process is None:
                 self._stop()
             raise
         finally:
@@ -88,7 +88,7 @@ class ChildProcess:
         self._stop()
 
     def _stop(self) -> None:
-        pool, self._pool, self._pid = self._pool, None, 0
+        pool, self._pool, self._process = self._pool, None, None
         if pool is not None:
             pool.stop()
             pool.join()
@@ -97,29 +97,30 @@ class ChildProcess:
         if self._pool is None:
             arguments = (os.getpid(),)
             self._pool = pebble.ProcessPool(1, initializer=_begin, initargs=arguments, context=_SpawnContext())
-        pid, self._pid = self._pid, 0
+        process, self._process = self._process, None  # warm again when the call has come back
         future = self._pool.schedule(_answer, (function, args, limit), timeout=limit)
-        self._await(future, pid, limit)
+        _wait(future, process, limit)
         try:
-            self._pid, error, value = future.result()
+            pid, error, value = future.result()
         except TimeoutError as late:
             raise TimeoutError(f"no end after {limit:g} s") from late
         except (pebble.ProcessExpired, concurrent.futures.process.BrokenProcessPool) as crash:
             raise ChildProcessError(f"the process died of {_cause(getattr(crash, 'exitcode', None))}") from crash
+        self._process = next((child for child in multiprocessing.active_children() if child.pid == pid), None)
         if error:
             raise _exception(*value)
         return value
 
-    def _await(self, future: Any, pid: int, limit: float) -> None:
-        """Return when the future is done; ChildProcessError where it never will be: pebble takes a process that ends
-        itself with exit code 0 for one that has done its work."""
-        give_up = time.monotonic() + START + limit + GRACE
-        while not concurrent.futures.wait([future], timeout=0.5).done:
-            alive = not pid or pid in [child.pid for child in multiprocessing.active_children()]
-            if not alive and not concurrent.futures.wait([future], timeout=1).done:
-                raise ChildProcessError("the process ended itself with exit code 0")
-            if time.monotonic() > give_up:
-                raise TimeoutError(f"a process that could not be started, or stopped, in {START:g} s")
+
+def _wait(future: Any, process: Any, limit: float) -> None:
+    """Return when the future is done; raise where it never will be: pebble takes a process that ends itself with exit
+    code 0 for one that has done its work."""
+    give_up = time.monotonic() + START + limit + GRACE
+    while not concurrent.futures.wait([future], timeout=0.2).done:
+        if process is not None and process.exitcode == 0:
+            raise ChildProcessError("the process died of exit code 0")
+        if time.monotonic() > give_up:
+            raise TimeoutError(f"a process could not be started, or stopped, in {START:g} s")
 
 
 def _cause(exitcode: int | None) -> str:

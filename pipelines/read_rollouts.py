@@ -26,7 +26,10 @@ _DEFAULTS: dict[str, Any] = {
 def _described(rollout: Rollout) -> Description:
     """`describe`, in a process of its own: this one imports no simulator, and a constructor may crash."""
     with ChildProcess(int) as child:
-        described: Description = child.call(describe, rollout, limit=START)
+        try:
+            described: Description = child.call(describe, rollout, limit=START)
+        except (TimeoutError, ChildProcessError) as error:
+            raise SourceError(f"{rollout.name} cannot be made: {error}") from error
         return described
 
 
