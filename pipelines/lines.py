@@ -134,7 +134,7 @@ def object_of(text: str, where: str) -> dict[str, Any]:
 def string_of(record: dict[str, Any], key: str, where: str) -> str:
     """record[key], a str of characters; ValueError otherwise."""
     if key not in record:
-        raise ValueError(f"{where}: no key {key!r}; it has {sorted(record)[:20]}")
+        raise ValueError(f"{where}: no key {key!r}; it has {[name[:40] for name in sorted(record)[:20]]}")
     value = record[key]
     if not isinstance(value, str):
         raise ValueError(f"{where}: {key!r} must be a string, not {type(value).__name__}")

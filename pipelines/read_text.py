@@ -33,11 +33,11 @@ class TextSource(Source):
         for name in ("key", "task"):
             if not taken[name]:
                 raise SourceError(f"option {name} must not be empty")
-        self._pattern, self._given = argument, set(options)
+        self._pattern, self._given, self._spec = argument, set(options), EpisodeSpec.document()
         self._by, self._key, self._id, self._task = (taken[name] for name in ("by", "key", "id", "task"))
 
     def specs(self) -> dict[str, EpisodeSpec]:
-        return {self._task: EpisodeSpec.document()}
+        return {self._task: self._spec}
 
     def inputs(self) -> list[dict[str, Any]]:
         return self._plan[0]
@@ -126,7 +126,7 @@ class TextSource(Source):
         if not text:
             raise ValueError(f"{uri}{f', line {index}' if index else ''}: empty document")
         metadata = EpisodeMetadata(name, "text", self._task, source_uri=uri, source_index=index)
-        return Episode(EpisodeSpec.document(), {"text": [text]}, metadata=metadata)
+        return Episode(self._spec, {"text": [text]}, metadata=metadata)
 
 
 def _kind(name: str) -> tuple[str, ...]:
