@@ -83,7 +83,7 @@ class ChildProcess:
                 self._stop()
 
     def close(self) -> None:
-        """Kill the process and wait for its end. Also called for a generator that is closed, so it never raises."""
+        """Kill the process and wait for its end. It can be called twice."""
         self._closed = True
         self._stop()
 

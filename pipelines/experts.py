@@ -1,4 +1,4 @@
-"""Experts: who plays an environment well, how the end of its episodes is judged, what it needs installed."""
+"""Experts: who plays an environment well, how the end of its episodes is judged."""
 
 import dataclasses
 from collections.abc import Callable
@@ -27,7 +27,6 @@ class Family:
 
     domain: str
     module: str = "gymnasium"  # its import registers the environments
-    distributions: tuple[str, ...] = ()  # whose versions the episodes depend on, beside gymnasium and numpy
     expert: Expert | None = None
     success: Callable[[Ending], bool] | None = None  # None: unknown
     # Keyword arguments of `make` beside `seed`, for environments that draw when made and ignore `reset(seed=...)`.
@@ -70,27 +69,20 @@ def lunar_lander_heuristic(environment: Any) -> tuple[str, Callable[[], Policy]]
 
 # {beginning of an environment's id: its family}; the first that fits counts.
 FAMILIES: dict[str, Family] = {
-    "BabyAI-": Family(
-        "BabyAI", "minigrid", ("minigrid",), babyai_bot, lambda end: end.terminated and end.last_reward > 0
-    ),
-    "MiniGrid-": Family("MiniGrid", "minigrid", ("minigrid",)),
+    "BabyAI-": Family("BabyAI", "minigrid", babyai_bot, lambda end: end.terminated and end.last_reward > 0),
+    "MiniGrid-": Family("MiniGrid", "minigrid"),
     # One goal instead of the 50 that `make` otherwise draws and `reset` picks from: 0.2 s an episode, not 0.7 s.
     "Meta-World/MT1": Family(
         "Meta-World",
         "metaworld",
-        ("metaworld", "mujoco"),
         metaworld_policy,
         lambda end: end.info_success,
         seeded_make={"num_goals": 1},
     ),
-    "Meta-World/": Family(
-        "Meta-World", "metaworld", ("metaworld", "mujoco"), success=lambda end: end.info_success, seeded_make={}
-    ),
-    "LunarLander": Family(
-        "Box2D", distributions=("Box2D",), expert=lunar_lander_heuristic, success=lambda end: end.return_ >= 200
-    ),
-    "BipedalWalker": Family("Box2D", distributions=("Box2D",)),
-    "CarRacing": Family("Box2D", distributions=("Box2D",)),
+    "Meta-World/": Family("Meta-World", "metaworld", success=lambda end: end.info_success, seeded_make={}),
+    "LunarLander": Family("Box2D", expert=lunar_lander_heuristic, success=lambda end: end.return_ >= 200),
+    "BipedalWalker": Family("Box2D"),
+    "CarRacing": Family("Box2D"),
 }
 
 

@@ -7,6 +7,7 @@ import importlib
 import importlib.metadata
 import json
 import random
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -17,6 +18,9 @@ from gato_tokenize import EpisodeSpec, spec_from_spaces
 from gato_tokenize.spaces import tuple_to_dict
 from pipelines.experts import FAMILIES, Ending, Policy, family_of
 from pipelines.source import SourceError
+
+# An environment's package beside gymnasium and numpy: its version counts where making the environment imports it.
+_SIMULATORS = ("Box2D", "ale_py", "metaworld", "minigrid", "mujoco")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,10 +74,15 @@ def describe(rollout: Rollout) -> Description:
         agent_id, _ = player(rollout, environment)
     finally:
         environment.close()
-    module = rollout.environment.rpartition(":")[0].partition(".")[0]
-    named = {"gymnasium", "numpy", *family_of(rollout.name).distributions}
-    named.update(importlib.metadata.packages_distributions().get(module, ()) if module else ())
-    return Description(spec, agent_id, {name: importlib.metadata.version(name) for name in sorted(named)})
+    return Description(spec, agent_id, _versions(rollout.environment.rpartition(":")[0]))
+
+
+def _versions(module: str) -> dict[str, str]:
+    """{package: version} of what plays, a `module` that registers the environment included, if it is packaged."""
+    packages = {"gymnasium", "numpy", *(name for name in _SIMULATORS if name in sys.modules)}
+    if module:
+        packages.update(importlib.metadata.packages_distributions().get(module.partition(".")[0], ()))
+    return {name: importlib.metadata.version(name) for name in sorted(packages)}
 
 
 def play(rollout: Rollout, seed: int) -> Played:

@@ -1,5 +1,7 @@
 import json
 import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ import pytest
 
 from gato_tokenize import ContinuousSpec, DiscreteSpec, Episode, ImageSpec, TextSpec
 from pipelines.read_rollouts import RolloutSource
+from pipelines.rollout import Rollout, make
 from pipelines.source import Reject, Source, SourceError, open_source, read_partition
 from pipelines.source_contract import SourceContract
 
@@ -124,6 +127,11 @@ class TestFamilies:
         (episode,) = played(f"rollouts:{source}&episodes=1")
         named = episode.metadata
         assert (named.domain, named.task, named.agent_id) == ("Box2D", task, "gymnasium.lunar_lander.heuristic")
+        assert set(open_source(f"rollouts:{source}&episodes=1").inputs()[0]["versions"]) == {
+            "Box2D",
+            "gymnasium",
+            "numpy",
+        }
         assert episode.spec.action == action
         assert named.success == int(named.return_ >= 200) == 1
 
@@ -278,6 +286,11 @@ class TestOptions:
         with pytest.raises(SourceError, match=message):
             open_source(source).partitions()
 
+    def test_an_uninstalled_package_names_the_extra(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "minigrid", None)
+        with pytest.raises(SourceError, match=r"BabyAI-GoToLocal-v0 needs a package.*gato-toolchain\[rollouts\]"):
+            make(Rollout("BabyAI-GoToLocal-v0"), seed=0)
+
     def test_others_are_json_or_text_and_reach_the_environment(self) -> None:
         source = open_source("rollouts:BabyAI-GoToLocal-v0?agent_view_size=5&render_mode=rgb_array")
         assert list(source.specs()) == ["BabyAI-GoToLocal-v0/agent_view_size=5/render_mode=rgb_array"]
@@ -305,9 +318,6 @@ class TestOptions:
 
     def test_nothing_is_imported_by_the_source_itself(self) -> None:
         """The simulators live in the child: a Beam worker stays small, and OpenGL never meets TensorFlow."""
-        import subprocess
-        import sys
-
         code = (
             "import sys, json; from pipelines.source import open_source;"
             "open_source('rollouts:Meta-World/MT1?env_name=reach-v3').partitions();"
