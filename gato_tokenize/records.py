@@ -18,8 +18,17 @@ from gato_tokenize.episode import EpisodeMetadata
 from gato_tokenize.example import Value, decode_example, encode_example
 from gato_tokenize.image import ImageTokenizer
 from gato_tokenize.sequence import TokenSequence
-from gato_tokenize.tfrecord import HEADER, CorruptRecordError, Damage, frame, index_path, index_text, read_frame_at
-from gato_tokenize.tfrecord import read_frames, read_index
+from gato_tokenize.tfrecord import (
+    FOOTER,
+    HEADER,
+    CorruptRecordError,
+    Damage,
+    index_path,
+    read_frame_at,
+    read_frames,
+    read_index,
+    shard_writer,
+)
 
 SCHEMA_VERSION = 1
 MAX_TOKENS = 16_384  # a record is cut behind the timestep at which it passes this many tokens,
@@ -150,32 +159,14 @@ def content_hash(sequence: TokenSequence) -> str:
 
 
 def write_records(path: "str | os.PathLike[str]", records: Iterable[Record]) -> int:
-    """Write one shard and, beside it in `index/`, its index; each under a temporary name until it is whole.
+    """Write one shard and, beside it in `index/`, its index; neither is there before both are whole.
 
-    Returns the number of records. An existing file of this name is replaced only when the new one is complete.
+    Returns the number of records. An existing shard of this name is replaced only then.
     """
-    index = index_path(path)
-    index.parent.mkdir(parents=True, exist_ok=True)
-    extents, offset = [], 0
-    partial, partial_index = f"{os.fspath(path)}.{os.getpid()}.tmp", f"{index}.{os.getpid()}.tmp"
-    try:
-        with open(partial, "wb") as file:
-            for record in records:
-                framed = frame(record.to_bytes())
-                file.write(framed)
-                extents.append((offset, len(framed)))
-                offset += len(framed)
-            file.flush()
-            os.fsync(file.fileno())
-        with open(partial_index, "w") as text:
-            text.write(index_text(extents))
-        os.replace(partial, path)
-        os.replace(partial_index, index)
-    finally:
-        for name in (partial, partial_index):
-            if os.path.exists(name):
-                os.remove(name)
-    return len(extents)
+    with shard_writer(path) as shard:
+        for record in records:
+            shard.write(record.to_bytes())
+    return len(shard.extents)
 
 
 def read_records(
@@ -214,8 +205,8 @@ def read_record(path: "str | os.PathLike[str]", number: int) -> Record:
         raise IndexError(f"{os.fspath(path)} has {len(extents)} records, so there is no record {number}")
     offset, length = extents[number]
     data = read_frame_at(path, offset)
-    if len(data) + HEADER + 4 != length:
-        reason = f"the index says {length} bytes, the file {len(data) + HEADER + 4}"
+    if len(data) + HEADER + FOOTER != length:
+        reason = f"the index says {length} bytes, the file {len(data) + HEADER + FOOTER}"
         raise CorruptRecordError(Damage(os.fspath(path), number, offset, reason, ends_shard=False))
     return Record.from_bytes(data)
 

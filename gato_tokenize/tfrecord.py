@@ -3,7 +3,9 @@
 uint64 length | uint32 masked crc32c(length) | data | uint32 masked crc32c(data)        all little-endian
 """
 
+import contextlib
 import dataclasses
+import hashlib
 import os
 import struct
 from collections.abc import Iterator
@@ -11,6 +13,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 import google_crc32c
+
+from gato_tokenize.durable import durable_file
 
 HEADER, FOOTER = 12, 4  # bytes around a record's data
 MAX_RECORD_BYTES = 1 << 31  # a longer one is not ours: the length itself is damaged
@@ -56,6 +60,39 @@ def frame(data: bytes) -> bytes:
     """One record as it stands in the file."""
     length = struct.pack("<Q", len(data))
     return b"".join((length, struct.pack("<I", masked_crc32c(length)), data, struct.pack("<I", masked_crc32c(data))))
+
+
+class ShardWriter:
+    """One shard being written: `write` appends a record. Made by `shard_writer`."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._sha256 = hashlib.sha256()
+        self.extents: list[tuple[int, int]] = []
+        self.bytes = 0
+
+    def write(self, data: bytes) -> None:
+        framed = frame(data)
+        self._file.write(framed)
+        self._sha256.update(framed)
+        self.extents.append((self.bytes, len(framed)))
+        self.bytes += len(framed)
+
+    @property
+    def sha256(self) -> str:
+        return self._sha256.hexdigest()
+
+
+@contextlib.contextmanager
+def shard_writer(path: "str | os.PathLike[str]") -> Iterator[ShardWriter]:
+    """A new shard at `path`, and its index, both there when the block ends well and neither before."""
+    index = index_path(path)
+    index.parent.mkdir(parents=True, exist_ok=True)
+    with durable_file(path) as file:
+        shard = ShardWriter(file)
+        yield shard
+        with durable_file(index) as text:
+            text.write(index_text(shard.extents).encode())
 
 
 def read_frames(path: "str | os.PathLike[str]", damaged: "list[Damage] | None" = None) -> Iterator[tuple[int, bytes]]:

@@ -1,0 +1,38 @@
+# Two commands do everything: `make demo` and `make test`. Both can be run again.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+OUT ?= demo-data
+export TF_CPP_MIN_LOG_LEVEL ?= 3
+
+.PHONY: demo test test-all lint bench clean
+
+# Each stamp is a set of extras; it is renewed when setup.cfg changes.
+$(VENV)/.demo: setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[demo]'
+	touch $@
+
+$(VENV)/.test: $(VENV)/.demo
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[demo,dev]'
+	touch $@
+
+demo: $(VENV)/.demo
+	$(BIN)/python -m examples.demo $(OUT)
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint
+	$(BIN)/python -m pytest -q -m 'not slow'
+
+test-all: lint
+	$(BIN)/python -m pytest -q
+
+bench: $(VENV)/.test
+	for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+clean:
+	rm -rf $(VENV) $(OUT) build *.egg-info

@@ -1,0 +1,229 @@
+"""Convert: the graph and its command. Plan, write every partition through Beam, publish.
+
+    <out>/<name>/.<version>.partial-<plan hash>/    grows here
+    <out>/<name>/<version>/                         until the one rename
+"""
+
+import argparse
+import contextlib
+import fcntl
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from gato_tokenize import TextTokenizer
+from gato_tokenize.dataset import MANIFEST, DatasetTokenizer
+from gato_tokenize.durable import TEMPORARY, durable_file
+from gato_tokenize.tokenizer import LOCAL_POSITIONS
+from pipelines.plan import Plan, PlanError, make_plan
+from pipelines.progress import progress
+from pipelines.publish import PublishError, RejectBudget, RejectBudgetError, publish
+from pipelines.source import SourceError
+from pipelines.write_shards import PLAN, WritePartitions, done_path
+
+EXIT_REFUSED, EXIT_REJECTS, EXIT_INTERRUPTED = 2, 3, 130
+LOCAL_RUNNER = "FnApiRunner"
+
+
+class ConvertError(RuntimeError):
+    """A conversion that cannot go on: another run holds the folder, or another plan made it."""
+
+
+def convert(
+    plan: Plan, tokenizer: DatasetTokenizer, out: Path, max_rejects: RejectBudget, options: PipelineOptions
+) -> dict[str, Any]:
+    """Run a plan into `out` (.../NAME/VERSION), or go on where a dead run of it stopped; returns the manifest.
+
+    Raises ConvertError, PublishError, OSError (a full disk); what is done stays and is not done again.
+    """
+    if out.exists():
+        return _published(plan, out)
+    partial = partial_folder(plan, out)
+    _check_other_plans(partial, out)
+    (partial / "_run").mkdir(parents=True, exist_ok=True)
+    with _locked(partial):
+        if not (partial / MANIFEST).exists():
+            _clean(partial)
+            _save_plan(plan, tokenizer, partial)
+            with progress(plan, partial), beam.Pipeline(options=options) as pipeline:
+                _ = pipeline | WritePartitions(str(partial), len(plan.partitions))
+        return publish(partial, out, plan, max_rejects)
+
+
+def partial_folder(plan: Plan, out: Path) -> Path:
+    return out.with_name(f".{out.name}.partial-{plan.sha256[:16]}")
+
+
+def _published(plan: Plan, out: Path) -> dict[str, Any]:
+    import json
+
+    manifest = out / MANIFEST
+    if not manifest.is_file():
+        raise ConvertError(f"{out} exists and is no dataset (no {MANIFEST}): move it away, or give another --out")
+    content: dict[str, Any] = json.loads(manifest.read_text())
+    if content["plan_sha256"] != plan.sha256:
+        raise ConvertError(
+            f"{out} was made by another plan (other sources, inputs, options or release): give another version in --out,"
+            " or move it away. Nothing was changed"
+        )
+    return content
+
+
+def _check_other_plans(partial: Path, out: Path) -> None:
+    others = [path for path in out.parent.glob(f".{out.name}.partial-*") if path != partial]
+    if others:
+        raise ConvertError(
+            f"{others[0]} is the unfinished work of another plan (other sources, inputs, options or release) for the"
+            " same --out: finish it with its own command, remove that folder, or give another --out. Nothing was changed"
+        )
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold a folder for this process; the lock goes with the process, however it dies."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise ConvertError(f"another run is writing to {folder}: wait for it. Nothing was changed") from error
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _clean(folder: Path) -> None:
+    """Remove the temporary files of dead runs; nobody else writes here while the folder is locked."""
+    for path in folder.rglob(f"*{TEMPORARY}*"):
+        path.unlink(missing_ok=True)
+
+
+def _save_plan(plan: Plan, tokenizer: DatasetTokenizer, folder: Path) -> None:
+    tokenizer.save(folder)
+    with durable_file(folder / PLAN) as file:
+        file.write(plan.to_json().encode())
+
+
+def beam_options(runner: str, workers: int, rest: list[str]) -> PipelineOptions:
+    """Beam's options for a local run, or for any other runner with `rest` as Beam's own command line.
+
+    Raises ConvertError for local multi-threading, which silently loses records.
+    """
+    if any("multi_threading" in word for word in rest):
+        raise ConvertError(
+            "direct_running_mode=multi_threading silently loses records in Beam's local runner: use --workers N, which"
+            " runs processes"
+        )
+    given = PipelineOptions(rest, runner=runner).get_all_options(drop_default=True)
+    unknown = _unknown(rest)
+    if unknown:
+        raise ConvertError(f"unknown option {unknown[0]}: neither this command nor Beam has it")
+    local = {"direct_num_workers": workers, "direct_running_mode": "multi_processing" if workers > 1 else "in_memory"}
+    if runner != LOCAL_RUNNER:
+        if workers != 1:
+            raise ConvertError(f"--workers is for the local {LOCAL_RUNNER}; give {runner}'s own option for workers")
+        local = {}
+    return PipelineOptions(rest, **{"runner": runner, "save_main_session": False, **local, **given})
+
+
+def _unknown(rest: list[str]) -> list[str]:
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for cls in PipelineOptions.__subclasses__():
+        if "_add_argparse_args" in cls.__dict__:
+            with contextlib.suppress(argparse.ArgumentError):
+                cls._add_argparse_args(parser)
+    return [word for word in parser.parse_known_args(rest)[1] if word.startswith("-")]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("sources", nargs="+", metavar="SOURCE", help="NAME:ARGUMENT[?option=value&...], see docs/sources.md")
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR/NAME/VERSION")
+    parser.add_argument("--workers", type=_positive, default=1, metavar="N", help="local worker processes (default 1)")
+    parser.add_argument("--limit", type=_positive, metavar="N", help="at most N episodes of each source")
+    parser.add_argument("--dry-run", action="store_true", help="print the plan and stop; write nothing")
+    parser.add_argument("--max-rejects", default="0", metavar="N|P%", help="episodes that may fail (default 0)")
+    parser.add_argument("--validation-fraction", type=float, default=0.0, metavar="F", help="of the episodes, by id")
+    parser.add_argument("--split-seed", type=int, default=0, metavar="N", help="another seed, another split (default 0)")
+    parser.add_argument("--text-model", type=Path, metavar="FILE", help="a SentencePiece model instead of the shipped one")
+    parser.add_argument("--local-positions", type=_positive, default=LOCAL_POSITIONS, metavar="N",
+                        help="most observation tokens a timestep may have (default %(default)s)")  # fmt: skip
+    parser.add_argument("--runner", default=LOCAL_RUNNER, help="a Beam runner (default: %(default)s, in this process);"
+                        " Beam's own options may follow")  # fmt: skip
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, not {number}")
+    return number
+
+
+def run(arguments: argparse.Namespace, rest: list[str]) -> int:
+    """The command; returns its exit code: 0 published, 2 refused, 3 too many rejects, 1 any other failure."""
+    logging.getLogger().setLevel(logging.WARNING)  # importing Beam installed a root handler
+    try:
+        budget = RejectBudget(arguments.max_rejects)
+        options = beam_options(arguments.runner, arguments.workers, rest)
+        text = TextTokenizer.from_file(arguments.text_model) if arguments.text_model else None
+        plan, tokenizer = make_plan(
+            arguments.sources,
+            arguments.out,
+            limit=arguments.limit,
+            text=text,
+            local_positions=arguments.local_positions,
+            validation_fraction=arguments.validation_fraction,
+            split_seed=arguments.split_seed,
+        )
+        if arguments.dry_run:
+            print(describe(plan, tokenizer))
+            return 0
+        manifest = convert(plan, tokenizer, arguments.out, budget, options)
+    except RejectBudgetError as error:
+        print(f"gato-data: {error}", file=sys.stderr)
+        return EXIT_REJECTS
+    except (ConvertError, PlanError, PublishError, SourceError, ValueError, FileNotFoundError) as error:
+        print(f"gato-data: {error}", file=sys.stderr)
+        return EXIT_REFUSED
+    except OSError as error:
+        print(f"gato-data: {error}. What is done is kept: mend it and give the same command again", file=sys.stderr)
+        return 1
+    print(summary(manifest, arguments.out))
+    return 0
+
+
+def describe(plan: Plan, tokenizer: DatasetTokenizer) -> str:
+    """The plan for a person: what `--dry-run` prints."""
+    lines = [f"dataset {plan.dataset} {plan.version}: {len(plan.partitions)} shards a split ({', '.join(plan.splits)})"]
+    lines += [f"plan {plan.sha256[:16]}, tokenizer {tokenizer.sha256[:16]}"]
+    for given in plan.inputs:
+        lines.append(f"input {given['uri']}: " + ", ".join(f"{k} {v}" for k, v in given.items() if k not in ("uri", "source")))
+    for name, spec in tokenizer.specs.items():
+        lines += [f"task {name}", *(f"  {line}" for line in spec.describe().splitlines())]
+    return "\n".join(lines)
+
+
+def summary(manifest: dict[str, Any], out: Path) -> str:
+    """What was made, in a few lines."""
+    episodes = manifest["episodes"]
+    lines = [f"{out}: {episodes['written']} of {episodes['read']} episodes written"]
+    for name in ("rejected", "filtered"):
+        lines += [f"  {count} {name}: {reason}" for reason, count in episodes[name].items()]
+    for name, split in manifest["splits"].items():
+        counted = f"{split['records']} records, {split['steps']} timesteps, {split['tokens']} tokens"
+        lines.append(f"  {name}: {counted}, {split['bytes'] / 2**20:.1f} MiB in {len(split['shards'])} shards")
+    return "\n".join(lines)
+
+
+def how_to_resume(arguments: argparse.Namespace) -> str:
+    found = list(arguments.out.parent.glob(f".{arguments.out.name}.partial-*/_run/part-*.done.json"))
+    return f"stopped; {len(found)} partitions are done and kept: the same command goes on from there"
+
+
+__all__ = ["convert", "describe", "done_path", "summary"]

@@ -1,0 +1,144 @@
+"""Show: what a dataset holds, and one episode of it decoded to text, to PNG frames or to a GIF."""
+
+import argparse
+import dataclasses
+import gzip
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+
+from gato_tokenize import Episode, TokenSequence
+from gato_tokenize.dataset import Dataset
+from gato_tokenize.records import FIELDS, Record, read_record
+from gato_tokenize.spec import ImageSpec
+from gato_tokenize.view import show
+
+_FRAME_MILLISECONDS = 120
+
+
+def overview(dataset: Dataset, console: Console) -> None:
+    """Counts, then a table of tasks and one of fields, from manifest.json and stats.json."""
+    manifest = dataset.manifest
+    episodes = manifest["episodes"]
+    rejected, filtered = sum(episodes["rejected"].values()), sum(episodes["filtered"].values())
+    console.print(f"[bold]{manifest['dataset']} {manifest['version']}[/]  {dataset.path}", highlight=False)
+    console.print(f"{episodes['written']} episodes written, {rejected} rejected, {filtered} filtered; "
+                  f"made by {manifest['generator']}", highlight=False)  # fmt: skip
+    stats = json.loads((dataset.path / "stats.json").read_text())
+    tasks = _table("task", "split", "episodes", "timesteps", "tokens", "in the loss", "tokens by kind")
+    fields = _table("task", "split", "field", "spec", "statistics")
+    for split, by_task in stats.items():
+        for task, counts in by_task.items():
+            kinds = ", ".join(f"{kind} {count}" for kind, count in counts["tokens_by_kind"].items())
+            numbers = (counts[name] for name in ("episodes", "steps", "tokens", "loss_tokens"))
+            tasks.add_row(task, split, *map(str, numbers), kinds)
+            for path, field in counts["fields"].items():
+                numbers = ", ".join(f"{name} {_short(value)}" for name, value in field.items())
+                fields.add_row(task, split, path, dataset.tokenizer.specs[task].fields[path].describe(), numbers)
+            for note, count in counts["notes"].items():
+                fields.add_row(task, split, "[italic]note", note, str(count))
+    console.print(tasks)
+    console.print(fields)
+
+
+def schema(console: Console) -> None:
+    """The fields of a record."""
+    table = _table("key", "kind", "content")
+    for field in FIELDS:
+        table.add_row(field.key, f"{field.dtype}[{'1' if field.scalar else 'n'}]", field.content)
+    console.print(table)
+
+
+def find_episode(dataset: Dataset, wanted: str) -> tuple[Record, Episode]:
+    """The whole episode of an id, or of a number in the list of episodes; its first record carries the metadata.
+
+    Raises KeyError where there is none.
+    """
+    with gzip.open(dataset.path / "episodes.jsonl.gz", "rt", encoding="utf-8", newline="\n") as file:
+        heads = (line for line in map(json.loads, file) if line["segment_index"] == 0)
+        for number, line in enumerate(heads):
+            if wanted in (line["episode_id"], str(number)):
+                break
+        else:
+            raise KeyError(f"no episode {wanted!r}: give an id or a number below the count of episodes")
+    shard = dataset.path / line["shard"]
+    records = [read_record(shard, line["record"] + segment) for segment in range(line["num_segments"])]
+    whole = dataclasses.replace(records[0], sequence=TokenSequence.join([record.sequence for record in records]))
+    return whole, dataset.tokenizer.task(line["task"]).decode(whole.sequence, whole.metadata)
+
+
+def save_frames(episode: Episode, path: Path, field: str | None = None) -> int:
+    """The pictures of one image field as `path` (.gif: all; .png: the first) or into a folder; returns their number.
+
+    Raises ValueError where the episode has no image field, or no image field of this name.
+    """
+    paths = [name for name, spec in episode.spec.fields.items() if isinstance(spec, ImageSpec)]
+    if not paths or (field and field not in paths):
+        raise ValueError(f"no image field{f' {field!r}' if field else ''} in this episode; image fields: {paths}")
+    frames = [Image.fromarray(np.asarray(frame).squeeze()) for frame in episode.fields[field or paths[0]]]
+    if path.suffix == ".gif":
+        frames[0].save(path, save_all=True, append_images=frames[1:], duration=_FRAME_MILLISECONDS, loop=0)
+        return len(frames)
+    if path.suffix == ".png":
+        frames[0].save(path)
+        return 1
+    path.mkdir(parents=True, exist_ok=True)
+    for number, frame in enumerate(frames):
+        frame.save(path / f"{number:05d}.png")
+    return len(frames)
+
+
+def _table(*columns: str) -> Table:
+    table = Table(show_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("dataset", type=Path, metavar="DIR/NAME/VERSION")
+    parser.add_argument("--schema", action="store_true", help="the fields of a record")
+    parser.add_argument("--episode", metavar="ID|N", help="decode one episode and print it")
+    parser.add_argument("--steps", type=int, default=3, metavar="N", help="timesteps of it to print (default 3)")
+    parser.add_argument("--frames", type=Path, metavar="FILE.gif|FILE.png|DIR", help="save its pictures")
+    parser.add_argument("--field", metavar="PATH", help="which image field (default: the first)")
+    parser.add_argument("--no-colour", action="store_true", help="plain text, no pictures in the terminal")
+
+
+def run(arguments: argparse.Namespace, rest: list[str]) -> int:
+    """The command; returns its exit code: 0, or 2 where there is no such dataset, episode or field."""
+    console = Console(no_color=arguments.no_colour, width=None if sys.stdout.isatty() else 160)
+    try:
+        if arguments.frames and arguments.episode is None:
+            raise ValueError("--frames needs --episode")
+        dataset = Dataset.open(arguments.dataset)
+        if arguments.schema:
+            schema(console)
+        elif arguments.episode is None:
+            overview(dataset, console)
+        else:
+            _show_episode(dataset, arguments)
+    except (FileNotFoundError, KeyError, ValueError) as error:
+        print(f"gato-data: {error.args[0] if isinstance(error, KeyError) else error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _show_episode(dataset: Dataset, arguments: argparse.Namespace) -> None:
+    record, episode = find_episode(dataset, arguments.episode)
+    for field in dataclasses.fields(record.metadata):
+        print(f"{field.name.rstrip('_'):<14} {getattr(record.metadata, field.name)}")
+    print(show(record.sequence, dataset.tokenizer.text, not arguments.no_colour, arguments.steps))
+    if arguments.frames:
+        count = save_frames(episode, arguments.frames, arguments.field)
+        print(f"{count} frames -> {arguments.frames}")

@@ -1,0 +1,156 @@
+"""Verify: every byte of a dataset against its manifest, every record against its schema."""
+
+import argparse
+import dataclasses
+import hashlib
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from gato_tokenize.dataset import MANIFEST, Dataset
+from gato_tokenize.records import Record
+from gato_tokenize.tfrecord import CorruptRecordError, index_path, index_text, read_frames
+from pipelines.plan import Plan
+from pipelines.publish import manifest_bytes
+from pipelines.write_shards import PLAN
+
+EXIT_DAMAGED, EXIT_NO_DATASET = 1, 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Fault:
+    """What is wrong with one file of a dataset."""
+
+    file: str
+    problem: str
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.problem}"
+
+
+def verify(folder: Path, records: bool = True) -> Iterator[Fault]:
+    """Yield every fault of a dataset: a flipped byte anywhere, a file missing, extra, renamed, swapped or cut.
+
+    records: also parse every record and compare it with the manifest's counts (`--fast` leaves that out: the hashes
+    alone find all damage that came after publishing). Raises FileNotFoundError where there is no dataset.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise FileNotFoundError(f"{folder} is no complete dataset: it has no {MANIFEST} (NAME/VERSION is the folder)")
+    data = path.read_bytes()
+    try:
+        manifest = json.loads(data)
+        sound = manifest_bytes(manifest) == data
+    except (ValueError, AttributeError, TypeError):
+        sound = False
+    if not sound:  # nothing that it says can be trusted
+        yield Fault(MANIFEST, "is damaged: its content does not match its own sha256")
+        return
+    yield from _check_files(folder, manifest)
+    yield from _check_sums(folder, manifest)
+    if records:
+        yield from _check_records(folder, manifest)
+
+
+def _check_files(folder: Path, manifest: dict[str, Any]) -> Iterator[Fault]:
+    expected = dict(manifest["files"])
+    for split in manifest["splits"].values():
+        expected |= {shard["file"]: shard["sha256"] for shard in split["shards"]}
+    present = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
+    for name in sorted(present - set(expected) - {MANIFEST}):
+        yield Fault(name, "is not part of this dataset")
+    for name, sha256 in sorted(expected.items()):
+        path = folder / name
+        if name not in present:
+            yield Fault(name, "is missing")
+        elif path.is_symlink() or not path.is_file():
+            yield Fault(name, "is no regular file")
+        else:
+            with open(path, "rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+            if found != sha256:
+                yield Fault(name, f"its sha256 is {found}, the manifest says {sha256}")
+
+
+def _check_sums(folder: Path, manifest: dict[str, Any]) -> Iterator[Fault]:
+    episodes = manifest["episodes"]
+    counted = episodes["written"] + episodes["duplicates"]
+    counted += sum(episodes["rejected"].values()) + sum(episodes["filtered"].values())
+    if episodes["read"] != counted:
+        yield Fault(MANIFEST, f"{episodes['read']} episodes read, but {counted} accounted for")
+    try:
+        plan = Plan.from_json((folder / PLAN).read_text())
+    except (OSError, ValueError, TypeError) as error:
+        yield Fault(PLAN, f"cannot be read: {error}")
+        return
+    for key, value in (("plan_sha256", plan.sha256), ("tokenizer_sha256", plan.tokenizer_sha256)):
+        if manifest[key] != value:
+            yield Fault(PLAN, f"its {key} is {value}, the manifest says {manifest[key]}")
+
+
+def _check_records(folder: Path, manifest: dict[str, Any]) -> Iterator[Fault]:
+    try:
+        dataset = Dataset.open(folder)
+    except (OSError, ValueError, KeyError) as error:
+        yield Fault("tokenizer", f"cannot be opened: {error}")
+        return
+    for split in manifest["splits"].values():
+        for shard in split["shards"]:
+            path = folder / shard["file"]
+            if path.is_file():
+                yield from (Fault(shard["file"], problem) for problem in _check_shard(path, shard, dataset))
+
+
+def _check_shard(path: Path, shard: dict[str, Any], dataset: Dataset) -> Iterator[str]:
+    counts = {"records": 0, "steps": 0, "tokens": 0}
+    extents, ids = [], [None, None]
+    try:
+        for offset, data in read_frames(path):
+            record = Record.from_bytes(data)
+            dataset.tokenizer.vocabulary.check(record.sequence.ids)
+            if record.metadata.task not in dataset.tokenizer.specs:
+                yield f"record {counts['records']} is of task {record.metadata.task!r}, which has no spec"
+            extents.append((offset, len(data) + 16))
+            counts["records"] += 1
+            counts["steps"] += record.sequence.num_steps
+            counts["tokens"] += len(record.sequence)
+            ids = [ids[0] or record.metadata.episode_id, record.metadata.episode_id]  # type: ignore[list-item]
+    except CorruptRecordError as error:
+        yield f"record {error.damage.record} at byte {error.damage.offset}: {error.damage.reason}"
+        return
+    except ValueError as error:
+        yield f"record {counts['records']}: {error}"
+        return
+    for name, count in counts.items():
+        if count != shard[name]:
+            yield f"{count} {name}, the manifest says {shard[name]}"
+    if ids != [shard["first_id"], shard.get("last_id")]:
+        yield f"first and last id are {ids}, the manifest says {[shard['first_id'], shard.get('last_id')]}"
+    index = index_path(path)
+    if index.is_file() and index.read_bytes() != index_text(extents).encode():
+        yield f"its index {index.name} does not list its records"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("dataset", type=Path, metavar="DIR/NAME/VERSION")
+    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    parser.add_argument("--fast", action="store_true", help="hash the files, do not parse the records")
+
+
+def run(arguments: argparse.Namespace, rest: list[str]) -> int:
+    """The command; returns its exit code: 0 sound, 1 damaged, 2 no dataset."""
+    try:
+        faults = list(verify(arguments.dataset, records=not arguments.fast))
+    except FileNotFoundError as error:
+        print(f"gato-data: {error}", file=sys.stderr)
+        return EXIT_NO_DATASET
+    if arguments.json:
+        print(json.dumps({"dataset": str(arguments.dataset), "sound": not faults,
+                          "faults": [dataclasses.asdict(fault) for fault in faults]}, indent=1))  # fmt: skip
+    else:
+        for fault in faults:
+            print(fault)
+        print(f"{arguments.dataset}: " + (f"{len(faults)} faults" if faults else "sound"))
+    return EXIT_DAMAGED if faults else 0
