@@ -55,7 +55,8 @@ class ChildProcess:
         self._warm_up = (warm_up, args)
         self.warmed: Any = None
         self._pool: Any = None
-        self._process: Any = None  # the warm one; None: the next call warms one up
+        self._process: Any = None  # the one that answered last; None: none did, or it may be gone
+        self._warm = False
         self._closed = False
 
     def __enter__(self) -> "ChildProcess":
@@ -71,8 +72,9 @@ class ChildProcess:
         is no Exception), TimeoutError after `limit` seconds, ChildProcessError where the process dies.
         """
         try:
-            if self._process is None:
+            if not self._warm:
                 self.warmed = self._run(*self._warm_up, limit=START)
+                self._warm = True
             return self._run(function, args, limit)
         except BaseException:
             if self._process is None:
@@ -88,7 +90,7 @@ class ChildProcess:
         self._stop()
 
     def _stop(self) -> None:
-        pool, self._pool, self._process = self._pool, None, None
+        pool, self._pool, self._process, self._warm = self._pool, None, None, False
         if pool is not None:
             pool.stop()
             pool.join()
@@ -97,7 +99,7 @@ class ChildProcess:
         if self._pool is None:
             arguments = (os.getpid(),)
             self._pool = pebble.ProcessPool(1, initializer=_begin, initargs=arguments, context=_SpawnContext())
-        process, self._process = self._process, None  # warm again when the call has come back
+        process, self._process = self._process, None
         future = self._pool.schedule(_answer, (function, args, limit), timeout=limit)
         _wait(future, process, limit)
         try:

@@ -67,6 +67,16 @@ def test_a_call_that_raises_keeps_the_process() -> None:
         assert child.call(os.getpid, limit=60) == pid
 
 
+def test_a_process_that_could_not_warm_up_is_warmed_up_again(tmp_path: Path) -> None:
+    missing = tmp_path / "later"
+    with ChildProcess(os.stat, missing) as child:
+        for _ in range(2):
+            with pytest.raises(FileNotFoundError, match="later"):
+                child.call(abs, -1, limit=60)
+        missing.touch()
+        assert child.call(abs, -1, limit=60) == 1 and child.warmed.st_size == 0
+
+
 def test_a_call_after_close_has_a_process_for_itself() -> None:
     child = ChildProcess(int)
     child.close()

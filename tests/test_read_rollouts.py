@@ -228,7 +228,7 @@ class TestLife:
 
     def test_in_a_thread(self) -> None:
         results: list[Any] = []
-        source = f"{COUNT}&fault=loop&episodes=3&time_limit=0.5"
+        source = f"{COUNT}&fault=loop&episodes=3&time_limit=1"
         thread = threading.Thread(target=lambda: results.extend(played(source)))
         thread.start()
         thread.join()
