@@ -74,8 +74,8 @@ def cut(path: str) -> tuple[dict[str, Any], list[tuple[TarPiece, int | None]]]:
 def samples(file: Readable, wanted: Collection[str] = ()) -> Iterator[Sample]:
     """The samples in order, with the content of the members whose extension is `wanted`; nothing is extracted to disk.
 
-    As webdataset has it, the key ends at the first dot of the file name and keeps its folders; members without an
-    extension, with a name that begins with a dot, in a top folder named `__so__`, and what is no regular file do not count.
+    As webdataset has it, the key ends at the first dot of the file name and keeps its folders; what does not count is
+    a member without an extension, with a name that begins with a dot, below a folder `__so__`, or no regular file.
     Raises ValueError where the archive is damaged, ends before its end-of-archive block (the sample in hand, whose
     next member may be what is lost, is not given out), or where anything but zeros follows that block.
     """
