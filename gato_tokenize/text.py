@@ -1,0 +1,289 @@
+"""Text <-> ids: SentencePiece with 32,000 pieces (Reed et al. 2022, section 2.1).
+
+The paper's own model was never published; `models/text.model` is the project's, made by `scripts/` and described
+in `models/SOURCES.md`. `train_text_model` makes another from any text with the same settings.
+"""
+
+import hashlib
+import importlib.resources
+import os
+import random
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import sentencepiece
+from numpy.typing import ArrayLike, NDArray
+
+_SPACE_MARK = "\u2581"  # SentencePiece writes a space as this character, so the character itself needs another spelling
+_LINE_LENGTH = 1000  # characters; the trainer drops lines of more than 4192 bytes, and no character has more than 4
+
+# What makes any string come back exactly: no normalization, no space added in front, none taken away, bytes for
+# characters without a piece. Line ends and tabs are pieces of their own, so they are never part of a word; runs of
+# spaces are pieces as well: the indentation of code costs one token.
+_SETTINGS: dict[str, Any] = {
+    "model_type": "bpe",
+    "normalization_rule_name": "identity",
+    "add_dummy_prefix": False,
+    "remove_extra_whitespaces": False,
+    "byte_fallback": True,
+    "allow_whitespace_only_pieces": True,
+    "split_digits": True,
+    "user_defined_symbols": ["\n", "\n\n", "\r\n", "\t", "\t\t", "\t\t\t", "\t\t\t\t"],
+    "unk_id": 0,
+    "bos_id": 1,
+    "eos_id": 2,
+    "pad_id": -1,
+    "minloglevel": 2,
+}
+
+
+class TextTokenizer:
+    r"""Strings to ids and back; without arguments, by the model that is shipped with this package.
+
+    >>> tokenizer = TextTokenizer()
+    >>> tokenizer.vocabulary_size, tokenizer.end_id
+    (32000, 2)
+    >>> tokenizer.encode("stack the red block")
+    array([6362,  276, 2480, 2067], dtype=int32)
+    >>> tokenizer.decode(tokenizer.encode("  two spaces,\n\ta tab"))
+    '  two spaces,\n\ta tab'
+
+    Round trip: with the shipped model `decode(encode(text)) == text` for every Unicode string. A model from
+    elsewhere may normalize, or know no bytes: then it need not hold, and `unknown_count` tells what was lost.
+    Two tokenizers are equal if their models' bytes are; pickling and copying carry these bytes along.
+    """
+
+    def __init__(self) -> None:
+        self._load(
+            (importlib.resources.files("gato_tokenize") / "models" / "text.model").read_bytes(), "the shipped model"
+        )
+
+    @classmethod
+    def from_file(cls, path: str | os.PathLike[str]) -> "TextTokenizer":
+        """By any SentencePiece model file. FileNotFoundError if there is none, ValueError if it is no such model."""
+        try:
+            model_bytes = Path(path).read_bytes()
+        except FileNotFoundError as error:
+            raise FileNotFoundError(
+                f"no text model at {os.fspath(path)!r}; expected a SentencePiece .model file"
+            ) from error
+        return cls.from_bytes(model_bytes, source=repr(os.fspath(path)))
+
+    @classmethod
+    def from_bytes(cls, model_bytes: bytes, *, source: str = "the bytes given") -> "TextTokenizer":
+        """By a model file's content; `source` names it in the ValueError of bytes that are no SentencePiece model."""
+        tokenizer = cls.__new__(cls)
+        tokenizer._load(model_bytes, source)
+        return tokenizer
+
+    def _load(self, model_bytes: bytes, source: str) -> None:
+        # Empty bytes are refused here: the library takes them for "no model given" and fails at the first use.
+        if not model_bytes:
+            raise ValueError(f"{source} is empty, not a SentencePiece model")
+        try:
+            self._processor = sentencepiece.SentencePieceProcessor(model_proto=model_bytes)
+        except RuntimeError as error:
+            raise ValueError(f"{source} ({len(model_bytes)} bytes) is not a SentencePiece model: {error}") from error
+        size = self._processor.vocab_size()
+        self.model_bytes = model_bytes
+        self.vocabulary_size: int = size
+        self.sha256: str = hashlib.sha256(model_bytes).hexdigest()
+        self._unknown_id: int = self._processor.unk_id()
+        silent = (i for i in range(size) if self._processor.is_control(i) or self._processor.is_unknown(i))
+        self._silent = np.fromiter(silent, dtype=np.int64)
+        marks = [self._processor.piece_to_id(f"<0x{byte:02X}>") for byte in _SPACE_MARK.encode()]
+        # A foreign model that puts a space before every text, or lacks bytes, gets U+2581 as the library has it.
+        exact = self._processor.normalize("a") == "a" and all(self._processor.is_byte(mark) for mark in marks)
+        self._mark_ids = marks if exact else None
+
+    @property
+    def end_id(self) -> int:
+        """The id of the end piece, which closes documents, captions and answers. ValueError if the model has none."""
+        end: int = self._processor.eos_id()
+        if end < 0:
+            raise ValueError("this text model has no end piece (</s>): train or choose one that has")
+        return end
+
+    def encode(self, text: str) -> NDArray[np.int32]:
+        """Ids of a text, int32[n], each in [0, vocabulary_size); nothing is added at the start or the end.
+
+        TypeError for what is no str; ValueError for a lone surrogate (not Unicode text), naming its position.
+        """
+        return self.encode_batch([text])[0]
+
+    def encode_batch(self, texts: Sequence[str], workers: int = 1) -> list[NDArray[np.int32]]:
+        """`encode` for each text, by `workers` threads; the order is kept, the result does not depend on `workers`.
+
+        TypeError and ValueError as in `encode`, naming the text's index; ValueError for workers below 1.
+        """
+        if isinstance(texts, str) or not all(map(str.__instancecheck__, texts)):
+            raise _not_texts(texts)
+        if workers < 1:
+            raise ValueError(f"workers must be at least 1, not {workers}")
+        try:
+            ids = self._processor.encode(list(texts), out_type=int, num_threads=workers)
+        except (RuntimeError, UnicodeError) as error:
+            raise _surrogate(texts, error) from error
+        if self._mark_ids is not None:
+            for at, text in enumerate(texts):
+                if _SPACE_MARK in text:
+                    ids[at] = self._encode_around_marks(text, self._mark_ids)
+        return [np.array(row, dtype=np.int32) for row in ids]
+
+    def _encode_around_marks(self, text: str, mark_ids: list[int]) -> list[int]:
+        parts: list[list[int]] = self._processor.encode(text.split(_SPACE_MARK), out_type=int, num_threads=1)
+        return parts[0] + [i for part in parts[1:] for i in mark_ids + part]
+
+    def decode(self, ids: ArrayLike) -> str:
+        """Text of ids, int[n], each in [0, vocabulary_size); control pieces (start, end, unknown) give nothing.
+
+        Bytes that spell no UTF-8, as a model may generate them, become U+FFFD. ValueError for an id that is out of
+        range or no integer, naming index and value.
+        """
+        array = self._checked(ids)
+        kept = array[~np.isin(array, self._silent)]
+        text: str = self._processor.decode(kept.tolist())
+        return text
+
+    def unknown_count(self, ids: ArrayLike) -> int:
+        """How many ids are the unknown piece, each a loss; never any with the shipped model. Errors as in `decode`."""
+        return int(np.count_nonzero(self._checked(ids) == self._unknown_id))
+
+    def _checked(self, ids: ArrayLike) -> NDArray[np.int64]:
+        array = np.asarray(ids)
+        if array.ndim != 1:
+            raise ValueError(f"ids must have one axis, not shape {array.shape}")
+        if array.size == 0:
+            return np.empty(0, dtype=np.int64)
+        if array.dtype.kind not in "iu" or array.min() < 0 or array.max() >= self.vocabulary_size:
+            at, value = next(pair for pair in enumerate(np.asarray(ids, dtype=object)) if not self._is_id(pair[1]))
+            raise ValueError(f"ids[{at}] is {value!r}: ids are integers in [0, {self.vocabulary_size})")
+        return array.astype(np.int64)
+
+    def _is_id(self, value: object) -> bool:
+        integer = isinstance(value, int | np.integer) and not isinstance(value, bool)
+        return integer and 0 <= int(value) < self.vocabulary_size  # type: ignore[call-overload]
+
+    def __reduce__(self) -> tuple[Callable[[bytes], "TextTokenizer"], tuple[bytes]]:
+        return type(self).from_bytes, (self.model_bytes,)
+
+    def __eq__(self, other: object) -> bool:
+        return self.sha256 == other.sha256 if isinstance(other, TextTokenizer) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.sha256)
+
+    def __repr__(self) -> str:
+        return f"<TextTokenizer of {self.vocabulary_size} pieces, sha256 {self.sha256[:12]}>"
+
+
+def train_text_model(
+    files: Sequence[str | os.PathLike[str]],
+    out: str | os.PathLike[str],
+    vocabulary_size: int = 32_000,
+    *,
+    character_coverage: float = 0.9997,
+    max_sentences: int = 0,
+    seed: int = 0,
+    workers: int = 1,
+) -> TextTokenizer:
+    """Trains a model with the shipped one's settings on the lines of UTF-8 files, writes it to `out`, returns it.
+
+    The rarest characters, beyond `character_coverage` in (0, 1] of the text, get no piece and are spelled in bytes.
+    With `max_sentences` the trainer sees that many lines, drawn evenly by `seed`; 0 is all. They are held in memory
+    (the shipped model: 153 MB of text, half a minute, 1.3 GB). Measured with sentencepiece 0.2.3: the same text and
+    arguments give the same bytes, in this process or another, whatever `workers`.
+
+    FileNotFoundError for a missing file; ValueError for no files, files without text, an unsuitable number, or a
+    vocabulary that is too large for the text or too small for its characters. `out` appears whole or not at all.
+    """
+    if not 0 < character_coverage <= 1 or max_sentences < 0 or workers < 1:
+        raise ValueError(
+            "character_coverage must be in (0, 1], max_sentences at least 0 and workers at least 1, "
+            f"not {character_coverage}, {max_sentences} and {workers}"
+        )
+    lines = _lines([Path(file) for file in files])
+    model = BytesIO()
+    arguments: dict[str, Any] = {
+        "vocab_size": vocabulary_size,
+        "character_coverage": character_coverage,
+        "num_threads": workers,
+    }
+    try:
+        sentences = _sample(lines, max_sentences, seed) if max_sentences else lines
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(sentences), model_writer=model, **_SETTINGS, **arguments
+        )
+    except RuntimeError as error:
+        raise ValueError(f"no model of {vocabulary_size} pieces can be made from this text: {error}") from error
+    tokenizer = TextTokenizer.from_bytes(model.getvalue(), source="the model just trained")
+    _write_whole(Path(out), model.getvalue())
+    return tokenizer
+
+
+def _lines(paths: Sequence[Path]) -> Iterator[str]:
+    """Lines with text in them, cut to `_LINE_LENGTH`; checks the files before the first line is read."""
+    if not paths:
+        raise ValueError("no files to train on")
+    for path in paths:
+        if not path.is_file():
+            raise FileNotFoundError(f"no file to train on at {str(path)!r}")
+    if not any(path.stat().st_size for path in paths):
+        raise ValueError(f"the {len(paths)} files to train on are empty")
+    return _read_lines(paths)
+
+
+def _read_lines(paths: Sequence[Path]) -> Iterator[str]:
+    for path in paths:
+        with open(path, encoding="utf-8", newline="\n") as file:
+            for line in file:
+                line = line.rstrip("\r\n").replace(_SPACE_MARK, " ").replace("\0", " ")
+                parts = (line[at : at + _LINE_LENGTH] for at in range(0, len(line), _LINE_LENGTH))
+                yield from (part for part in parts if part.strip())
+
+
+def _sample(lines: Iterator[str], count: int, seed: int) -> list[str]:
+    """`count` lines drawn evenly in one pass; the trainer's own sampling ignores every seed that it can be given."""
+    generator = random.Random(seed)
+    kept: list[str] = []
+    for at, line in enumerate(lines):
+        if at < count:
+            kept.append(line)
+        elif (slot := generator.randrange(at + 1)) < count:
+            kept[slot] = line
+    return kept
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name + ".")
+    try:
+        with open(handle, "wb") as file:
+            file.write(data)
+        os.chmod(temporary, 0o644)  # mkstemp makes a file that only its owner reads
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def _not_texts(texts: object) -> TypeError:
+    if isinstance(texts, str):
+        return TypeError("texts must be a list of str, not a str; encode takes one text")
+    found = next((at, item) for at, item in enumerate(texts) if not isinstance(item, str))  # type: ignore[arg-type, var-annotated]
+    return TypeError(f"texts[{found[0]}] is of type {type(found[1]).__name__}; a text is a str")
+
+
+def _surrogate(texts: Sequence[str], error: Exception) -> Exception:
+    """The fault that made the library refuse these texts, or else its own error."""
+    for at, text in enumerate(texts):
+        try:
+            text.encode()
+        except UnicodeEncodeError as fault:
+            return ValueError(
+                f"texts[{at}] has a lone surrogate, {text[fault.start]!r}, at position {fault.start}: no Unicode text"
+            )
+    return error
