@@ -148,7 +148,10 @@ def split_options(argument: str) -> tuple[str, dict[str, str]]:
     found = re.search(r"\?([A-Za-z_][A-Za-z0-9_-]*=.*)$", argument)
     if not found:
         return argument, {}
-    pairs = parse_qsl(found.group(1), keep_blank_values=True, strict_parsing=True)
+    try:
+        pairs = parse_qsl(found.group(1), keep_blank_values=True, strict_parsing=True)
+    except ValueError as error:
+        raise SourceError(f"the options of {argument!r} are not of the form option=value&option=value") from error
     if len({key for key, _ in pairs}) != len(pairs):
         raise SourceError(f"an option is given twice in {argument!r}")
     return argument[: found.start()], dict(pairs)
