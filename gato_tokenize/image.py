@@ -1,0 +1,299 @@
+"""Pictures <-> patches, and where a patch lies in its picture (Reed et al. 2022, sections 2.1, 2.2, appendix C.3)."""
+
+import contextlib
+import dataclasses
+import io
+import math
+import threading
+import warnings
+from collections.abc import Iterator
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import BmpImagePlugin, GifImagePlugin, Image, ImageFile, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
+
+PATCH = 16  # side of a patch in pixels
+MAX_PIXELS = 89_478_485  # of a file's picture: 256 MiB of RGB, Pillow's own limit
+
+Picture: TypeAlias = "NDArray[np.uint8] | Image.Image | bytes | bytearray | memoryview"
+_Run = np.dtype((np.void, PATCH * 3))  # one row of a patch: it moves in one piece
+
+# Their classes are called without `Image.open`, whose limit is a global one, whose warnings are not thread-safe to
+# catch, and which makes an animation of the second picture that some cameras append to a JPEG.
+_READERS: dict[bytes, type[ImageFile.ImageFile]] = {
+    b"\x89PNG\r\n\x1a\n": PngImagePlugin.PngImageFile,
+    b"\xff\xd8\xff": JpegImagePlugin.JpegImageFile,
+    b"RIFF": WebPImagePlugin.WebPImageFile,
+    b"GIF8": GifImagePlugin.GifImageFile,
+    b"BM": BmpImagePlugin.BmpImageFile,
+}
+_FORMATS = "PNG, JPEG, WEBP, GIF or BMP"
+# Modes that Pillow converts. Palettes go by RGBA because Pillow warns on the straight way; L and LA are grey.
+_CONVERT = {
+    "1": "L",
+    "P": "RGBA",
+    "PA": "RGBA",
+    "CMYK": "RGB",
+    "YCbCr": "RGB",
+    "HSV": "RGB",
+    "RGBa": "RGBA",
+    "La": "LA",
+}
+_DIRECT = ("L", "LA", "RGB", "RGBA", "RGBX")
+_DEEP = ("I", "I;16", "I;16L", "I;16B", "I;16N")
+_ORIENTATION = 0x0112  # the EXIF tag; its values 2 to 8 as (transpose, row step, column step)
+_TURNS = {2: (0, 1, -1), 3: (0, -1, -1), 4: (0, -1, 1), 5: (1, 1, 1), 6: (1, 1, -1), 7: (1, -1, -1), 8: (1, -1, 1)}
+_FILTERS_LOCK = threading.Lock()  # Python's list of warning filters belongs to all threads
+
+
+def target_size(height: int, width: int) -> tuple[int, int]:
+    """(height, width) brought to the nearest multiples of 16, at least 16; a tie goes up.
+
+    >>> target_size(210, 160), target_size(24, 7)
+    ((208, 160), (32, 16))
+    """
+    nearest = [max(PATCH, (side + PATCH // 2) // PATCH * PATCH) for side in (height, width)]
+    return nearest[0], nearest[1]
+
+
+def intervals(n: int, quantization: int = 128) -> NDArray[np.int32]:
+    """int32[n, 2]: low and high of each of n patches along one side, in quantised positions (appendix C.3).
+
+    Edges i * quantization / n, rounded half to even. Training draws from [low, high). Beyond `quantization` patches
+    some edges coincide; such an interval is widened to one position, and none reaches past the last.
+
+    >>> intervals(5).tolist()
+    [[0, 26], [26, 51], [51, 77], [77, 102], [102, 128]]
+
+    Raises ValueError where n or quantization is below 1.
+    """
+    if n < 1 or quantization < 1:
+        raise ValueError(f"n and quantization must be at least 1, not {n} and {quantization}")
+    edges = np.round(np.arange(n + 1) * quantization / n).astype(np.int32)
+    low = np.minimum(edges[:-1], quantization - 1)
+    return np.asarray(np.stack([low, np.maximum(edges[1:], low + 1)], axis=1), np.int32)
+
+
+def evaluation_positions(n: int, quantization: int = 128) -> NDArray[np.int32]:
+    """int32[n] in [0, quantization): the middle of each interval, rounded half to even.
+
+    >>> evaluation_positions(5).tolist()
+    [13, 38, 64, 90, 115]
+    """
+    middle = np.round(intervals(n, quantization).mean(axis=1)).astype(np.int32)
+    return np.minimum(middle, quantization - 1)  # [127, 128) has its middle at 127.5
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Patches:
+    """The patches of one picture in raster order: pixels uint8[n, 16, 16, 3], grid (rows, columns), their product n.
+
+    Raises ValueError where they are anything else.
+    """
+
+    pixels: NDArray[np.uint8]
+    grid: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        expected = (self.grid[0] * self.grid[1], PATCH, PATCH, 3)
+        if min(self.grid) < 1 or self.pixels.dtype != np.uint8 or self.pixels.shape != expected:
+            raise ValueError(
+                f"a grid of {self.grid[0]}x{self.grid[1]} needs uint8{list(expected)}, "
+                f"got {self.pixels.dtype}{list(self.pixels.shape)}"
+            )
+
+    @property
+    def scaled(self) -> NDArray[np.float32]:
+        """float32[n, 16, 16, 3] in [-0.25, 0.25]: to [-1, 1], then divided by sqrt(16) (section 2.1)."""
+        return np.asarray((self.pixels / np.float32(127.5) - 1) / 4, np.float32)
+
+    @property
+    def row_intervals(self) -> NDArray[np.int32]:
+        """int32[n, 2]: `intervals` of each patch from top to bottom."""
+        return np.repeat(intervals(self.grid[0]), self.grid[1], axis=0)
+
+    @property
+    def column_intervals(self) -> NDArray[np.int32]:
+        """int32[n, 2]: `intervals` of each patch from left to right."""
+        return np.tile(intervals(self.grid[1]), (self.grid[0], 1))
+
+
+class ImageTokenizer:
+    """Pictures <-> 16x16 patches in raster order.
+
+    height, width: what every picture is brought to, multiples of 16; None: the multiple nearest to the picture's own
+        side, at least 16, ties up (24 becomes 32). Only a picture of another size is resampled: with Pillow's
+        antialiased bicubic filter, whose weights need no library function, so that they are the same everywhere.
+    max_pixels: a file or PIL image with more is refused before it is decoded.
+
+    Pictures are uint8[height, width], [height, width, 1, 3 or 4], PIL images, or the bytes of a PNG, JPEG, WEBP, GIF
+    or BMP. Grey becomes RGB, alpha is dropped, 16 bits become the upper 8, a palette its colours, CMYK what Pillow
+    makes of it; the EXIF orientation is applied, an unreadable one is none; colour profiles are ignored.
+
+    >>> tokenizer = ImageTokenizer()
+    >>> picture = np.arange(32 * 16 * 3).astype(np.uint8).reshape(32, 16, 3)
+    >>> patches = tokenizer.encode(picture)
+    >>> patches.grid, patches.pixels.shape
+    ((2, 1), (2, 16, 16, 3))
+    >>> bool((tokenizer.decode(patches) == picture).all())
+    True
+
+    Raises ValueError where a side is not a positive multiple of 16.
+    """
+
+    def __init__(self, height: int | None = None, width: int | None = None, max_pixels: int = MAX_PIXELS) -> None:
+        for name, side in (("height", height), ("width", width)):
+            if side is not None and (side < PATCH or side % PATCH):
+                raise ValueError(f"{name} must be a positive multiple of {PATCH}, not {side}")
+        self.height, self.width, self.max_pixels = height, width, max_pixels
+
+    def __repr__(self) -> str:
+        return f"ImageTokenizer(height={self.height}, width={self.width})"
+
+    def encode(self, image: Picture) -> Patches:
+        """A picture -> its patches. TypeError where it is none of the kinds above; ValueError for arrays of another
+        dtype or shape, files that are broken, too large or of another format, more than one frame, other modes."""
+        if isinstance(image, np.ndarray):
+            return self._patches(_checked_array(image, 2))
+        if isinstance(image, Image.Image):
+            return self._patches(self._decoded(image))
+        return self.encode_file(image)[0]
+
+    def encode_file(self, data: bytes | bytearray | memoryview) -> tuple[Patches, bool]:
+        """`encode` and `passes_through` of a file's bytes, which are decoded once."""
+        image = self._opened(data)
+        depth = bytes(data[24:25])  # bits a sample of a PNG
+        # The mode as stored; some are changed by loading.
+        plain = isinstance(image, JpegImagePlugin.JpegImageFile) and image.mode in ("RGB", "L")
+        if isinstance(image, PngImagePlugin.PngImageFile) and depth == b"\x08":
+            plain = image.mode in ("RGB", "RGBA", "L")
+        pixels = self._decoded(image)
+        plain = plain and "transparency" not in image.info and _orientation(image) not in _TURNS
+        return self._patches(pixels), plain and self._size(*pixels.shape[:2]) == pixels.shape[:2]
+
+    def passes_through(self, data: bytes | bytearray | memoryview) -> bool:
+        """Whether a file's own bytes may be kept in place of the patches: any plain decoder to 8-bit RGB gives them.
+
+        So it is for a JPEG in grey or RGB, and for a PNG in grey, RGB or RGBA with 8 bits and without a palette or
+        a transparent colour, that is not turned by EXIF, not animated, and needs no resizing.
+
+        Raises as `encode` does: nothing that cannot be decoded is kept.
+        """
+        return self.encode_file(data)[1]
+
+    def encode_frames(self, frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """uint8[T, height, width] or [T, height, width, 1, 3 or 4] -> uint8[T * n, 16, 16, 3], frame after frame."""
+        frames = _checked_array(frames, 3)
+        height, width = self._size(*frames.shape[1:3])
+        if (height, width) == frames.shape[1:3]:
+            return _cut(frames)
+        patches = [_cut(_resized(frame, height, width)[None]) for frame in frames]
+        return np.concatenate(patches) if patches else np.zeros((0, PATCH, PATCH, 3), np.uint8)
+
+    def decode(self, patches: Patches) -> NDArray[np.uint8]:
+        """Patches -> uint8[rows * 16, columns * 16, 3], the picture (after resizing) that `encode` cut."""
+        rows, columns = patches.grid
+        pixels = np.ascontiguousarray(patches.pixels).reshape(rows, columns, -1).view(_Run)  # [rows, columns, 16]
+        return pixels.transpose(0, 2, 1).copy().view(np.uint8).reshape(rows * PATCH, columns * PATCH, 3)
+
+    def _size(self, height: int, width: int) -> tuple[int, int]:
+        nearest = target_size(height, width)
+        return self.height or nearest[0], self.width or nearest[1]
+
+    def _patches(self, image: NDArray[np.uint8]) -> Patches:
+        height, width = self._size(*image.shape[:2])
+        if (height, width) != image.shape[:2]:
+            image = _resized(image, height, width)
+        return Patches(_cut(image[None]), (height // PATCH, width // PATCH))
+
+    def _opened(self, data: bytes | bytearray | memoryview) -> ImageFile.ImageFile:
+        if not isinstance(data, bytes | bytearray | memoryview):
+            raise TypeError(f"expected an array, a PIL image or a file's bytes, got {type(data).__name__}")
+        data = bytes(data)
+        for magic, reader in _READERS.items():
+            if data.startswith(magic):
+                with _pillow("open"), _no_warnings():
+                    return reader(io.BytesIO(data))
+        raise ValueError(f"not a {_FORMATS} file: it starts with {data[:8]!r}")
+
+    def _decoded(self, image: Image.Image) -> NDArray[np.uint8]:
+        """uint8[height, width] or [height, width, 1 to 4], turned as its EXIF orientation says."""
+        width, height = image.size
+        if width < 1 or height < 1:
+            raise ValueError(f"the picture has no pixels: height {height}, width {width}")
+        most = max(width * height, math.prod(self._size(height, width)))  # a line of pixels grows sixteenfold
+        if most > self.max_pixels:
+            raise ValueError(f"{width}x{height} needs {most} pixels, more than max_pixels={self.max_pixels}")
+        with _pillow("open"), _no_warnings():
+            frames = getattr(image, "n_frames", 1)
+        if frames > 1:
+            raise ValueError(f"the picture has {frames} frames: take one frame yourself, image.seek(i); image.copy()")
+        if image.mode not in (*_DIRECT, *_DEEP, *_CONVERT):
+            raise ValueError(f"mode {image.mode} is not supported: scale it to 8 bits and convert it to RGB first")
+        with _pillow("decode"):
+            image.load()  # before its EXIF is read: a PNG may keep it behind the pixels
+            pixels: NDArray[Any] = np.asarray(image.convert(_CONVERT[image.mode]) if image.mode in _CONVERT else image)
+        if pixels.dtype != np.uint8:
+            if pixels.min() < 0 or pixels.max() > 0xFFFF:
+                raise ValueError(f"mode {image.mode} must hold 0 to 65535, not {pixels.min()} to {pixels.max()}")
+            pixels = (pixels >> 8).astype(np.uint8)
+        if image.mode in ("LA", "La"):
+            pixels = pixels[..., :1]
+        transpose, rows, columns = _TURNS.get(_orientation(image), (0, 1, 1))
+        return (pixels.swapaxes(0, 1) if transpose else pixels)[::rows, ::columns]
+
+
+def _checked_array(array: NDArray[Any], sides: int) -> NDArray[np.uint8]:
+    """Of uint8, with `sides` leading axes and perhaps channels, nothing empty but T; ValueError otherwise."""
+    array = np.asarray(array)
+    axes = ["T", "height", "width"][-sides:]
+    if array.dtype != np.uint8:
+        raise ValueError(f"pixels must be uint8 in 0..255, not {array.dtype}: scale them yourself")
+    if array.ndim not in (sides, sides + 1) or (array.ndim == sides + 1 and array.shape[-1] not in (1, 3, 4)):
+        expected = ", ".join(axes)
+        raise ValueError(f"expected uint8[{expected}] or [{expected}, 1, 3 or 4], got shape {list(array.shape)}")
+    if 0 in array.shape[sides - 2 : sides]:
+        raise ValueError(f"the picture has no pixels: shape {list(array.shape)}")
+    return array
+
+
+def _cut(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """uint8[T, height, width(, channels)], sides multiples of 16 -> uint8[T * n, 16, 16, 3]."""
+    if frames.ndim == 3 or frames.shape[-1] == 1:
+        frames = np.broadcast_to(frames.reshape(*frames.shape[:3], 1), (*frames.shape[:3], 3))
+    steps, height, width = frames.shape[:3]
+    runs = np.ascontiguousarray(frames[..., :3]).reshape(steps, height // PATCH, PATCH, width * 3)
+    patches = runs.view(_Run).transpose(0, 1, 3, 2).copy()  # [T, rows, columns, 16]
+    return patches.view(np.uint8).reshape(-1, PATCH, PATCH, 3)
+
+
+def _resized(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+    """uint8[height, width(, channels)], alpha dropped before: Pillow would weigh the colours by it."""
+    pixels = image[..., 0] if image.shape[2:] == (1,) else image[..., :3] if image.ndim == 3 else image
+    return np.asarray(Image.fromarray(np.ascontiguousarray(pixels)).resize((width, height), Image.Resampling.BICUBIC))
+
+
+def _orientation(image: Image.Image) -> int:
+    """1 to 8 as EXIF has it; 1 too where there is none or it cannot be read, as viewers have it."""
+    try:
+        with _no_warnings():
+            return int(image.getexif().get(_ORIENTATION, 1))
+    except Exception:  # whatever a camera wrote there, the pixels are good
+        return 1
+
+
+@contextlib.contextmanager
+def _pillow(action: str) -> Iterator[None]:
+    """Pillow tells of a broken file in half a dozen ways; here it is always a ValueError."""
+    try:
+        yield
+    except Exception as error:
+        raise ValueError(f"cannot {action} the picture: {error or type(error).__name__}") from error
+
+
+@contextlib.contextmanager
+def _no_warnings() -> Iterator[None]:
+    with _FILTERS_LOCK, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
