@@ -1,14 +1,22 @@
 """Gato's tokens: text, images, discrete and continuous values, in the order and the ids of Reed et al. 2022."""
 
+from gato_tokenize.continuous import ContinuousTokenizer, inverse_mu_law, mu_law
+from gato_tokenize.dataset import Dataset
+from gato_tokenize.discrete import DiscreteTokenizer
 from gato_tokenize.episode import Episode, EpisodeMetadata
+from gato_tokenize.image import ImageTokenizer, Patches
+from gato_tokenize.records import Record, read_record, read_records, write_records
+from gato_tokenize.sequence import TokenSequence
 from gato_tokenize.spaces import spec_from_spaces, tuple_to_dict
 from gato_tokenize.spec import ContinuousSpec, DiscreteSpec, EpisodeSpec, ImageSpec, TextSpec
+from gato_tokenize.text import TextTokenizer, train_text_model
+from gato_tokenize.tfrecord import CorruptRecordError, Damage
+from gato_tokenize.tokenizer import EpisodeTokenizer
 from gato_tokenize.version import __version__
+from gato_tokenize.view import show
 from gato_tokenize.vocabulary import Kind, Vocabulary
 
-__all__ = [
-    "Vocabulary",
-    "Kind",
+__all__ = [  # in the order in which data meets them
     "TextSpec",
     "ImageSpec",
     "DiscreteSpec",
@@ -18,5 +26,25 @@ __all__ = [
     "tuple_to_dict",
     "Episode",
     "EpisodeMetadata",
+    "Vocabulary",
+    "Kind",
+    "TextTokenizer",
+    "train_text_model",
+    "ImageTokenizer",
+    "Patches",
+    "DiscreteTokenizer",
+    "ContinuousTokenizer",
+    "mu_law",
+    "inverse_mu_law",
+    "EpisodeTokenizer",
+    "TokenSequence",
+    "show",
+    "Record",
+    "write_records",
+    "read_records",
+    "read_record",
+    "CorruptRecordError",
+    "Damage",
+    "Dataset",
     "__version__",
 ]
