@@ -37,6 +37,7 @@ _SETTINGS: dict[str, Any] = {
     "bos_id": 1,
     "eos_id": 2,
     "pad_id": -1,
+    "num_threads": 2,  # fixed, because the number is written into the model
     "minloglevel": 2,
 }
 
@@ -126,7 +127,7 @@ class TextTokenizer:
             raise ValueError(f"workers must be at least 1, not {workers}")
         try:
             ids = self._processor.encode(list(texts), out_type=int, num_threads=workers)
-        except (RuntimeError, UnicodeError) as error:
+        except (RuntimeError, TypeError, UnicodeError) as error:  # which of them depends on the library's version
             raise _surrogate(texts, error) from error
         if self._mark_ids is not None:
             for at, text in enumerate(texts):
@@ -189,30 +190,25 @@ def train_text_model(
     character_coverage: float = 0.9997,
     max_sentences: int = 0,
     seed: int = 0,
-    workers: int = 1,
 ) -> TextTokenizer:
     """Trains a model with the shipped one's settings on the lines of UTF-8 files, writes it to `out`, returns it.
 
     The rarest characters, beyond `character_coverage` in (0, 1] of the text, get no piece and are spelled in bytes.
     With `max_sentences` the trainer sees that many lines, drawn evenly by `seed`; 0 is all. They are held in memory
     (the shipped model: 153 MB of text, half a minute, 1.3 GB). Measured with sentencepiece 0.2.3: the same text and
-    arguments give the same bytes, in this process or another, whatever `workers`.
+    arguments give the same bytes, in this process or another.
 
     FileNotFoundError for a missing file; ValueError for no files, files without text, an unsuitable number, or a
     vocabulary that is too large for the text or too small for its characters. `out` appears whole or not at all.
     """
-    if not 0 < character_coverage <= 1 or max_sentences < 0 or workers < 1:
+    if not 0 < character_coverage <= 1 or max_sentences < 0:
         raise ValueError(
-            "character_coverage must be in (0, 1], max_sentences at least 0 and workers at least 1, "
-            f"not {character_coverage}, {max_sentences} and {workers}"
+            "character_coverage must be in (0, 1] and max_sentences at least 0, "
+            f"not {character_coverage} and {max_sentences}"
         )
     lines = _lines([Path(file) for file in files])
     model = BytesIO()
-    arguments: dict[str, Any] = {
-        "vocab_size": vocabulary_size,
-        "character_coverage": character_coverage,
-        "num_threads": workers,
-    }
+    arguments: dict[str, Any] = {"vocab_size": vocabulary_size, "character_coverage": character_coverage}
     try:
         sentences = _sample(lines, max_sentences, seed) if max_sentences else lines
         sentencepiece.SentencePieceTrainer.train(

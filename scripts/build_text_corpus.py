@@ -30,15 +30,15 @@ import clean_text
 
 # Characters of training text per group: English first, then code, then the languages that the corpus has enough of.
 BUDGETS = {
-    "en": 90_000_000,
+    "en": 120_000_000,
     "code": 20_000_000,
-    "zh": 1_600_000,
+    "zh": 1_800_000,
     "ja": 1_200_000,
     "ko": 1_000_000,
     "ar": 700_000,
     "hi": 700_000,
 }
-BUDGETS |= dict.fromkeys(("de", "fr", "es", "it", "pt", "ru"), 2_500_000)
+BUDGETS |= dict.fromkeys(("de", "fr", "es", "it", "pt", "ru"), 2_800_000)
 BUDGETS |= dict.fromkeys(("pl", "nl", "sv", "cs", "uk", "tr", "vi"), 600_000)
 OTHER = set("as ca da el fa fi gl gu he hr hu id kn lt lv mr no pa ro sl sr ta te".split())
 OTHER_BUDGET = 60_000  # each further language: its letters get pieces, its words do not
@@ -60,13 +60,14 @@ PACKAGE_LIMITS |= {
     "freeciv-data": 300_000,
 }
 
-# Running prose is scarce beside documentation: what there is counts twice (the games' stories are tiny: four times).
-REPEATS = {"bible-kjv": 2, "anarchism": 2, "fortunes": 2, "fortunes-min": 2, "debian-history": 2, "dict-jargon": 2}
+# Running prose is scarce beside documentation: what there is comes first, and counts more than once.
+REPEATS = {"bible-kjv": 2, "anarchism": 2, "debian-history": 2, "dict-jargon": 2, "fortunes": 2, "wesnoth": 3}
 
 ENGLISH = """
-bible-kjv bible-kjv-text python3.11-doc linux-doc-6.1 perl-doc debian-reference-en anarchism dict-jargon dict-foldoc dict-gcide
-dict-devil wordnet-base fortunes fortunes-min manpages manpages-dev libreoffice-help-en-us developers-reference
-debian-policy maint-guide harden-doc debian-faq debian-history bash-doc vim-doc postgresql-doc-15 sqlite3-doc rust-doc
+bible-kjv bible-kjv-text python3.11-doc linux-doc-6.1 perl-doc debian-reference-en anarchism dict-jargon dict-foldoc
+dict-gcide dict-devil wordnet-base fortunes fortunes-min manpages manpages-dev libreoffice-help-en-us
+developers-reference debian-policy
+maint-guide harden-doc debian-faq debian-history bash-doc vim-doc postgresql-doc-15 sqlite3-doc rust-doc
 debian-edu-doc-en wesnoth-1.16-did wesnoth-1.16-l wesnoth-1.16-ei wesnoth-1.16-dm wesnoth-1.16-thot wesnoth-1.16-sof
 wesnoth-1.16-sota wesnoth-1.16-low wesnoth-1.16-dw wesnoth-1.16-nr wesnoth-1.16-sotbe crawl-common freeciv-data
 octave-doc maxima-doc doc-debian
@@ -76,7 +77,7 @@ libpython3.11-stdlib libpython3.11-minimal python3-django python3-sympy python3-
 golang-1.19-src rust-src libboost1.74-dev libeigen3-dev libruby3.1 npm emacs-el
 """
 LANGUAGES = """
-fortunes-de fortunes-es fortunes-it fortunes-ru fortunes-pl fortunes-br fortunes-zh fortunes-cs debian-reference-de
+fortunes-de fortunes-es fortunes-ru fortunes-pl fortunes-br fortunes-zh fortunes-cs debian-reference-de
 debian-reference-fr debian-reference-es debian-reference-it debian-reference-ja debian-reference-pt
 debian-reference-zh-cn installation-guide-amd64 manpages-de manpages-fr manpages-es manpages-it manpages-ja
 manpages-zh manpages-ru manpages-pl manpages-pt-br manpages-nl manpages-cs manpages-uk libreoffice-help-de
@@ -102,8 +103,9 @@ HELD_OUT = re.compile(
 )
 
 LANGUAGE = re.compile(
-    r"/(?:help|html|man|manual|installation-guide-amd64|LC_MESSAGES|descript|database)/([a-z]{2,3})(?:[_-][A-Za-z]{2,6})?/"
+    r"/(?:help|html|man|manual|installation-guide-amd64|descript|database)/([a-z]{2,3})(?:[_-][A-Za-z]{2,6})?/"
 )
+CATALOGUE = re.compile(r"/locale/([a-z]{2,3})(?:[_@-]\w+)?/LC_MESSAGES/")
 SUFFIX = re.compile(
     r"(?:fortunes|manpages|libreoffice-help|libreoffice-l10n|debian-reference)-([a-z]{2})(?:-[a-z]{2})?$"
 )
@@ -167,7 +169,7 @@ def split_document(package: str, path: str, data: bytes) -> Iterator[tuple[str, 
         ):  # a stray byte in a large dictionary is dropped, another encoding is not read
             return
         text = text.replace("\ufffd", "")
-    size = 20_000 if re.search(r"/dictd/|/stardict/|/wordnet/|/fortunes/", path) else len(text) + 1
+    size = 20_000 if re.search(r"/dictd/|/stardict/|/wordnet/|/fortunes/|/locale/", path) else len(text) + 1
     for start in range(0, len(text), size):
         yield f"{path}#{start // size}", text[start : start + size]
 
@@ -191,12 +193,24 @@ def group_of(package: str, name: str) -> str:
     """`en`, `code`, or a language's two or three letters, from the path or else the package's name."""
     if package in CODE_PACKAGES:
         return "code"
+    if found := CATALOGUE.search(name):
+        return {"nb": "no"}.get(found[1], found[1])
     found = (
         LANGUAGE.search(name) or re.search(r"\.([a-z]{2})(?:[-_]\w+)?\.(?:html|utf8)", name) or SUFFIX.match(package)
     )
     language = found[1] if found else "fr" if package == "stardict-xmlittre" else "en"
     language = {"br": "pt", "nb": "no"}.get(language, language)
     return language if language in BUDGETS or language in OTHER else "en"
+
+
+def repeats(package: str) -> int:
+    """How often a package's text is written: by its name or by the first word of it."""
+    return REPEATS.get(package) or REPEATS.get(package.split("-")[0], 1)
+
+
+def order_of(package: str, name: str) -> tuple[bool, int]:
+    """Prose before all the rest, then by chance that is the same on every machine."""
+    return repeats(package) == 1, digest(package + name)
 
 
 def digest(name: str) -> int:
@@ -266,16 +280,16 @@ def write_held_out(group: str, documents: list[tuple[str, str, str]], folder: Pa
 
 
 def write_train(group: str, documents: list[tuple[str, str, str]], folder: Path, seen: set[int]) -> Counter[str]:
-    """Documents in the order of their names' hashes, until the group's or the package's share is full."""
+    """Documents, prose first, until the group's or the package's share is full."""
     counts: Counter[str] = Counter()
     with open(folder / "train" / f"{group}.txt", "w", encoding="utf-8") as out:
-        for package, name, text in sorted(documents, key=lambda document: digest(document[0] + document[1])):
+        for package, name, text in sorted(documents, key=lambda document: order_of(*document[:2])):
             if is_held_out(package, name) or counts[package] >= PACKAGE_LIMITS.get(package, PACKAGE_LIMIT):
                 continue
             if counts.total() >= BUDGETS.get(group, OTHER_BUDGET):
                 break
             if text := fresh(text, seen):
-                out.write((text + "\n") * (4 if package.startswith("wesnoth") else REPEATS.get(package, 1)))
+                out.write((text + "\n") * repeats(package))
                 counts[package] += len(text)
     return counts
 

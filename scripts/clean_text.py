@@ -27,7 +27,7 @@ def cleaning_of(package: str, path: str, is_code: bool) -> Callable[[str], str] 
         return str if suffix in CODE_SUFFIXES or "/boost/" in path else None
     if package.startswith("python3.11-doc"):
         return str if "/_sources/" in path else None
-    if package.startswith("wesnoth"):
+    if package.startswith("wesnoth-"):
         return from_game if suffix == "cfg" else None
     if "/man/man" in path or re.search(r"/man/[a-z]{2}[^/]*/man", path):
         return from_roff
