@@ -1,6 +1,6 @@
 """The building blocks in a Beam job of your own: read, filter, tokenize, write shards, keep the dead letters.
 
-    python -m examples.own_beam_job 'text:docs/*.md?by=line' FOLDER
+python -m examples.own_beam_job 'text:docs/*.md?by=line' FOLDER
 """
 
 import dataclasses

@@ -78,7 +78,8 @@ class ContinuousTokenizer:
             raise ValueError(f"low {self.low[at]} at index {at} is not below high {self.high[at]}")
         # x -> (x - middle) / half: exact where the bounds are -1 and 1, so that those elements stay what they are.
         self._middle, self._half = (narrow + wide) / 2, (wide - narrow) / 2
-        step = np.spacing(np.maximum(np.abs(self.low), np.abs(self.high))).astype(np.float64)
+        largest = np.maximum(np.abs(self.low), np.abs(self.high))
+        step = (largest - np.nextafter(largest, np.float32(0))).astype(np.float64)
         if self._affine and (wide - narrow <= 2 * v.continuous_bins * step).any():
             at = index_of_first(wide - narrow <= 2 * v.continuous_bins * step)
             raise ValueError(

@@ -2,7 +2,7 @@
 
     Example{ features{ feature{ key, Feature{ bytes_list | float_list | int64_list } } ... } }
 
-The bytes equal `SerializeToString(deterministic=True)`: features in the order of their keys' UTF-8 bytes, numbers packed.
+The bytes equal `SerializeToString(deterministic=True)`: features in the order of their keys' bytes, numbers packed.
 (Protobuf's implementations disagree on keys of which one begins another; no key of a record does.)
 """
 
@@ -68,7 +68,8 @@ def encode_varints(values: NDArray[np.int64]) -> bytes:
     used[:, 0] = True
     table = (left & 0x7F).astype(np.uint8)
     table[:, :-1] |= used[:, 1:].view(np.uint8) << 7  # the continuation bit: another byte follows
-    return table[used].tobytes()
+    packed: bytes = table[used].tobytes()
+    return packed
 
 
 def decode_varints(data: "bytes | memoryview") -> NDArray[np.int64]:
@@ -106,7 +107,7 @@ def _field(tag: int, body: bytes) -> bytes:
 def _feature(value: Value) -> bytes:
     if isinstance(value, np.ndarray):
         if value.dtype == np.int64:
-            packed = encode_varints(value)
+            packed = encode_varints(value)  # type: ignore[arg-type]
             return _field(_INT64, _field(0x0A, packed) if packed else b"")
         if value.dtype == np.float32:
             packed = value.astype("<f4").tobytes()

@@ -70,9 +70,9 @@ def intervals(n: int, quantization: int = 128) -> NDArray[np.int32]:
     """
     if n < 1 or quantization < 1:
         raise ValueError(f"n and quantization must be at least 1, not {n} and {quantization}")
-    edges = np.round(np.arange(n + 1) * quantization / n).astype(np.int32)
+    edges: NDArray[np.int32] = np.round(np.arange(n + 1) * quantization / n).astype(np.int32)
     low = np.minimum(edges[:-1], quantization - 1)
-    return np.asarray(np.stack([low, np.maximum(edges[1:], low + 1)], axis=1), np.int32)
+    return np.stack([low, np.maximum(edges[1:], low + 1)], axis=1)
 
 
 def evaluation_positions(n: int, quantization: int = 128) -> NDArray[np.int32]:
@@ -81,8 +81,8 @@ def evaluation_positions(n: int, quantization: int = 128) -> NDArray[np.int32]:
     >>> evaluation_positions(5).tolist()
     [13, 38, 64, 90, 115]
     """
-    middle = np.round(intervals(n, quantization).mean(axis=1)).astype(np.int32)
-    return np.minimum(middle, quantization - 1)  # [127, 128) has its middle at 127.5
+    middle: NDArray[np.int32] = np.round(intervals(n, quantization).mean(axis=1)).astype(np.int32)
+    return np.asarray(np.minimum(middle, quantization - 1))  # [127, 128) has its middle at 127.5
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

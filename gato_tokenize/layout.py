@@ -16,11 +16,9 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from gato_tokenize.image import target_size
+from gato_tokenize.image import PATCH, target_size
 from gato_tokenize.spec import ContinuousSpec, EpisodeSpec, FieldSpec, ImageSpec, TextSpec
 from gato_tokenize.vocabulary import Kind
-
-PATCH = 16  # side of an image patch in pixels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +48,7 @@ def slots(spec: EpisodeSpec) -> tuple[Slot, ...]:
     for one, two in zip(result, result[1:], strict=False):
         if one.kind == two.kind == Kind.TEXT and one.loss == two.loss:
             raise ValueError(
-                f"{one.path} and {two.path} are texts side by side, and nothing in the tokens would tell where one ends:"
+                f"{one.path} and {two.path} are texts side by side, and nothing in the tokens tells where one ends:"
                 " join them into one field, or give one of them predict=False, or rename a key so that another field"
                 " comes between"
             )
@@ -90,12 +88,12 @@ class Arrangement:
         """int64[n]: the index in the stream of each of the slot's tokens, in order."""
         starts, length = self.starts[path], self.lengths[path]
         if isinstance(length, int):
-            return (starts[:, None] + np.arange(length)).ravel()
+            return np.asarray(starts[:, None] + np.arange(length)).ravel()
         total = int(length.sum())
-        return np.repeat(starts - np.cumsum(length) + length, length) + np.arange(total)
+        return np.asarray(np.repeat(starts - np.cumsum(length) + length, length) + np.arange(total))
 
     def fill(self, values: Mapping[str, "int | NDArray[np.generic]"], dtype: type[np.generic]) -> NDArray[np.generic]:
-        """A stream that holds values[path] (one number for all, or one for each token in order) at each slot's places."""
+        """A stream with values[path] (one number for all, or one for each token in order) at each slot's places."""
         stream = np.zeros(int(self.step_splits[-1]), dtype)
         uniform = all(isinstance(length, int) for length in self.lengths.values())
         table = stream.reshape(self.steps, -1) if uniform else stream

@@ -29,6 +29,7 @@ from gato_tokenize.tfrecord import (
     read_index,
     shard_writer,
 )
+from gato_tokenize.vocabulary import Kind
 
 SCHEMA_VERSION = 1
 MAX_TOKENS = 16_384  # a record is cut behind the timestep at which it passes this many tokens,
@@ -95,8 +96,8 @@ class Record:
         values: dict[str, Any] = {
             "schema_version": np.array([SCHEMA_VERSION]),
             "tokens": sequence.ids.astype(np.int64),
-            "token_kind": [zlib.compress(sequence.kinds, _ZLIB_LEVEL)],
-            "loss_mask": [zlib.compress(sequence.loss_mask, _ZLIB_LEVEL)],
+            "token_kind": [zlib.compress(sequence.kinds.tobytes(), _ZLIB_LEVEL)],
+            "loss_mask": [zlib.compress(sequence.loss_mask.tobytes(), _ZLIB_LEVEL)],
             "step_splits": sequence.step_splits,
             "image_patches": [_pack_patches(sequence)],
             "images/encoded": sequence.encoded,
@@ -114,7 +115,7 @@ class Record:
         for field in FIELDS:
             _check(values, field)
         if values["schema_version"][0] != SCHEMA_VERSION:
-            raise ValueError(f"schema_version {values['schema_version'][0]}: this release reads {SCHEMA_VERSION}")
+            raise ValueError(f"schema_version {values['schema_version'][0]!r}: this release reads {SCHEMA_VERSION}")
         metadata = {
             field.name: _unscalar(values[_PREFIX + field.name.rstrip("_")], field.type)
             for field in dataclasses.fields(EpisodeMetadata)
@@ -127,7 +128,7 @@ def segments(record: Record, max_tokens: int = MAX_TOKENS, max_bytes: int = MAX_
     `max_bytes` bytes of ids and pixels before compression; fills in the metadata that only the whole tells.
     """
     sequence = record.sequence
-    patches_before = np.concatenate([[0], np.cumsum(sequence.kinds == 1)])[sequence.step_splits]
+    patches_before = np.concatenate([[0], np.cumsum(sequence.kinds == Kind.PATCH)])[sequence.step_splits]
     bytes_before = sequence.step_splits * 4 + patches_before * (16 * 16 * 3)
     cuts = [0]
     while cuts[-1] < sequence.num_steps:
@@ -153,8 +154,8 @@ def content_hash(sequence: TokenSequence) -> str:
     digest = hashlib.sha256()
     for array in (sequence.ids, sequence.kinds, sequence.loss_mask, sequence.step_splits, sequence.grids):
         digest.update(len(array).to_bytes(8, "little"))
-        digest.update(np.ascontiguousarray(array))
-    digest.update(np.ascontiguousarray(sequence.patches))
+        digest.update(array.tobytes())
+    digest.update(np.ascontiguousarray(sequence.patches).data)
     return digest.hexdigest()
 
 
@@ -214,13 +215,13 @@ def read_record(path: "str | os.PathLike[str]", number: int) -> Record:
 def _pack_patches(sequence: TokenSequence) -> bytes:
     if sequence.encoded or not len(sequence.patches):
         return b""
-    return zlib.compress(np.ascontiguousarray(sequence.patches), _ZLIB_LEVEL)
+    return zlib.compress(np.ascontiguousarray(sequence.patches).data, _ZLIB_LEVEL)
 
 
 def _scalar(value: Any) -> Value:
     if isinstance(value, str):
         return [value.encode()]
-    return np.array([value], np.float32 if isinstance(value, float) else np.int64)
+    return np.array([value], np.float32) if isinstance(value, float) else np.array([value], np.int64)
 
 
 def _unscalar(value: Any, kind: Any) -> Any:
@@ -262,18 +263,22 @@ def _sequence(values: dict[str, Any]) -> TokenSequence:
     if grid.size % 2 or (grid < 1).any() or (grid > 2**16).any():
         raise ValueError(f"feature 'image_grid' holds no pairs of rows and columns: {grid.tolist()[:8]}")
     kinds = _inflate(values["token_kind"][0], len(tokens), "token_kind")
+    loss_mask = _inflate(values["loss_mask"][0], len(tokens), "loss_mask")
+    for key, bytes_, most in (("token_kind", kinds, max(Kind)), ("loss_mask", loss_mask, 1)):
+        if bytes_.size and bytes_.max() > most:
+            raise ValueError(f"feature {key!r} holds {bytes_.max()}, the most is {int(most)}")
     grids = grid.reshape(-1, 2).astype(np.int32)
     encoded = tuple(values["images/encoded"])
     if encoded:
         patches = _decode_images(encoded, grids)
     else:
-        count = int(np.count_nonzero(kinds == 1))
+        count = int(np.count_nonzero(kinds == Kind.PATCH))
         packed = _inflate(values["image_patches"][0], count * 16 * 16 * 3, "image_patches")
         patches = packed.reshape(count, 16, 16, 3)
     return TokenSequence(
         tokens.astype(np.int32),
         kinds,
-        _inflate(values["loss_mask"][0], len(tokens), "loss_mask"),
+        loss_mask,
         values["step_splits"],
         patches,
         grids,

@@ -69,12 +69,12 @@ class TokenSequence:
 
     @property
     def patches_per_image(self) -> NDArray[np.int64]:
-        return self.grids.astype(np.int64).prod(axis=1)
+        return np.asarray(self.grids.astype(np.int64).prod(axis=1))
 
     @property
     def valid(self) -> NDArray[np.bool_]:
         """bool[L]: False at padding."""
-        return np.arange(len(self)) < self.step_splits[-1]
+        return np.asarray(np.arange(len(self)) < self.step_splits[-1])
 
     @property
     def local_positions(self) -> NDArray[np.int32]:
@@ -121,11 +121,12 @@ class TokenSequence:
         offsets = np.cumsum([0, *(len(s) for s in sequences)])
         splits = [s.step_splits[1:] + offset for s, offset in zip(sequences, offsets, strict=False)]
         encoded = all(len(s.encoded) == len(s.grids) for s in sequences)
+        names = ("ids", "kinds", "loss_mask", "patches", "grids")
+        joined: dict[str, Any] = {name: np.concatenate([getattr(s, name) for s in sequences]) for name in names}
         return TokenSequence(
-            *(np.concatenate([getattr(s, name) for s in sequences]) for name in ("ids", "kinds", "loss_mask")),
-            np.concatenate([np.zeros(1, np.int64), *splits]),
-            *(np.concatenate([getattr(s, name) for s in sequences]) for name in ("patches", "grids")),
-            tuple(image for s in sequences for image in s.encoded) if encoded else (),
+            step_splits=np.concatenate([np.zeros(1, np.int64), *splits]),
+            encoded=tuple(image for s in sequences for image in s.encoded) if encoded else (),
+            **joined,
         )
 
     def pad(self, length: int) -> "TokenSequence":

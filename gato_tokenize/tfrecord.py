@@ -52,7 +52,7 @@ def masked_crc32c(data: bytes) -> int:
     >>> hex(masked_crc32c(b"123456789"))
     '0xb9c6bf51'
     """
-    crc = google_crc32c.value(data)
+    crc: int = google_crc32c.value(data)
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
@@ -155,7 +155,7 @@ def index_path(shard: "str | os.PathLike[str]") -> Path:
 
 
 def index_text(extents: "list[tuple[int, int]]") -> str:
-    """`offset length` a line, the text format that NVIDIA DALI's tfrecord2idx made common; length counts the framing."""
+    """`offset length` a line, the text format of DALI's tfrecord2idx; the length counts the framing."""
     return "".join(f"{offset} {length}\n" for offset, length in extents)
 
 

@@ -10,12 +10,20 @@ from numpy.typing import NDArray
 from gato_tokenize.continuous import ContinuousTokenizer
 from gato_tokenize.discrete import DiscreteTokenizer
 from gato_tokenize.episode import Episode, EpisodeMetadata
-from gato_tokenize.image import ImageTokenizer, Patches, target_size
-from gato_tokenize.layout import PATCH, Arrangement, Slot, arrange, slots
+from gato_tokenize.image import PATCH, ImageTokenizer, Patches, target_size
+from gato_tokenize.layout import Arrangement, Slot, arrange, slots
 from gato_tokenize.sequence import TokenSequence
 from gato_tokenize.spaces import tuple_to_dict
-from gato_tokenize.spec import ContinuousSpec, DiscreteSpec, EpisodeSpec, ImageSpec, TextSpec, flatten, match_keys
-from gato_tokenize.spec import unflatten
+from gato_tokenize.spec import (
+    ContinuousSpec,
+    DiscreteSpec,
+    EpisodeSpec,
+    ImageSpec,
+    TextSpec,
+    flatten,
+    match_keys,
+    unflatten,
+)
 from gato_tokenize.text import TextTokenizer
 from gato_tokenize.vocabulary import Kind, Vocabulary
 
@@ -66,8 +74,8 @@ class EpisodeTokenizer:
             text = TextTokenizer()
         if text is not None and text.vocabulary_size > self.vocabulary.text_size:
             raise ValueError(
-                f"the text model has {text.vocabulary_size} pieces, the vocabulary {self.vocabulary.text_size} text ids:"
-                f" use Vocabulary(text_size={text.vocabulary_size})"
+                f"the text model has {text.vocabulary_size} pieces, the vocabulary {self.vocabulary.text_size} text"
+                f" ids: use Vocabulary(text_size={text.vocabulary_size})"
             )
         self.text = text
         self._fields = {slot.path: self._tokenizer(slot) for slot in self.slots if slot.path}
@@ -233,11 +241,16 @@ class EpisodeTokenizer:
             patches = tokenizer.encode_frames(value)
             grid = self._fixed_grid(slot)
             return _Encoded(0, slot.length, patches, np.tile(np.array(grid, np.int32), (steps, 1)), (None,) * steps)
-        images = [tokenizer.encode(image) for image in value]
+        images, files = [], []
+        for picture in value:
+            image, own = (
+                tokenizer.encode_file(picture) if isinstance(picture, bytes) else (tokenizer.encode(picture), 0)
+            )
+            images.append(image)
+            files.append(picture if own else None)
         grids = np.array([image.grid for image in images], np.int32)
-        files = tuple(v if isinstance(v, bytes) and tokenizer.passes_through(v) else None for v in value)
         patches = np.concatenate([image.pixels for image in images])
-        return _Encoded(0, slot.length or grids.astype(np.int64).prod(axis=1), patches, grids, files)
+        return _Encoded(0, slot.length or grids.astype(np.int64).prod(axis=1), patches, grids, tuple(files))
 
     def _fixed_grid(self, slot: Slot) -> tuple[int, int]:
         field = self.spec.fields[slot.path]

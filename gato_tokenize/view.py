@@ -65,9 +65,7 @@ def _label(kind: Kind, loss: bool, colour: bool) -> str:
     return f"\x1b[{_COLOURS[kind]}m{label}\x1b[0m" if colour else label
 
 
-def _content(
-    sequence: TokenSequence, kind: Kind, first: int, last: int, text: TextTokenizer | None, width: int
-) -> str:
+def _content(sequence: TokenSequence, kind: Kind, first: int, last: int, text: TextTokenizer | None, width: int) -> str:
     ids = sequence.ids[first:last]
     if kind == Kind.TEXT and text is not None:
         shown = repr(text.decode(ids))

@@ -1,13 +1,13 @@
 """Convert: the graph and its command. Plan, write every partition through Beam, publish.
 
-    <out>/<name>/.<version>.partial-<plan hash>/    grows here
-    <out>/<name>/<version>/                         until the one rename
+<out>/<name>/.<version>.partial-<plan hash>/    grows here
+<out>/<name>/<version>/                         until the one rename
 """
 
 import argparse
 import contextlib
 import fcntl
-import logging
+import json
 import os
 import sys
 from collections.abc import Iterator
@@ -25,9 +25,10 @@ from pipelines.plan import Plan, PlanError, make_plan
 from pipelines.progress import progress
 from pipelines.publish import PublishError, RejectBudget, RejectBudgetError, publish
 from pipelines.source import SourceError
-from pipelines.write_shards import PLAN, WritePartitions, done_path
+from pipelines.write_partition import PLAN
+from pipelines.write_shards import WritePartitions
 
-EXIT_REFUSED, EXIT_REJECTS, EXIT_INTERRUPTED = 2, 3, 130
+EXIT_REFUSED, EXIT_REJECTS = 2, 3
 LOCAL_RUNNER = "FnApiRunner"
 
 
@@ -61,16 +62,14 @@ def partial_folder(plan: Plan, out: Path) -> Path:
 
 
 def _published(plan: Plan, out: Path) -> dict[str, Any]:
-    import json
-
     manifest = out / MANIFEST
     if not manifest.is_file():
         raise ConvertError(f"{out} exists and is no dataset (no {MANIFEST}): move it away, or give another --out")
     content: dict[str, Any] = json.loads(manifest.read_text())
     if content["plan_sha256"] != plan.sha256:
         raise ConvertError(
-            f"{out} was made by another plan (other sources, inputs, options or release): give another version in --out,"
-            " or move it away. Nothing was changed"
+            f"{out} was made by another plan (other sources, inputs, options or release): give another version in --out"
+            ", or move it away. Nothing was changed"
         )
     return content
 
@@ -80,7 +79,7 @@ def _check_other_plans(partial: Path, out: Path) -> None:
     if others:
         raise ConvertError(
             f"{others[0]} is the unfinished work of another plan (other sources, inputs, options or release) for the"
-            " same --out: finish it with its own command, remove that folder, or give another --out. Nothing was changed"
+            " same --out: finish it with its own command, remove that folder, or give another --out. Nothing is changed"
         )
 
 
@@ -143,15 +142,21 @@ def _unknown(rest: list[str]) -> list[str]:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("sources", nargs="+", metavar="SOURCE", help="NAME:ARGUMENT[?option=value&...], see docs/sources.md")
+    parser.add_argument(
+        "sources", nargs="+", metavar="SOURCE", help="NAME:ARGUMENT[?option=value&...], see docs/sources.md"
+    )
     parser.add_argument("--out", required=True, type=Path, metavar="DIR/NAME/VERSION")
     parser.add_argument("--workers", type=_positive, default=1, metavar="N", help="local worker processes (default 1)")
     parser.add_argument("--limit", type=_positive, metavar="N", help="at most N episodes of each source")
     parser.add_argument("--dry-run", action="store_true", help="print the plan and stop; write nothing")
     parser.add_argument("--max-rejects", default="0", metavar="N|P%", help="episodes that may fail (default 0)")
     parser.add_argument("--validation-fraction", type=float, default=0.0, metavar="F", help="of the episodes, by id")
-    parser.add_argument("--split-seed", type=int, default=0, metavar="N", help="another seed, another split (default 0)")
-    parser.add_argument("--text-model", type=Path, metavar="FILE", help="a SentencePiece model instead of the shipped one")
+    parser.add_argument(
+        "--split-seed", type=int, default=0, metavar="N", help="another seed, another split (default 0)"
+    )
+    parser.add_argument(
+        "--text-model", type=Path, metavar="FILE", help="a SentencePiece model instead of the shipped one"
+    )
     parser.add_argument("--local-positions", type=_positive, default=LOCAL_POSITIONS, metavar="N",
                         help="most observation tokens a timestep may have (default %(default)s)")  # fmt: skip
     parser.add_argument("--runner", default=LOCAL_RUNNER, help="a Beam runner (default: %(default)s, in this process);"
@@ -167,7 +172,6 @@ def _positive(text: str) -> int:
 
 def run(arguments: argparse.Namespace, rest: list[str]) -> int:
     """The command; returns its exit code: 0 published, 2 refused, 3 too many rejects, 1 any other failure."""
-    logging.getLogger().setLevel(logging.WARNING)  # importing Beam installed a root handler
     try:
         budget = RejectBudget(arguments.max_rejects)
         options = beam_options(arguments.runner, arguments.workers, rest)
@@ -203,7 +207,9 @@ def describe(plan: Plan, tokenizer: DatasetTokenizer) -> str:
     lines = [f"dataset {plan.dataset} {plan.version}: {len(plan.partitions)} shards a split ({', '.join(plan.splits)})"]
     lines += [f"plan {plan.sha256[:16]}, tokenizer {tokenizer.sha256[:16]}"]
     for given in plan.inputs:
-        lines.append(f"input {given['uri']}: " + ", ".join(f"{k} {v}" for k, v in given.items() if k not in ("uri", "source")))
+        lines.append(
+            f"input {given['uri']}: " + ", ".join(f"{k} {v}" for k, v in given.items() if k not in ("uri", "source"))
+        )
     for name, spec in tokenizer.specs.items():
         lines += [f"task {name}", *(f"  {line}" for line in spec.describe().splitlines())]
     return "\n".join(lines)
@@ -224,6 +230,3 @@ def summary(manifest: dict[str, Any], out: Path) -> str:
 def how_to_resume(arguments: argparse.Namespace) -> str:
     found = list(arguments.out.parent.glob(f".{arguments.out.name}.partial-*/_run/part-*.done.json"))
     return f"stopped; {len(found)} partitions are done and kept: the same command goes on from there"
-
-
-__all__ = ["convert", "describe", "done_path", "summary"]

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from pipelines.plan import Plan
-from pipelines.write_shards import done_path
+from pipelines.write_partition import done_path
 
 _POLL_SECONDS = 0.5
 _LINE_SECONDS = 30.0  # between lines where standard error is no terminal
@@ -34,8 +34,9 @@ def progress(plan: Plan, folder: Path) -> Iterator[None]:
 def _watch(plan: Plan, folder: Path, stop: threading.Event) -> None:
     console = Console(stderr=True)
     columns = (TextColumn("shards"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, disable=not console.is_terminal,
-                  redirect_stdout=False, redirect_stderr=False) as bar:  # fmt: skip
+    shown = (*columns, TimeElapsedColumn(), TimeRemainingColumn())
+    quiet = not console.is_terminal
+    with Progress(*shown, console=console, disable=quiet, redirect_stdout=False, redirect_stderr=False) as bar:
         task = bar.add_task("", total=len(plan.partitions))
         counts: dict[int, int] = {}
         before = _count(plan, folder, counts)  # what an earlier run did tells nothing of this run's rate
@@ -46,7 +47,7 @@ def _watch(plan: Plan, folder: Path, stop: threading.Event) -> None:
             now = time.monotonic()
             text = f"{episodes} episodes, {(episodes - before) / max(now - started, 1e-9):.1f}/s"
             bar.update(task, completed=len(counts), description=text)
-            if not console.is_terminal and (last or now - told >= _LINE_SECONDS):
+            if quiet and (last or now - told >= _LINE_SECONDS):
                 print(f"{len(counts)}/{len(plan.partitions)} shards, {text}", file=sys.stderr, flush=True)
                 told = now
             if last:

@@ -21,7 +21,7 @@ from gato_tokenize.records import FIELDS
 from gato_tokenize.tfrecord import index_path
 from pipelines.field_stats import merge_stats
 from pipelines.plan import Plan
-from pipelines.write_shards import PLAN, done_path, episodes_path, read_done, rejects_path
+from pipelines.write_partition import PLAN, done_path, episodes_path, read_done, rejects_path
 
 FORMAT_VERSION = 1
 _TFDS = "tensorflow_datasets.core.features."

@@ -36,8 +36,8 @@ def overview(dataset: Dataset, console: Console) -> None:
     for split, by_task in stats.items():
         for task, counts in by_task.items():
             kinds = ", ".join(f"{kind} {count}" for kind, count in counts["tokens_by_kind"].items())
-            numbers = (counts[name] for name in ("episodes", "steps", "tokens", "loss_tokens"))
-            tasks.add_row(task, split, *map(str, numbers), kinds)
+            columns = (str(counts[name]) for name in ("episodes", "steps", "tokens", "loss_tokens"))
+            tasks.add_row(task, split, *columns, kinds)
             for path, field in counts["fields"].items():
                 numbers = ", ".join(f"{name} {_short(value)}" for name, value in field.items())
                 fields.add_row(task, split, path, dataset.tokenizer.specs[task].fields[path].describe(), numbers)

@@ -1,6 +1,5 @@
-"""From a source's episodes to records: the plain functions, and the Beam steps around them for your own jobs."""
+"""From a source to episodes, and from episodes to records: Beam steps for jobs of your own."""
 
-import dataclasses
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -8,21 +7,11 @@ import apache_beam as beam
 
 from gato_tokenize import Episode
 from gato_tokenize.dataset import DatasetTokenizer
-from gato_tokenize.records import MAX_BYTES, MAX_TOKENS, Record, segments
+from gato_tokenize.records import MAX_BYTES, MAX_TOKENS, segments
 from pipelines.source import Candidate, Filtered, Reject, open_source, read_partition
+from pipelines.write_partition import tokenize_episode
 
 REJECTS = "rejects"  # tag of the dead-letter output of the steps below
-
-
-def tokenize_episode(
-    tokenizer: DatasetTokenizer, dataset: str, source: str, candidate: Candidate, episode: Episode
-) -> tuple[Episode, Record] | Reject:
-    """The whole episode as one record, not yet cut into segments; a Reject where it cannot be tokenized."""
-    try:
-        sequence = tokenizer.task(episode.metadata.task).encode(episode)
-        return episode, Record(sequence, dataclasses.replace(episode.metadata, dataset=dataset))
-    except Exception as error:
-        return Reject.of(source, candidate, "tokenize", error)
 
 
 class ReadEpisodes(beam.PTransform):  # type: ignore[misc]

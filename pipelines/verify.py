@@ -14,7 +14,7 @@ from gato_tokenize.records import Record
 from gato_tokenize.tfrecord import CorruptRecordError, index_path, index_text, read_frames
 from pipelines.plan import Plan
 from pipelines.publish import manifest_bytes
-from pipelines.write_shards import PLAN
+from pipelines.write_partition import PLAN
 
 EXIT_DAMAGED, EXIT_NO_DATASET = 1, 2
 

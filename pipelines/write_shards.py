@@ -1,168 +1,17 @@
-"""One partition -> one shard of each split: idempotent, atomic, deterministic. And the Beam steps around it.
+"""The Beam steps that write shards: a whole planned conversion, and records from a job of your own."""
 
-A partition is written whole by one worker, so no episode crosses a shuffle. Its files appear in this order, each whole
-or not at all: shards and their indexes, rejects, episode list, done-file. Whoever finds the done-file finds the rest.
-"""
-
-import contextlib
-import dataclasses
-import gzip
 import hashlib
-import json
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
 
-from gato_tokenize import Episode
 from gato_tokenize.dataset import DatasetTokenizer, shard_name
-from gato_tokenize.durable import durable_file
-from gato_tokenize.records import Record, segments
-from gato_tokenize.tfrecord import ShardWriter, index_path, shard_writer
-from pipelines.field_stats import episode_stats, merge_stats
+from gato_tokenize.records import Record
+from gato_tokenize.tfrecord import shard_writer
 from pipelines.plan import Plan
-from pipelines.source import Candidate, Filtered, Reject, open_source, read_partition
-from pipelines.tokenize_episodes import tokenize_episode
-
-PLAN = "_run/plan.json"
-EPISODE_COLUMNS = (  # of the metadata, in episodes.jsonl.gz
-    *("episode_id", "task", "agent_id", "source_uri", "source_index"),
-    *("segment_index", "num_segments", "success", "content_hash"),
-)
-
-
-def done_path(folder: Path, index: int) -> Path:
-    return folder / "_run" / f"part-{index:05d}.done.json"
-
-
-def episodes_path(folder: Path, index: int) -> Path:
-    return folder / "_run" / f"part-{index:05d}.episodes.jsonl.gz"
-
-
-def rejects_path(folder: Path, index: int) -> Path:
-    return folder / "rejects" / f"part-{index:05d}.jsonl"
-
-
-def read_done(folder: Path, plan: Plan, index: int) -> dict[str, Any] | None:
-    """The done-file of a partition, or None where it, or a file that it names, is not there as it says."""
-    path = done_path(folder, index)
-    if not path.exists():
-        return None
-    done: dict[str, Any] = json.loads(path.read_text())
-    files = [(folder / shard["file"], shard["bytes"]) for shard in done["shards"].values()]
-    if done["plan_sha256"] != plan.sha256 or done["partition"] != index:
-        raise ValueError(f"{path} belongs to another plan: remove the folder {folder}, or give another --out")
-    whole = all(shard.exists() and shard.stat().st_size == size for shard, size in files)
-    return done if whole and all(index_path(shard).exists() for shard, _ in files) else None
-
-
-def write_partition(folder: Path, plan: Plan, tokenizer: DatasetTokenizer, index: int) -> dict[str, Any]:
-    """Write partition `index` of a plan below `folder` and return its done-file's content; do nothing if it is done.
-
-    Raises OSError where a file cannot be written; nothing in the data makes it raise.
-    """
-    done = read_done(folder, plan, index)
-    if done is not None:
-        return done
-    work = plan.partitions[index]
-    source = open_source(work["source"])
-    report = _Report(folder, plan, tokenizer, index)
-    with contextlib.ExitStack() as stack:
-        report.open(stack)
-        for candidate, result in read_partition(source, work["partition"]):
-            if isinstance(result, Episode):
-                outcome = tokenize_episode(tokenizer, plan.dataset, source.source, candidate, result)
-                report.add(candidate, outcome)
-            else:
-                report.add(candidate, result)
-    return report.save()
-
-
-class _Report:
-    """The files of one partition while it is written, and what became of its candidates."""
-
-    def __init__(self, folder: Path, plan: Plan, tokenizer: DatasetTokenizer, index: int) -> None:
-        self.folder, self.plan, self.tokenizer, self.index = folder, plan, tokenizer, index
-        self.read = self.written = 0
-        self.rejects: list[Reject] = []
-        self.filtered: Counter[str] = Counter()
-        self.stats: dict[str, dict[str, Any]] = {split: {} for split in plan.splits}
-        self.shards: dict[str, ShardWriter] = {}
-        self.tallies: dict[str, dict[str, Any]] = {
-            split: {"file": plan.shard(split, index), "records": 0, "steps": 0, "tokens": 0, "first_id": None}
-            for split in plan.splits
-        }
-
-    def open(self, stack: contextlib.ExitStack) -> None:
-        for split in self.plan.splits:
-            self.shards[split] = stack.enter_context(shard_writer(self.folder / self.plan.shard(split, self.index)))
-        raw = stack.enter_context(durable_file(episodes_path(self.folder, self.index)))
-        self.lines = stack.enter_context(
-            gzip.GzipFile("", "wb", 6, raw, mtime=0)
-        )  # no name, no time: same bytes always
-
-    def add(self, candidate: Candidate, result: "tuple[Episode, Record] | Reject | Filtered") -> None:
-        self.read += 1
-        if isinstance(result, Reject):
-            self.rejects.append(result)
-        elif isinstance(result, Filtered):
-            self.filtered[str(result)] += 1
-        else:
-            episode, record = result
-            self.written += 1
-            split, task = self.plan.split_of(candidate.episode_id), record.metadata.task
-            for segment in segments(record, self.plan.max_tokens, self.plan.max_bytes):
-                self._write(split, segment)
-            stats = episode_stats(episode, self.tokenizer.task(task), record.sequence)
-            merge_stats(self.stats[split].setdefault(task, {}), stats)
-
-    def _write(self, split: str, record: Record) -> None:
-        shard, tally, named = self.shards[split], self.tallies[split], record.metadata
-        shard.write(record.to_bytes())
-        offset, length = shard.extents[-1]
-        tokens, steps = len(record.sequence), record.sequence.num_steps
-        line: dict[str, Any] = {"shard": tally["file"], "record": tally["records"], "offset": offset, "bytes": length}
-        line |= {"tokens": tokens, "steps": steps}
-        line |= {name: getattr(named, name) for name in EPISODE_COLUMNS}
-        line["return"] = named.return_ if named.return_ == named.return_ else None  # JSON has no NaN
-        self.lines.write(_json_line(line))
-        tally["records"] += 1
-        tally["steps"] += steps
-        tally["tokens"] += tokens
-        tally["first_id"] = tally["first_id"] or named.episode_id
-        tally["last_id"] = named.episode_id
-
-    def save(self) -> dict[str, Any]:
-        """Write the rejects and, last, the done-file; return its content."""
-        if self.rejects:
-            rejects = rejects_path(self.folder, self.index)
-            rejects.parent.mkdir(exist_ok=True)
-            with durable_file(rejects) as file:
-                file.writelines(_json_line(dataclasses.asdict(reject)) for reject in self.rejects)
-        rejected = Counter(f"{reject.stage}: {reject.exception}" for reject in self.rejects)
-        shards = {
-            split: {**self.tallies[split], "bytes": shard.bytes, "sha256": shard.sha256}
-            for split, shard in self.shards.items()
-        }
-        done = {
-            "plan_sha256": self.plan.sha256,
-            "partition": self.index,
-            "read": self.read,
-            "written": self.written,
-            "rejected": dict(rejected),
-            "filtered": dict(self.filtered),
-            "shards": shards,
-            "stats": self.stats,
-        }
-        with durable_file(done_path(self.folder, self.index)) as file:
-            file.write((json.dumps(done, indent=1, sort_keys=True) + "\n").encode())
-        return done
-
-
-def _json_line(line: dict[str, Any]) -> bytes:
-    return (json.dumps(line, sort_keys=True, ensure_ascii=False) + "\n").encode()
+from pipelines.write_partition import PLAN, write_partition
 
 
 class WritePartitions(beam.PTransform):  # type: ignore[misc]
