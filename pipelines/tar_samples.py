@@ -19,7 +19,7 @@ EXTENDED = {
     tarfile.XGLTYPE,
     tarfile.SOLARIS_XHDTYPE,
 }
-BUFFER = 2048 * tarfile.BLOCKSIZE
+BUFFER = 2**16  # tarfile copies what is left of it at every small read
 NAME = re.compile(r"((?:.*/)?[^./]+)\.([^/]*)", re.DOTALL)  # folders and key, then what is behind the first dot
 META = re.compile(r"__[^/]*__(?:/.*)?", re.DOTALL)  # notes about the archive
 
