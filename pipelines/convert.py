@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,8 @@ from typing import Any
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.transforms import environments
 
 from gato_tokenize import TextTokenizer
 from gato_tokenize.dataset import MANIFEST, DatasetTokenizer
@@ -30,6 +33,10 @@ from pipelines.write_shards import WritePartitions
 
 EXIT_REFUSED, EXIT_REJECTS = 2, 3
 LOCAL_RUNNER = "FnApiRunner"
+# What Beam's multi_processing mode starts, but silent: its workers tell of every channel that they open.
+_WORKER = shlex.join([sys.executable, "-c",
+    "import logging, runpy; logging.disable(logging.WARNING); "
+    "runpy.run_module('apache_beam.runners.worker.sdk_worker_main', run_name='__main__')"])  # fmt: skip
 
 
 class ConvertError(RuntimeError):
@@ -37,7 +44,7 @@ class ConvertError(RuntimeError):
 
 
 def convert(
-    plan: Plan, tokenizer: DatasetTokenizer, out: Path, max_rejects: RejectBudget, options: PipelineOptions
+    plan: Plan, tokenizer: DatasetTokenizer, out: Path, max_rejects: RejectBudget, pipeline: beam.Pipeline
 ) -> dict[str, Any]:
     """Run a plan into `out` (.../NAME/VERSION), or go on where a dead run of it stopped; returns the manifest.
 
@@ -52,8 +59,9 @@ def convert(
         if not (partial / MANIFEST).exists():
             _clean(partial)
             _save_plan(plan, tokenizer, partial)
-            with progress(plan, partial), beam.Pipeline(options=options) as pipeline:
-                _ = pipeline | WritePartitions(str(partial), len(plan.partitions))
+            _ = pipeline | WritePartitions(str(partial), len(plan.partitions))
+            with progress(plan, partial):
+                pipeline.run().wait_until_finish()
         return publish(partial, out, plan, max_rejects)
 
 
@@ -110,26 +118,27 @@ def _save_plan(plan: Plan, tokenizer: DatasetTokenizer, folder: Path) -> None:
         file.write(plan.to_json().encode())
 
 
-def beam_options(runner: str, workers: int, rest: list[str]) -> PipelineOptions:
-    """Beam's options for a local run, or for any other runner with `rest` as Beam's own command line.
+def beam_pipeline(runner: str, workers: int, rest: list[str]) -> beam.Pipeline:
+    """An empty pipeline on the local runner with so many processes, or on any other runner; `rest` is Beam's own
+    command line.
 
-    Raises ConvertError for local multi-threading, which silently loses records.
+    Raises ConvertError for local multi-threading, which silently loses records, and for options that nobody knows.
     """
     if any("multi_threading" in word for word in rest):
         raise ConvertError(
             "direct_running_mode=multi_threading silently loses records in Beam's local runner: use --workers N, which"
             " runs processes"
         )
-    given = PipelineOptions(rest, runner=runner).get_all_options(drop_default=True)
     unknown = _unknown(rest)
     if unknown:
         raise ConvertError(f"unknown option {unknown[0]}: neither this command nor Beam has it")
-    local = {"direct_num_workers": workers, "direct_running_mode": "multi_processing" if workers > 1 else "in_memory"}
     if runner != LOCAL_RUNNER:
         if workers != 1:
             raise ConvertError(f"--workers is for the local {LOCAL_RUNNER}; give {runner}'s own option for workers")
-        local = {}
-    return PipelineOptions(rest, **{"runner": runner, "save_main_session": False, **local, **given})
+        return beam.Pipeline(options=PipelineOptions(rest, runner=runner))
+    environment = environments.SubprocessSDKEnvironment.from_command_string(_WORKER) if workers > 1 else None
+    options = PipelineOptions(rest, direct_num_workers=workers)
+    return beam.Pipeline(runner=FnApiRunner(default_environment=environment), options=options)
 
 
 def _unknown(rest: list[str]) -> list[str]:
@@ -174,7 +183,7 @@ def run(arguments: argparse.Namespace, rest: list[str]) -> int:
     """The command; returns its exit code: 0 published, 2 refused, 3 too many rejects, 1 any other failure."""
     try:
         budget = RejectBudget(arguments.max_rejects)
-        options = beam_options(arguments.runner, arguments.workers, rest)
+        pipeline = beam_pipeline(arguments.runner, arguments.workers, rest)
         text = TextTokenizer.from_file(arguments.text_model) if arguments.text_model else None
         plan, tokenizer = make_plan(
             arguments.sources,
@@ -188,7 +197,7 @@ def run(arguments: argparse.Namespace, rest: list[str]) -> int:
         if arguments.dry_run:
             print(describe(plan, tokenizer))
             return 0
-        manifest = convert(plan, tokenizer, arguments.out, budget, options)
+        manifest = convert(plan, tokenizer, arguments.out, budget, pipeline)
     except RejectBudgetError as error:
         print(f"gato-data: {error}", file=sys.stderr)
         return EXIT_REJECTS
