@@ -32,16 +32,16 @@ import clean_text
 BUDGETS = {
     "en": 120_000_000,
     "code": 20_000_000,
-    "zh": 1_800_000,
-    "ja": 1_200_000,
-    "ko": 1_000_000,
-    "ar": 700_000,
-    "hi": 700_000,
+    "zh": 1_500_000,
+    "ja": 1_000_000,
+    "ko": 700_000,
+    "ar": 500_000,
+    "hi": 500_000,
 }
-BUDGETS |= dict.fromkeys(("de", "fr", "es", "it", "pt", "ru"), 2_800_000)
-BUDGETS |= dict.fromkeys(("pl", "nl", "sv", "cs", "uk", "tr", "vi"), 600_000)
+BUDGETS |= dict.fromkeys(("de", "fr", "es", "it", "pt", "ru"), 2_600_000)
+BUDGETS |= dict.fromkeys(("pl", "nl", "sv", "cs", "uk", "tr", "vi"), 450_000)
 OTHER = set("as ca da el fa fi gl gu he hr hu id kn lt lv mr no pa ro sl sr ta te".split())
-OTHER_BUDGET = 60_000  # each further language: its letters get pieces, its words do not
+OTHER_BUDGET = 45_000  # each further language: its letters get pieces, its words do not
 
 HELD_OUT_LIMIT = 1_000_000  # written per package and group; what is beyond is dropped, not trained on
 
@@ -60,8 +60,8 @@ PACKAGE_LIMITS |= {
     "freeciv-data": 300_000,
 }
 
-# Running prose is scarce beside documentation: what there is comes first, and counts more than once.
-REPEATS = {"bible-kjv": 2, "anarchism": 2, "debian-history": 2, "dict-jargon": 2, "fortunes": 2, "wesnoth": 3}
+# Running prose is scarce beside documentation: what there is comes first, and the English counts more than once.
+REPEATS = {"bible-kjv": 3, "anarchism": 3, "debian-history": 3, "dict-jargon": 2, "fortunes": 3, "wesnoth": 6}
 
 ENGLISH = """
 bible-kjv bible-kjv-text python3.11-doc linux-doc-6.1 perl-doc debian-reference-en anarchism dict-jargon dict-foldoc
@@ -289,7 +289,7 @@ def write_train(group: str, documents: list[tuple[str, str, str]], folder: Path,
             if counts.total() >= BUDGETS.get(group, OTHER_BUDGET):
                 break
             if text := fresh(text, seen):
-                out.write((text + "\n") * repeats(package))
+                out.write((text + "\n") * (repeats(package) if group == "en" else 1))
                 counts[package] += len(text)
     return counts
 

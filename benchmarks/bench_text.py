@@ -1,0 +1,103 @@
+"""The shipped text model beside one known to be good: characters per token, and what our wrapping costs.
+
+    python benchmarks/bench_text.py [CORPUS]
+
+Needs `mistral-common` installed, for its `data/tokenizer.model.v1` (32,000 pieces as well; the package itself is
+not imported). The samples are in the repository or in the interpreter, none was trained on. With the folder that
+`scripts/build_text_corpus.py` made, the much larger held-out sets are measured too.
+"""
+
+import importlib.util
+import pydoc_data.topics
+import statistics
+import sys
+import sysconfig
+import time
+from collections.abc import Callable
+from importlib.metadata import distribution
+from pathlib import Path
+
+import sentencepiece
+
+from gato_tokenize.text import TextTokenizer
+
+SAMPLES = Path(__file__).parent.parent / "tests" / "data" / "text"
+MODULES = "argparse fractions heapq mailbox pathlib statistics textwrap zipfile".split()  # held out by the corpus
+LIMIT = 500_000  # characters of one held-out file of the corpus that are measured
+SPEED_BYTES, RUNS = 10_000_000, 3
+
+
+def main() -> None:
+    """Both tables."""
+    ours = TextTokenizer()
+    print(f"{'':34}{'characters':>12}{'theirs':>9}{'ours':>9}{'ratio':>8}")
+    theirs = TextTokenizer.from_file(known_model())
+    texts = shipped_samples()
+    for name, documents in texts.items():
+        print_row(name, documents, ours, theirs)
+    for folder in sys.argv[1:]:
+        for name, documents in corpus_samples(Path(folder)).items():
+            print_row(name, documents, ours, theirs)
+    print_speed(ours, [document for documents in texts.values() for document in documents])
+
+
+def known_model() -> Path:
+    """The file inside the installed package. SystemExit with advice if it is not there."""
+    if importlib.util.find_spec("mistral_common") is None:
+        sys.exit("nothing to compare with: pip install --no-deps mistral-common")
+    files = distribution("mistral-common").files or []
+    return Path(str(next(file.locate() for file in files if file.name == "tokenizer.model.v1")))
+
+
+def shipped_samples() -> dict[str, list[str]]:
+    """Name -> documents: English prose of three kinds, code, the languages."""
+    library = Path(sysconfig.get_path("stdlib"))
+    prose = {path.stem: [path.read_text(encoding="utf-8")] for path in sorted(SAMPLES.glob("*.txt"))}
+    return {
+        "English: documentation (pydoc)": list(pydoc_data.topics.topics.values()),
+        "English: satire, 1911": prose.pop("devils_dictionary"),
+        "English: a story": prose.pop("en"),
+        "code: Python, 8 modules": [(library / f"{name}.py").read_text(encoding="utf-8") for name in MODULES],
+        **{f"a story: {language}": documents for language, documents in prose.items()},
+    }
+
+
+def corpus_samples(folder: Path) -> dict[str, list[str]]:
+    """Name -> held-out documents, a file each."""
+    files = sorted((folder / "held_out").glob("*.txt"))
+    texts = {path.stem: path.read_text(encoding="utf-8")[:LIMIT] for path in files}
+    return {name: text.split("\f") for name, text in texts.items() if len(text) >= 20_000}
+
+
+def print_row(name: str, documents: list[str], ours: TextTokenizer, theirs: TextTokenizer) -> None:
+    characters = sum(map(len, documents))
+    one, other = (sum(map(len, model.encode_batch(documents))) for model in (ours, theirs))
+    print(f"{name:34}{characters:12,}{characters / other:9.3f}{characters / one:9.3f}{other / one:8.3f}")
+
+
+def print_speed(ours: TextTokenizer, documents: list[str]) -> None:
+    """One thread each, run in turns so that a busy machine is unfair to neither."""
+    size = sum(len(document.encode()) for document in documents)
+    documents = documents * -(-SPEED_BYTES // size)
+    bare = sentencepiece.SentencePieceProcessor(model_proto=ours.model_bytes)
+    runs = [lambda: ours.encode_batch(documents), lambda: bare.encode(documents, out_type=int, num_threads=1)]
+    seconds: list[list[float]] = [[], []]
+    for turn in range(2 * RUNS):
+        for which in (0, 1) if turn % 2 else (1, 0):
+            seconds[which].append(seconds_of(runs[which]))
+    own, other = (statistics.median(column) for column in seconds)
+    size = sum(len(document.encode()) for document in documents)
+    print(f"\n{len(documents)} documents, {size / 1e6:.1f} MB, one thread, median of {2 * RUNS}:")
+    print(f"encode_batch {size / own / 1e6:.2f} MB/s, bare sentencepiece {size / other / 1e6:.2f} MB/s, ", end="")
+    print(f"ratio {other / own:.3f}")
+
+
+def seconds_of(run: Callable[[], object]) -> float:
+    """Processor seconds of one run."""
+    start = time.process_time()
+    run()
+    return time.process_time() - start
+
+
+if __name__ == "__main__":
+    main()
