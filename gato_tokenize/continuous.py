@@ -102,8 +102,7 @@ class ContinuousTokenizer:
             inside = np.minimum(np.maximum(x, self.low), self.high)
             x = np.asarray((inside - self._middle) / self._half, np.float32)
         ids = np.empty(x.shape, np.int32)
-        _bins(*self._grid).find(x.reshape(-1), ids.reshape(-1))
-        ids += self.vocabulary.text_size
+        _bins(*self._grid).find(x.reshape(-1), self.vocabulary.text_size, ids.reshape(-1))
         return ids
 
     def decode(self, ids: ArrayLike) -> NDArray[np.float32]:
@@ -182,10 +181,11 @@ class _Bins(NamedTuple):
     table: NDArray[np.int32] | None  # [2**(32 - shift)], None where too many bins would need too large a table
     shift: int
 
-    def find(self, x: NDArray[np.float32], out: NDArray[np.int32]) -> None:
-        """finite float32[n] -> int32[n]: how many edges are <= x."""
+    def find(self, x: NDArray[np.float32], offset: int, out: NDArray[np.int32]) -> None:
+        """finite float32[n] -> int32[n]: how many edges are <= x, plus the offset."""
         if self.table is None or x.size <= _FEW:
             out[:] = self.edges.searchsorted(x, "right")
+            out += offset
             return
         for start in range(0, x.size, _CHUNK):
             part = x[start : start + _CHUNK]
@@ -194,7 +194,8 @@ class _Bins(NamedTuple):
             found = self.table.take(bucket)
             found += bits
             found >>= self.shift
-            np.bitwise_xor(found, bits >> 31, out=out[start : start + _CHUNK])
+            found ^= bits >> 31
+            np.add(found, offset, out=out[start : start + _CHUNK])
 
 
 @functools.lru_cache(maxsize=16)

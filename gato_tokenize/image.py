@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import io
 import math
 import threading
@@ -17,7 +18,7 @@ PATCH = 16  # side of a patch in pixels
 MAX_PIXELS = 89_478_485  # of a file's picture: 256 MiB of RGB, Pillow's own limit
 
 Picture: TypeAlias = "NDArray[np.uint8] | Image.Image | bytes | bytearray | memoryview"
-_Run = np.dtype((np.void, PATCH * 3))  # one row of a patch: it moves in one piece
+_Piece = np.dtype((np.void, PATCH))  # a third of a row of a patch: 16 bytes are what numpy moves fastest
 
 # Their classes are called without `Image.open`, whose limit is a global one, whose warnings are not thread-safe to
 # catch, and which makes an animation of the second picture that some cameras append to a JPEG.
@@ -53,8 +54,8 @@ def target_size(height: int, width: int) -> tuple[int, int]:
     >>> target_size(210, 160), target_size(24, 7)
     ((208, 160), (32, 16))
     """
-    nearest = [max(PATCH, (side + PATCH // 2) // PATCH * PATCH) for side in (height, width)]
-    return nearest[0], nearest[1]
+    half = PATCH // 2
+    return max(PATCH, (height + half) // PATCH * PATCH), max(PATCH, (width + half) // PATCH * PATCH)
 
 
 def intervals(n: int, quantization: int = 128) -> NDArray[np.int32]:
@@ -96,12 +97,11 @@ class Patches:
     grid: tuple[int, int]
 
     def __post_init__(self) -> None:
-        expected = (self.grid[0] * self.grid[1], PATCH, PATCH, 3)
-        if min(self.grid) < 1 or self.pixels.dtype != np.uint8 or self.pixels.shape != expected:
-            raise ValueError(
-                f"a grid of {self.grid[0]}x{self.grid[1]} needs uint8{list(expected)}, "
-                f"got {self.pixels.dtype}{list(self.pixels.shape)}"
-            )
+        rows, columns = self.grid
+        shape = (rows * columns, PATCH, PATCH, 3)
+        if self.pixels.shape != shape or self.pixels.dtype != np.uint8 or rows < 1 or columns < 1:
+            got = f"{self.pixels.dtype}{list(self.pixels.shape)}"
+            raise ValueError(f"a grid of {rows}x{columns} needs uint8{list(shape)}, got {got}")
 
     @property
     def scaled(self) -> NDArray[np.float32]:
@@ -148,9 +148,6 @@ class ImageTokenizer:
                 raise ValueError(f"{name} must be a positive multiple of {PATCH}, not {side}")
         self.height, self.width, self.max_pixels = height, width, max_pixels
 
-    def __repr__(self) -> str:
-        return f"ImageTokenizer(height={self.height}, width={self.width})"
-
     def encode(self, image: Picture) -> Patches:
         """A picture -> its patches. TypeError where it is none of the kinds above; ValueError for arrays of another
         dtype or shape, files that are broken, too large or of another format, more than one frame, other modes."""
@@ -184,7 +181,7 @@ class ImageTokenizer:
 
     def encode_frames(self, frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """uint8[T, height, width] or [T, height, width, 1, 3 or 4] -> uint8[T * n, 16, 16, 3], frame after frame."""
-        frames = _checked_array(frames, 3)
+        frames = _checked_array(np.asarray(frames), 3)
         height, width = self._size(*frames.shape[1:3])
         if (height, width) == frames.shape[1:3]:
             return _cut(frames)
@@ -194,12 +191,13 @@ class ImageTokenizer:
     def decode(self, patches: Patches) -> NDArray[np.uint8]:
         """Patches -> uint8[rows * 16, columns * 16, 3], the picture (after resizing) that `encode` cut."""
         rows, columns = patches.grid
-        pixels = np.ascontiguousarray(patches.pixels).reshape(rows, columns, -1).view(_Run)  # [rows, columns, 16]
-        return pixels.transpose(0, 2, 1).copy().view(np.uint8).reshape(rows * PATCH, columns * PATCH, 3)
+        pieces = np.ascontiguousarray(patches.pixels).reshape(rows, -1).view(_Piece)  # [rows, columns * 16 * 3]
+        picture = pieces.take(_exchanged(columns, PATCH), axis=1, mode="wrap")
+        return picture.view(np.uint8).reshape(rows * PATCH, columns * PATCH, 3)
 
     def _size(self, height: int, width: int) -> tuple[int, int]:
-        nearest = target_size(height, width)
-        return self.height or nearest[0], self.width or nearest[1]
+        nearest_height, nearest_width = target_size(height, width)
+        return self.height or nearest_height, self.width or nearest_width
 
     def _patches(self, image: NDArray[np.uint8]) -> Patches:
         height, width = self._size(*image.shape[:2])
@@ -246,26 +244,32 @@ class ImageTokenizer:
 
 def _checked_array(array: NDArray[Any], sides: int) -> NDArray[np.uint8]:
     """Of uint8, with `sides` leading axes and perhaps channels, nothing empty but T; ValueError otherwise."""
-    array = np.asarray(array)
-    axes = ["T", "height", "width"][-sides:]
     if array.dtype != np.uint8:
         raise ValueError(f"pixels must be uint8 in 0..255, not {array.dtype}: scale them yourself")
-    if array.ndim not in (sides, sides + 1) or (array.ndim == sides + 1 and array.shape[-1] not in (1, 3, 4)):
-        expected = ", ".join(axes)
-        raise ValueError(f"expected uint8[{expected}] or [{expected}, 1, 3 or 4], got shape {list(array.shape)}")
-    if 0 in array.shape[sides - 2 : sides]:
+    if array.ndim != sides and (array.ndim != sides + 1 or array.shape[-1] not in (1, 3, 4)):
+        axes = ", ".join(["T", "height", "width"][-sides:])
+        raise ValueError(f"expected uint8[{axes}] or [{axes}, 1, 3 or 4], got shape {list(array.shape)}")
+    if array.shape[sides - 1] == 0 or array.shape[sides - 2] == 0:
         raise ValueError(f"the picture has no pixels: shape {list(array.shape)}")
     return array
 
 
 def _cut(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """uint8[T, height, width(, channels)], sides multiples of 16 -> uint8[T * n, 16, 16, 3]."""
-    if frames.ndim == 3 or frames.shape[-1] == 1:
+    width = frames.shape[2]
+    if frames.ndim == 3 or frames.shape[3] == 1:
         frames = np.broadcast_to(frames.reshape(*frames.shape[:3], 1), (*frames.shape[:3], 3))
-    steps, height, width = frames.shape[:3]
-    runs = np.ascontiguousarray(frames[..., :3]).reshape(steps, height // PATCH, PATCH, width * 3)
-    patches = runs.view(_Run).transpose(0, 1, 3, 2).copy()  # [T, rows, columns, 16]
+    elif frames.shape[3] == 4:
+        frames = frames[..., :3]
+    pieces = np.ascontiguousarray(frames).reshape(-1, PATCH * width * 3).view(_Piece)  # a row of patches each
+    patches = pieces.take(_exchanged(PATCH, width // PATCH), axis=1, mode="wrap")  # the mode without a check
     return patches.view(np.uint8).reshape(-1, PATCH, PATCH, 3)
+
+
+@functools.lru_cache(maxsize=64)
+def _exchanged(outer: int, inner: int) -> NDArray[np.intp]:
+    """Where in [outer, inner, 3] to find what becomes [inner, outer, 3], both flat."""
+    return np.arange(outer * inner * 3).reshape(outer, inner, 3).swapaxes(0, 1).ravel()
 
 
 def _resized(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
