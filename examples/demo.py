@@ -6,6 +6,7 @@ Each step is a command that you could type yourself; it is printed before it run
 """
 
 import json
+import os
 import pydoc_data.topics
 import shlex
 import shutil
@@ -49,6 +50,7 @@ def step(*words: str) -> None:
 
 def read_with_tf_data(dataset: Path) -> None:
     """The records in a training process: tf.data alone, none of this project's code."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # or it tells of the GPUs that are not there
     import tensorflow as tf
 
     features = {

@@ -101,6 +101,15 @@ def _table(*columns: str) -> Table:
     return table
 
 
+def _plain(value: Any) -> str:
+    text = (
+        repr(value)
+        if isinstance(value, str)
+        else np.array2string(np.asarray(value), precision=4, threshold=20, max_line_width=10**6)
+    )
+    return text if len(text) <= 200 else f"{text[:200]}..."
+
+
 def _short(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
@@ -117,7 +126,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, rest: list[str]) -> int:
     """The command; returns its exit code: 0, or 2 where there is no such dataset, episode or field."""
-    console = Console(no_color=arguments.no_colour, width=None if sys.stdout.isatty() else 160)
+    console = Console(no_color=arguments.no_colour, width=None if sys.stdout.isatty() else 200)
     try:
         if arguments.frames and arguments.episode is None:
             raise ValueError("--frames needs --episode")
@@ -138,7 +147,13 @@ def _show_episode(dataset: Dataset, arguments: argparse.Namespace) -> None:
     record, episode = find_episode(dataset, arguments.episode)
     for field in dataclasses.fields(record.metadata):
         print(f"{field.name.rstrip('_'):<14} {getattr(record.metadata, field.name)}")
-    print(show(record.sequence, dataset.tokenizer.text, not arguments.no_colour, arguments.steps))
+    colour = sys.stdout.isatty() and not arguments.no_colour
+    print(show(record.sequence, dataset.tokenizer.text, colour, arguments.steps))
+    print("decoded")
+    for step in range(min(arguments.steps, episode.num_steps)):
+        for path, values in episode.fields.items():
+            if not isinstance(episode.spec.fields[path], ImageSpec):
+                print(f"  timestep {step}  {path}  {_plain(values[step])}")
     if arguments.frames:
         count = save_frames(episode, arguments.frames, arguments.field)
         print(f"{count} frames -> {arguments.frames}")
