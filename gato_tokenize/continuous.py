@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from gato_tokenize.discrete import check_fit, index_of_first
 from gato_tokenize.vocabulary import Vocabulary
 
-_CHUNK = 1 << 15  # values whose temporaries stay in a core's own cache: 1.3x on a million values
+_CHUNK = 1 << 16  # values whose temporaries stay in a core's cache: 1.3x on a million values
 _FEW = 64  # up to here one search among the edges costs less than the table's seven array operations
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 
@@ -187,15 +187,17 @@ class _Bins(NamedTuple):
             out[:] = self.edges.searchsorted(x, "right")
             out += offset
             return
+        room = min(x.size, _CHUNK)
+        buckets, signs = np.empty(room, np.intp), np.empty(room, np.int32)
         for start in range(0, x.size, _CHUNK):
-            part = x[start : start + _CHUNK]
-            bucket = (part.view(np.uint32) >> self.shift).astype(np.intp)
-            bits = part.view(np.int32)
-            found = self.table.take(bucket)
+            part, found = x[start : start + _CHUNK], out[start : start + _CHUNK]
+            bits, bucket, sign = part.view(np.int32), buckets[: part.size], signs[: part.size]
+            np.right_shift(part.view(np.uint32), self.shift, out=bucket, casting="unsafe")
+            self.table.take(bucket, out=found, mode="wrap")  # the mode without a check
             found += bits
             found >>= self.shift
-            found ^= bits >> 31
-            np.add(found, offset, out=out[start : start + _CHUNK])
+            found ^= np.right_shift(bits, 31, out=sign)
+            found += offset
 
 
 @functools.lru_cache(maxsize=16)
