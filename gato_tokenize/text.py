@@ -97,12 +97,12 @@ class TextTokenizer:
         self.vocabulary_size: int = size
         self.sha256: str = hashlib.sha256(model_bytes).hexdigest()
         self._unknown_id: int = self._processor.unk_id()
-        silent = (i for i in range(size) if self._processor.is_control(i) or self._processor.is_unknown(i))
-        self._silent = np.fromiter(silent, dtype=np.int64)
+        silent = (self._processor.is_control(i) or self._processor.is_unknown(i) for i in range(size))
+        self._silent = np.fromiter(silent, dtype=np.bool_, count=size)
         marks = [self._processor.piece_to_id(f"<0x{byte:02X}>") for byte in _SPACE_MARK.encode()]
         # A foreign model that puts a space before every text, or lacks bytes, gets U+2581 as the library has it.
         exact = self._processor.normalize("a") == "a" and all(self._processor.is_byte(mark) for mark in marks)
-        self._mark_ids = marks if exact else None
+        self._mark_ids = marks if exact else []
 
     @property
     def end_id(self) -> int:
@@ -117,14 +117,17 @@ class TextTokenizer:
 
         TypeError for what is no str; ValueError for a lone surrogate (not Unicode text), naming its position.
         """
-        return self.encode_batch([text])[0]
+        if not isinstance(text, str):
+            raise _not_texts([text])
+        # Not a batch of one: the library starts a thread for a batch, which costs more than a short text does.
+        return np.array(self._encode_one(text), dtype=np.int32)
 
     def encode_batch(self, texts: Sequence[str], workers: int = 1) -> list[NDArray[np.int32]]:
         """`encode` for each text, by `workers` threads; the order is kept, the result does not depend on `workers`.
 
         TypeError and ValueError as in `encode`, naming the text's index; ValueError for workers below 1.
         """
-        if isinstance(texts, str) or not all(map(str.__instancecheck__, texts)):
+        if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
             raise _not_texts(texts)
         if workers < 1:
             raise ValueError(f"workers must be at least 1, not {workers}")
@@ -132,15 +135,21 @@ class TextTokenizer:
             ids = self._processor.encode(list(texts), num_threads=workers, **self._options)
         except (RuntimeError, TypeError, UnicodeError) as error:  # which of them depends on the library's version
             raise _surrogate(texts, error) from error
-        if self._mark_ids is not None:
+        if self._mark_ids:
             for at, text in enumerate(texts):
                 if _SPACE_MARK in text:
-                    ids[at] = self._encode_around_marks(text, self._mark_ids)
+                    ids[at] = self._encode_one(text)
         return [np.array(row, dtype=np.int32) for row in ids]
 
-    def _encode_around_marks(self, text: str, mark_ids: list[int]) -> list[int]:
-        parts: list[list[int]] = self._processor.encode(text.split(_SPACE_MARK), out_type=int, num_threads=1)
-        return parts[0] + [i for part in parts[1:] for i in mark_ids + part]
+    def _encode_one(self, text: str) -> ArrayLike:
+        try:
+            if not self._mark_ids or _SPACE_MARK not in text:
+                ids: ArrayLike = self._processor.encode(text, **self._options)
+                return ids
+            parts = [self._processor.encode(part, out_type=int) for part in text.split(_SPACE_MARK)]
+        except (RuntimeError, TypeError, UnicodeError) as error:
+            raise _surrogate([text], error) from error
+        return [*parts[0], *(i for part in parts[1:] for i in (*self._mark_ids, *part))]
 
     def decode(self, ids: ArrayLike) -> str:
         """Text of ids, int[n], each in [0, vocabulary_size); control pieces (start, end, unknown) give nothing.
@@ -149,7 +158,7 @@ class TextTokenizer:
         range or no integer, naming index and value.
         """
         array = self._checked(ids)
-        kept = array[~np.isin(array, self._silent)]
+        kept = array[~self._silent[array]]
         text: str = self._processor.decode(kept.tolist())
         return text
 
@@ -164,8 +173,9 @@ class TextTokenizer:
         if array.size == 0:
             return np.empty(0, dtype=np.int64)
         if array.dtype.kind not in "iu" or array.min() < 0 or array.max() >= self.vocabulary_size:
-            at, value = next(pair for pair in enumerate(np.asarray(ids, dtype=object)) if not self._is_id(pair[1]))
-            raise ValueError(f"ids[{at}] is {value!r}: ids are integers in [0, {self.vocabulary_size})")
+            for at, value in enumerate(np.asarray(ids, dtype=object)):
+                if not self._is_id(value):
+                    raise ValueError(f"ids[{at}] is {value!r}: ids are integers in [0, {self.vocabulary_size})")
         return array.astype(np.int64)
 
     def _is_id(self, value: object) -> bool:

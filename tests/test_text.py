@@ -110,6 +110,12 @@ def test_invalid_utf8_decodes_to_the_replacement_character() -> None:
     assert TOKENIZER.decode([first_byte]) == "\ufffd"
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.uint64, object])
+def test_integers_of_any_type_decode(dtype: type) -> None:
+    ids: np.ndarray[tuple[int], np.dtype[np.generic]] = np.array([65, 66], dtype=dtype)
+    assert TOKENIZER.decode(ids) == TOKENIZER.decode([65, 66])
+
+
 @pytest.mark.parametrize("ids", [[], np.empty(0), np.empty(0, np.int32)])
 def test_no_ids_decode_to_no_text(ids: list[int]) -> None:
     assert TOKENIZER.decode(ids) == ""
