@@ -78,7 +78,7 @@ FIELDS = (
     RecordField("episode_metadata/truncated", "int64", True, "1: it was cut, for example by a time limit"),
     RecordField("episode_metadata/content_hash", "bytes", True, "sha256 of the whole episode's tokens and pixels, hex"),
 )  # fmt: skip
-_PREFIX = "episode_metadata/"
+_METADATA = {field.name: f"episode_metadata/{field.name.rstrip('_')}" for field in dataclasses.fields(EpisodeMetadata)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,9 +103,7 @@ class Record:
             "images/encoded": sequence.encoded,
             "image_grid": sequence.grids.astype(np.int64).ravel(),
         }
-        for field in dataclasses.fields(self.metadata):
-            key = _PREFIX + field.name.rstrip("_")
-            values[key] = _scalar(getattr(self.metadata, field.name))
+        values |= {key: _scalar(getattr(self.metadata, name)) for name, key in _METADATA.items()}
         return encode_example(values)
 
     @classmethod
@@ -117,7 +115,7 @@ class Record:
         if values["schema_version"][0] != SCHEMA_VERSION:
             raise ValueError(f"schema_version {values['schema_version'][0]!r}: this release reads {SCHEMA_VERSION}")
         metadata = {
-            field.name: _unscalar(values[_PREFIX + field.name.rstrip("_")], field.type)
+            field.name: _unscalar(values[_METADATA[field.name]], field.type)
             for field in dataclasses.fields(EpisodeMetadata)
         }
         return cls(_sequence(values), EpisodeMetadata(**metadata))
@@ -128,6 +126,24 @@ def segments(record: Record, max_tokens: int = MAX_TOKENS, max_bytes: int = MAX_
     `max_bytes` bytes of ids and pixels before compression; fills in the metadata that only the whole tells.
     """
     sequence = record.sequence
+    cuts = _cuts(sequence, max_tokens, max_bytes)
+    digest = content_hash(sequence)
+    for index, (start, stop) in enumerate(zip(cuts, cuts[1:], strict=False)):
+        metadata = dataclasses.replace(
+            record.metadata,
+            num_steps=sequence.num_steps,
+            segment_index=index,
+            num_segments=len(cuts) - 1,
+            step_offset=start,
+            content_hash=digest,
+        )
+        yield Record(sequence if len(cuts) == 2 else sequence.steps(start, stop), metadata)
+
+
+def _cuts(sequence: TokenSequence, max_tokens: int, max_bytes: int) -> list[int]:
+    """The timesteps at which segments start, and behind them the number of timesteps."""
+    if 0 < len(sequence) < max_tokens and len(sequence) * 4 + sequence.patches.nbytes < max_bytes:
+        return [0, sequence.num_steps]  # the common case, without a look at every token
     patches_before = np.concatenate([[0], np.cumsum(sequence.kinds == Kind.PATCH)])[sequence.step_splits]
     bytes_before = sequence.step_splits * 4 + patches_before * (16 * 16 * 3)
     cuts = [0]
@@ -138,15 +154,7 @@ def segments(record: Record, max_tokens: int = MAX_TOKENS, max_bytes: int = MAX_
             for before, limit in ((sequence.step_splits, max_tokens), (bytes_before, max_bytes))
         ]
         cuts.append(max(start + 1, min(*map(int, full), sequence.num_steps)))
-    whole = dataclasses.replace(
-        record.metadata,
-        num_steps=sequence.num_steps,
-        num_segments=len(cuts) - 1,
-        content_hash=content_hash(sequence),
-    )
-    for index, (start, stop) in enumerate(zip(cuts, cuts[1:], strict=False)):
-        metadata = dataclasses.replace(whole, segment_index=index, step_offset=start)
-        yield Record(sequence if len(cuts) == 2 else sequence.steps(start, stop), metadata)
+    return cuts
 
 
 def content_hash(sequence: TokenSequence) -> str:

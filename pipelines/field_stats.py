@@ -5,13 +5,14 @@ from typing import Any
 import numpy as np
 
 from gato_tokenize import Episode, EpisodeTokenizer, Kind, TokenSequence
-from gato_tokenize.spec import ContinuousSpec, DiscreteSpec, ImageSpec
+from gato_tokenize.spec import ContinuousSpec, DiscreteSpec, FieldSpec, ImageSpec
 
 
 def episode_stats(episode: Episode, tokenizer: EpisodeTokenizer, sequence: TokenSequence) -> dict[str, Any]:
     """Counts of one episode, as JSON: {"episodes", "steps", "tokens", "tokens_by_kind", "fields", "notes"}."""
     kinds = np.bincount(sequence.kinds, minlength=len(Kind))
     clipped = tokenizer.clipped(episode)
+    specs = episode.spec.fields
     text_ids = sequence.ids[sequence.kinds == Kind.TEXT]
     return {
         "episodes": 1,
@@ -20,17 +21,16 @@ def episode_stats(episode: Episode, tokenizer: EpisodeTokenizer, sequence: Token
         "loss_tokens": int(np.count_nonzero(sequence.loss_mask)),
         "tokens_by_kind": {kind.name.lower(): int(kinds[kind]) for kind in Kind if kinds[kind]},
         "unknown_pieces": tokenizer.text.unknown_count(text_ids) if tokenizer.text else 0,
-        "fields": {path: _field(episode, path, clipped) for path in episode.fields},
+        "fields": {path: _field(spec, episode.fields[path], clipped.get(path, 0)) for path, spec in specs.items()},
         "notes": dict(episode.notes),
     }
 
 
-def _field(episode: Episode, path: str, clipped: dict[str, int]) -> dict[str, Any]:
-    spec, value = episode.spec.fields[path], episode.fields[path]
+def _field(spec: FieldSpec, value: Any, clipped: int) -> dict[str, Any]:
     if isinstance(spec, ContinuousSpec):
         numbers = np.asarray(value, np.float32)
         extent = {"min": float(numbers.min()), "max": float(numbers.max())} if numbers.size else {}
-        return {"values": int(numbers.size), "clipped": clipped[path], **extent}
+        return {"values": int(numbers.size), "clipped": clipped, **extent}
     if isinstance(spec, DiscreteSpec):
         integers = np.asarray(value)
         return {"values": int(integers.size), "min": int(integers.min()), "max": int(integers.max())}
