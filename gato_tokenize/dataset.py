@@ -51,7 +51,8 @@ class DatasetTokenizer:
         """The tokenizer of these tasks; the shipped text model, unless another is given, where one has text."""
         has_text = any(isinstance(field, TextSpec) for spec in specs.values() for field in spec.fields.values())
         text = (text or TextTokenizer()) if has_text else None
-        vocabulary = Vocabulary(text_size=text.vocabulary_size) if text else Vocabulary()
+        paper = Vocabulary()  # a smaller text model leaves ids unused, a larger one moves the others
+        vocabulary = Vocabulary(max(text.vocabulary_size, paper.text_size)) if text else paper
         return cls(dict(sorted(specs.items())), vocabulary, text, local_positions)
 
     @functools.cache  # noqa: B019 - a dataset has one tokenizer, alive as long as the dataset

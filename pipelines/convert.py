@@ -9,21 +9,18 @@ import contextlib
 import fcntl
 import json
 import os
-import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.runners.portability.fn_api_runner import FnApiRunner
-from apache_beam.transforms import environments
 
 from gato_tokenize import TextTokenizer
 from gato_tokenize.dataset import MANIFEST, DatasetTokenizer
 from gato_tokenize.durable import TEMPORARY, durable_file
 from gato_tokenize.tokenizer import LOCAL_POSITIONS
+from pipelines.local_runner import LOCAL_RUNNER, WorkerDiedError, beam_pipeline, watched
 from pipelines.plan import Plan, PlanError, make_plan
 from pipelines.progress import progress
 from pipelines.publish import PublishError, RejectBudget, RejectBudgetError, publish
@@ -31,12 +28,7 @@ from pipelines.source import SourceError
 from pipelines.write_partition import PLAN
 from pipelines.write_shards import WritePartitions
 
-EXIT_REFUSED, EXIT_REJECTS = 2, 3
-LOCAL_RUNNER = "FnApiRunner"
-# What Beam's multi_processing mode starts, but silent: its workers tell of every channel that they open.
-_WORKER = shlex.join([sys.executable, "-c",
-    "import logging, runpy; logging.disable(logging.WARNING); "
-    "runpy.run_module('apache_beam.runners.worker.sdk_worker_main', run_name='__main__')"])  # fmt: skip
+EXIT_FAILED, EXIT_REFUSED, EXIT_REJECTS = 1, 2, 3
 
 
 class ConvertError(RuntimeError):
@@ -60,7 +52,7 @@ def convert(
             _clean(partial)
             _save_plan(plan, tokenizer, partial)
             _ = pipeline | WritePartitions(str(partial), len(plan.partitions))
-            with progress(plan, partial):
+            with progress(plan, partial), watched():
                 pipeline.run().wait_until_finish()
         return publish(partial, out, plan, max_rejects)
 
@@ -118,38 +110,6 @@ def _save_plan(plan: Plan, tokenizer: DatasetTokenizer, folder: Path) -> None:
         file.write(plan.to_json().encode())
 
 
-def beam_pipeline(runner: str, workers: int, rest: list[str]) -> beam.Pipeline:
-    """An empty pipeline on the local runner with so many processes, or on any other runner; `rest` is Beam's own
-    command line.
-
-    Raises ConvertError for local multi-threading, which silently loses records, and for options that nobody knows.
-    """
-    if any("multi_threading" in word for word in rest):
-        raise ConvertError(
-            "direct_running_mode=multi_threading silently loses records in Beam's local runner: use --workers N, which"
-            " runs processes"
-        )
-    unknown = _unknown(rest)
-    if unknown:
-        raise ConvertError(f"unknown option {unknown[0]}: neither this command nor Beam has it")
-    if runner != LOCAL_RUNNER:
-        if workers != 1:
-            raise ConvertError(f"--workers is for the local {LOCAL_RUNNER}; give {runner}'s own option for workers")
-        return beam.Pipeline(options=PipelineOptions(rest, runner=runner))
-    environment = environments.SubprocessSDKEnvironment.from_command_string(_WORKER) if workers > 1 else None
-    options = PipelineOptions(rest, direct_num_workers=workers)
-    return beam.Pipeline(runner=FnApiRunner(default_environment=environment), options=options)
-
-
-def _unknown(rest: list[str]) -> list[str]:
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    for cls in PipelineOptions.__subclasses__():
-        if "_add_argparse_args" in cls.__dict__:
-            with contextlib.suppress(argparse.ArgumentError):
-                cls._add_argparse_args(parser)
-    return [word for word in parser.parse_known_args(rest)[1] if word.startswith("-")]
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "sources", nargs="+", metavar="SOURCE", help="NAME:ARGUMENT[?option=value&...], see docs/sources.md"
@@ -204,9 +164,12 @@ def run(arguments: argparse.Namespace, rest: list[str]) -> int:
     except (ConvertError, PlanError, PublishError, SourceError, ValueError, FileNotFoundError) as error:
         print(f"gato-data: {error}", file=sys.stderr)
         return EXIT_REFUSED
+    except WorkerDiedError as error:
+        print(f"gato-data: {error}", file=sys.stderr, flush=True)
+        os._exit(EXIT_FAILED)  # Beam's threads still wait for the dead
     except OSError as error:
         print(f"gato-data: {error}. What is done is kept: mend it and give the same command again", file=sys.stderr)
-        return 1
+        return EXIT_FAILED
     print(summary(manifest, arguments.out))
     return 0
 

@@ -1,0 +1,109 @@
+"""The Beam pipeline of a conversion: on local processes that are watched, or on any other runner."""
+
+import _thread
+import argparse
+import contextlib
+import logging
+import shlex
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.transforms import environments
+
+LOCAL_RUNNER = "FnApiRunner"
+# What Beam's multi_processing mode starts, but silent: its workers tell of every channel that they open,
+# and of where Ctrl-C met them.
+_WORKER = shlex.join([sys.executable, "-c",
+    "import logging, runpy, signal; logging.disable(logging.WARNING); signal.signal(signal.SIGINT, signal.SIG_DFL); "
+    "runpy.run_module('apache_beam.runners.worker.sdk_worker_main', run_name='__main__')"])  # fmt: skip
+
+
+class RunnerError(ValueError):
+    """A runner or an option that this conversion cannot or must not be run with."""
+
+
+class WorkerDiedError(RuntimeError):
+    """A worker process of a local run was killed from outside, or crashed."""
+
+
+def beam_pipeline(runner: str, workers: int, rest: list[str]) -> beam.Pipeline:
+    """An empty pipeline on the local runner with so many processes, or on any other runner; `rest` is Beam's own
+    command line.
+
+    Raises RunnerError for local multi-threading, which silently loses records, and for options that nobody knows.
+    """
+    if any("multi_threading" in word for word in rest):
+        raise RunnerError(
+            "direct_running_mode=multi_threading silently loses records in Beam's local runner: use --workers N, which"
+            " runs processes"
+        )
+    unknown = _unknown(rest)
+    if unknown:
+        raise RunnerError(f"unknown option {unknown[0]}: neither this command nor Beam has it")
+    if runner != LOCAL_RUNNER:
+        if workers != 1:
+            raise RunnerError(f"--workers is for the local {LOCAL_RUNNER}; give {runner}'s own option for workers")
+        return beam.Pipeline(options=PipelineOptions(rest, runner=runner))
+    environment = environments.SubprocessSDKEnvironment.from_command_string(_WORKER) if workers > 1 else None
+    options = PipelineOptions(rest, direct_num_workers=workers)
+    return beam.Pipeline(runner=FnApiRunner(default_environment=environment), options=options)
+
+
+def _unknown(rest: list[str]) -> list[str]:
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for cls in PipelineOptions.__subclasses__():
+        if "_add_argparse_args" in cls.__dict__:
+            with contextlib.suppress(argparse.ArgumentError):
+                cls._add_argparse_args(parser)
+    return [word for word in parser.parse_known_args(rest)[1] if word.startswith("-")]
+
+
+@contextlib.contextmanager
+def watched() -> Iterator[None]:
+    """Let Ctrl-C come out as KeyboardInterrupt, and the death of a worker process as WorkerDiedError, at once.
+
+    Beam turns what its workers raise into errors of its own, and waits for ever for a process that was killed: only
+    the thread that looks after that process learns of it.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    pressed, deaths = threading.Event(), []
+    before, hook = signal.getsignal(signal.SIGINT), threading.excepthook
+
+    def interrupt(number: int, frame: Any) -> None:
+        pressed.set()
+        logging.disable(logging.CRITICAL)  # of what Beam tells while it falls, nothing helps
+        raise KeyboardInterrupt
+
+    def thread_died(event: threading.ExceptHookArgs) -> None:
+        if "Worker subprocess exited" in str(event.exc_value):
+            deaths.append(str(event.exc_value))
+            _thread.interrupt_main()
+        elif not pressed.is_set():
+            hook(event)
+
+    signal.signal(signal.SIGINT, interrupt)
+    threading.excepthook = thread_died
+    try:
+        yield
+    except (Exception, KeyboardInterrupt) as error:
+        if deaths and not _interrupted_too(deaths):
+            raise WorkerDiedError(f"{deaths[0]}. What is done is kept: the same command goes on from there") from error
+        if pressed.is_set():
+            raise KeyboardInterrupt from error
+        raise
+    finally:
+        signal.signal(signal.SIGINT, before)
+        threading.excepthook = hook
+
+
+def _interrupted_too(deaths: list[str]) -> bool:
+    """Ctrl-C reaches the workers as well, and theirs may be the first death."""
+    return any(f"code {-signal.SIGINT}" in death for death in deaths)
