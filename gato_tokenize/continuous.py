@@ -151,15 +151,14 @@ class ContinuousTokenizer:
 
 
 def _float32(values: ArrayLike, name: str) -> NDArray[np.float32]:
-    """C-contiguous, all finite; ValueError otherwise."""
+    """Real and all finite, or ValueError naming the first that is not."""
     array = np.asarray(values)
     if array.dtype.kind not in "fiub":
         raise ValueError(f"{name}: expected real numbers, got {array.dtype}")
-    if array.dtype == np.float32:
-        x = np.asarray(array, np.float32, order="C")
-    else:
+    x = array
+    if array.dtype != np.float32:
         with np.errstate(over="ignore"):  # reported below, with its index
-            x = array.astype(np.float32, order="C")
+            x = array.astype(np.float32)
     finite = np.isfinite(x)
     if not finite.all():
         at = index_of_first(~finite)
@@ -211,7 +210,6 @@ def _bins(bins: int, mu: float | None, m: float | None) -> _Bins:
         points = np.array(grid).astype(np.float32)
     if not (np.isfinite(points).all() and (np.diff(points) > 0).all()):
         raise ValueError(f"float32 cannot tell {bins} bins apart with mu={mu} and m={m}")
-    points.setflags(write=False)
     edges, centres = points[1::2], points[0::2]
     for shift in range(17, 11, -1):
         table = _table(np.ascontiguousarray(edges), shift)
@@ -230,7 +228,7 @@ def _companded_grid(bins: int, mu: float, m: float) -> list[float]:
 
 def _table(edges: NDArray[np.float32], shift: int) -> NDArray[np.int32] | None:
     """`_Bins.table`, or None where two edges share a bucket or a bin's number does not fit above the trailing bits."""
-    if edges.size + 1 >= 1 << (31 - shift):
+    if edges.size + 1 > 1 << (31 - shift):
         return None
     first = np.arange(1 << (32 - shift), dtype=np.uint32) << np.uint32(shift)
     trailing = np.uint32((1 << shift) - 1)

@@ -113,6 +113,4 @@ def _setting(value: ArrayLike, name: str) -> NDArray[np.int64]:
         raise ValueError(f"{name} must not be empty")
     if array.dtype == np.uint64 and array.max() > _INT64.max:
         raise ValueError(f"{name} {array.max()} does not fit int64")
-    array = array.astype(np.int64)
-    array.setflags(write=False)
-    return array
+    return array.astype(np.int64)  # a copy

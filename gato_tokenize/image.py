@@ -275,7 +275,7 @@ def _exchanged(outer: int, inner: int) -> NDArray[np.intp]:
 def _resized(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
     """uint8[height, width(, channels)], alpha dropped before: Pillow would weigh the colours by it."""
     pixels = image[..., 0] if image.shape[2:] == (1,) else image[..., :3] if image.ndim == 3 else image
-    return np.asarray(Image.fromarray(np.ascontiguousarray(pixels)).resize((width, height), Image.Resampling.BICUBIC))
+    return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC))
 
 
 def _orientation(image: Image.Image) -> int:

@@ -1,5 +1,6 @@
 import decimal
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -183,10 +184,21 @@ def test_other_vocabularies(bins, companded):
     assert differs.sum() <= (bins == 1 << 15)  # so many edges that numpy's pow may round one of them otherwise
 
 
-def test_bins_that_float32_cannot_tell_apart_are_refused():
-    vocabulary = Vocabulary(m=1e40)
-    with pytest.raises(ValueError, match=r"float32 cannot tell 1024 bins apart with mu=100.0 and m=1e\+40"):
-        ContinuousTokenizer(True, vocabulary=vocabulary).encode([0])
+@pytest.mark.parametrize("m", [1e40, 1e-44])
+def test_bins_that_float32_cannot_tell_apart_are_refused(m):
+    with pytest.raises(
+        ValueError, match=rf"float32 cannot tell 1024 bins apart with mu=100.0 and m={re.escape(str(m))}"
+    ):
+        ContinuousTokenizer(True, vocabulary=Vocabulary(m=m)).encode([0])
+
+
+@pytest.mark.parametrize("bins", [1 << 14, 20_000])  # the second times 2**17 is more than an int32
+def test_bins_over_all_of_float32_s_range(bins):
+    tokenizer = ContinuousTokenizer(True, vocabulary=Vocabulary(continuous_bins=bins, mu=1e37, m=3e38))
+    edges, centres, table, _ = _bins(*tokenizer._grid)
+    assert table is not None
+    x = np.concatenate([edges, np.nextafter(edges, np.float32(0)), centres, [np.float32(3.4e38)]])
+    assert (tokenizer.encode(x) == 32000 + np.searchsorted(edges, x, side="right")).all()
 
 
 def test_bounds_by_hand():

@@ -73,6 +73,8 @@ def test_a_value_outside_is_named_with_its_index_and_range():
 def test_an_id_outside_is_named_with_its_index_and_range():
     with pytest.raises(ValueError, match=r"id 2 at index 1 is outside \[0, 2\)"):
         DiscreteTokenizer(size=[5, 2]).decode([4, 2])
+    with pytest.raises(ValueError, match=r"id -1 at index 0 is outside \[0, 2\)"):
+        DiscreteTokenizer(2).decode([-1])
     with pytest.raises(ValueError, match=r"id 3 at index 0 is outside \[33025, 33027\)"):
         DiscreteTokenizer(2, vocabulary=Vocabulary(disjoint=True)).decode(np.array([3], np.uint8))
 
@@ -120,4 +122,4 @@ def test_settings_are_the_tokenizer_s_own():
     size = np.array([2, 2])
     tokenizer = DiscreteTokenizer(size)
     size[:] = 1
-    assert tokenizer.encode([1, 1]).tolist() == [1, 1]
+    assert tokenizer.decode(tokenizer.encode([1, 1])).tolist() == [1, 1]

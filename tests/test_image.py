@@ -1,5 +1,6 @@
 import io
 import struct
+import sys
 import threading
 import warnings
 import zlib
@@ -135,6 +136,17 @@ def test_frames_are_the_patches_of_each_picture(shape, sizes):
 @pytest.mark.parametrize("side", [16, 20])
 def test_no_frames(side):
     assert tokenizer.encode_frames(np.zeros((0, side, 32, 3), np.uint8)).shape == (0, 16, 16, 3)
+
+
+@pytest.mark.parametrize("side", [32, 20])
+def test_arrays_that_lie_oddly_in_memory(side):
+    image = noise(side, side, 3)
+    backwards, one = image[::-1, ::-1, ::-1], np.broadcast_to(np.uint8(7), (side, side, 3))
+    assert (picture(backwards) == picture(backwards.copy())).all()
+    assert (picture(one) == 7).all()
+    patches = tokenizer.encode(image)
+    upside_down = Patches(patches.pixels[::-1, ::-1, ::-1, ::-1], patches.grid)
+    assert (tokenizer.decode(upside_down) == picture(image)[::-1, ::-1, ::-1]).all()
 
 
 def test_patches_are_a_copy():
@@ -276,8 +288,12 @@ def test_an_orientation_behind_the_pixels_of_a_png():
     assert not tokenizer.passes_through(late)
 
 
+WORD_FOR_A_NUMBER = b"Exif\0\0MM\0*\0\0\0\x08\0\1\x01\x12\0\2\0\0\0\4abc\0\0\0\0\0"  # orientation, ASCII, 4: "abc"
+
+
 @pytest.mark.parametrize(
-    "exif", [b"Exif\0\0nonsense", turned(0).tobytes(), turned(9).tobytes(), turned(6).tobytes()[:-9]]
+    "exif",
+    [b"Exif\0\0nonsense", WORD_FOR_A_NUMBER, turned(0).tobytes(), turned(9).tobytes(), turned(6).tobytes()[:-9]],
 )
 def test_an_unreadable_orientation_is_none(exif):
     image = noise(32, 48, 3)
@@ -314,6 +330,12 @@ def test_bytes_that_may_not_be_stored():
         **{kind: saved(rgb, kind) for kind in ("BMP", "WEBP", "GIF")},
     }
     assert {name for name, data in refused.items() if tokenizer.passes_through(data)} == set()
+
+
+def test_the_depth_is_looked_for_in_a_png_alone():
+    data = saved(Image.new("RGB", (16, 513 * 16)), "WEBP", lossless=True)
+    assert data[24] == 8  # where a PNG has its depth, WEBP has some bits of its height
+    assert not tokenizer.passes_through(data)
 
 
 def test_an_rgb_png_of_sixteen_bits_keeps_the_upper_eight_and_is_not_stored():
@@ -361,6 +383,11 @@ def test_arrays_that_are_refused(array, message):
 def test_frames_that_are_refused(frames, message):
     with pytest.raises(ValueError, match=message):
         tokenizer.encode_frames(frames)
+
+
+def test_a_pil_image_without_pixels():
+    with pytest.raises(ValueError, match="the picture has no pixels: height 5, width 0"):
+        tokenizer.encode(Image.new("RGB", (0, 5)))
 
 
 @pytest.mark.parametrize("value", [None, "picture.png", [[1]], 7, io.BytesIO(b"")])
@@ -473,9 +500,12 @@ def test_patches_that_are_none(pixels, grid):
 def test_threads_do_not_disturb_each_other_s_warnings():
     data = saved(noise(16, 16, 3), "JPEG", exif=turned(6).tobytes()[:-9])
     filters = list(warnings.filters)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
     threads = [threading.Thread(target=lambda: [tokenizer.encode(data) for _ in range(50)]) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
+    sys.setswitchinterval(interval)
     assert warnings.filters == filters
