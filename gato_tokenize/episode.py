@@ -4,7 +4,17 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from gato_tokenize.spec import EpisodeSpec, flatten, match_keys
+
+# What may stand for a field of each type, numpy's scalars too. The record's feature follows the type, not the value.
+_ACCEPTED: dict[Any, Any] = {
+    str: str,
+    bool: (bool, np.bool_),
+    int: (int, np.integer, np.bool_),
+    float: (int, float, np.integer, np.floating),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +44,11 @@ class EpisodeMetadata:
     content_hash: str = ""  # sha256 of the whole episode's tokens and pixels
 
     def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value, kind = getattr(self, field.name), field.type
+            if not isinstance(value, _ACCEPTED[kind]):
+                raise ValueError(f"{field.name}: expected {kind.__name__}, got {type(value).__name__} {value!r}")  # type: ignore[union-attr]
+            object.__setattr__(self, field.name, kind(value))  # type: ignore[operator]
         if self.success not in (-1, 0, 1):
             raise ValueError(f"success is 1, 0 or -1 (unknown), not {self.success!r}")
 

@@ -13,11 +13,12 @@ def spec_from_spaces(observation_space: Any, action_space: Any) -> EpisodeSpec:
     * a uint8 Box in the observation of rank 2, or of rank 3 with 1, 3 or 4 channels last, both sides >= 16: an image;
     * any other integer or bool Box, Discrete, MultiDiscrete, MultiBinary: discrete, shifted by its low bound;
     * a float Box: continuous; an action's finite bounds are kept (they are mapped to [-1, 1]), a bound that is
-      infinite leaves that element at the paper's [-1, 1];
+      infinite, or larger than float32's numbers, leaves that element at the paper's [-1, 1];
     * Text, and a MiniGrid mission: text. A Tuple's members get their index as key, zero-padded so that the order of
       keys is the order of the tuple (`tuple_to_dict` does the same to a value).
 
-    Raises ValueError naming the path and the class of any other space: describe such a field by a spec of your own.
+    Raises ValueError naming the path and the class of any other space, and of one without elements or with equal
+    bounds: describe such a field by a spec of your own.
     """
     return EpisodeSpec(_tree(observation_space, "observation"), _tree(action_space, "action"))
 
@@ -31,7 +32,7 @@ def tuple_to_dict(value: Any) -> Any:
     if isinstance(value, tuple):
         return {key: tuple_to_dict(member) for key, member in zip(_tuple_keys(len(value)), value, strict=True)}
     if hasattr(value, "items"):
-        return {key: tuple_to_dict(member) for key, member in value.items()}
+        return {str(key): tuple_to_dict(member) for key, member in value.items()}
     return value
 
 
@@ -46,6 +47,13 @@ def _tree(space: Any, path: str) -> Any:
     if "Tuple" in names:
         keys = _tuple_keys(len(space.spaces))
         return {key: _tree(member, f"{path}/{key}") for key, member in zip(keys, space.spaces, strict=True)}
+    try:
+        return _field(space, names, is_action=path.split("/")[0] == "action")
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}; write a spec for it yourself") from error
+
+
+def _field(space: Any, names: set[str], is_action: bool) -> Any:
     if names & {"Text", "MissionSpace"}:
         return TextSpec()
     if "Discrete" in names:
@@ -56,26 +64,26 @@ def _tree(space: Any, path: str) -> Any:
     if "MultiBinary" in names:
         return DiscreteSpec(2, tuple(space.shape))
     if "Box" in names:
-        return _box(space, path)
-    raise ValueError(f"{path}: no field can stand for a {type(space).__name__} space: write a spec for it yourself")
+        return _box(space, is_action)
+    raise ValueError(f"no field can stand for a {type(space).__name__} space")
 
 
-def _box(space: Any, path: str) -> Any:
+def _box(space: Any, is_action: bool) -> Any:
     shape, dtype = tuple(space.shape), np.dtype(space.dtype)
     if dtype.kind == "f":
-        if path.split("/")[0] == "observation":
+        if not is_action:
             return ContinuousSpec(shape)
-        finite = np.isfinite(space.low) & np.isfinite(space.high)
+        finite = np.maximum(np.abs(space.low), np.abs(space.high)) <= np.finfo(np.float32).max
         low, high = (np.where(finite, bound, one) for bound, one in ((space.low, -1.0), (space.high, 1.0)))
         return ContinuousSpec(shape, low, high)  # type: ignore[arg-type]
     if dtype.kind not in "iub":
-        raise ValueError(f"{path}: no field can stand for a Box of {dtype}: write a spec for it yourself")
+        raise ValueError(f"no field can stand for a Box of {dtype}")
     picture = dtype == np.uint8 and len(shape) in (2, 3) and min(shape[:2]) >= 16
-    if picture and path.split("/")[0] == "observation":
+    if picture and not is_action:
         if len(shape) == 3 and shape[2] not in (1, 3, 4):
             raise ValueError(
-                f"{path}: uint8{list(shape)} looks like an image with {shape[2]} channels; an image has 1, 3 or 4 of "
-                "them, last: split stacked frames into fields, or write a spec for it yourself"
+                f"uint8{list(shape)} looks like an image with {shape[2]} channels; an image has 1, 3 or 4 of them, "
+                "last: split stacked frames into fields"
             )
         return ImageSpec(shape)
     low, high = np.asarray(space.low).astype(object), np.asarray(space.high).astype(object)  # no overflow at 2^63

@@ -4,28 +4,51 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+import operator
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+_FLOAT32_MAX = float(np.finfo(np.float32).max)
+
+
+def _whole(value: Any, name: str) -> int:
+    try:
+        return operator.index(value)
+    except TypeError as error:  # int() would cut 2.5 to 2
+        raise ValueError(f"{name} must be whole numbers, not {value!r}") from error
+
+
+def _real(value: Any, name: str) -> float:
+    """A number that float32 can hold; -0.0 becomes 0.0, so that equal specs have equal JSON."""
+    if not isinstance(value, int | float | np.integer | np.floating) or not -_FLOAT32_MAX <= value <= _FLOAT32_MAX:
+        raise ValueError(f"{name} must be finite numbers that float32 can hold, not {value!r}")
+    return float(value) + 0.0
+
+
+def _bool(value: Any, name: str) -> None:
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} must be True or False, not {value!r}")
+
 
 def _shape(value: Any, name: str) -> tuple[int, ...]:
-    shape = (int(value),) if np.ndim(value) == 0 else tuple(int(side) for side in value)
+    shape = tuple(_whole(side, name) for side in ((value,) if np.ndim(value) == 0 else value))
     if any(side < 1 for side in shape):
         raise ValueError(f"{name} must have sides of at least 1, not {shape}")
     return shape
 
 
-def _per_element(value: Any, shape: tuple[int, ...], cast: type, name: str) -> Any:
+def _per_element(value: Any, shape: tuple[int, ...], cast: Callable[[Any, str], Any], name: str) -> Any:
     """One number for all elements, or a row-major tuple with one for each; equal elements become one number."""
-    if np.ndim(value) == 0:
-        return cast(value)
-    flat = tuple(cast(v) for v in np.ravel(np.asarray(value)).tolist())
-    if len(flat) != math.prod(shape):
-        raise ValueError(f"{name} has {len(flat)} elements for a field of shape {shape}")
-    return flat[0] if flat and all(v == flat[0] for v in flat) else flat
+    array = np.asarray(value, object)  # as Python's numbers: numpy makes a float of a list with -1 and 2^63
+    flat = tuple(cast(v, name) for v in array.ravel().tolist())
+    if array.ndim == 0:
+        return flat[0]
+    if len(flat) != math.prod(shape) or (array.ndim > 1 and array.shape != shape):
+        raise ValueError(f"{name} has shape {array.shape}, the field {shape}")
+    return flat[0] if all(v == flat[0] for v in flat) else flat
 
 
 def _stacked(value: Any, shape: tuple[int, ...], steps: int | None, path: str, what: str) -> NDArray[Any]:
@@ -47,6 +70,9 @@ class TextSpec:
     """A string. `predict=False` takes it out of the loss (figure 2 masks the question of a VQA pair)."""
 
     predict: bool = True
+
+    def __post_init__(self) -> None:
+        _bool(self.predict, "predict")
 
     def validate(self, value: Any, path: str = "value", steps: int | None = None) -> Any:
         for i, text in enumerate([value] if steps is None else _sequence(value, steps, path, "str")):
@@ -86,7 +112,11 @@ class ImageSpec:
 
     def validate(self, value: Any, path: str = "value", steps: int | None = None) -> Any:
         if self.shape is None:
-            return value if steps is None else _sequence(value, steps, path, "image")
+            for i, picture in enumerate([value] if steps is None else _sequence(value, steps, path, "image")):
+                if not (isinstance(picture, bytes | bytearray) or hasattr(picture, "tobytes")):  # arrays and PIL's
+                    where = path if steps is None else f"{path}[{i}]"
+                    raise ValueError(f"{where}: expected an image or its file's bytes, got {type(picture).__name__}")
+            return value
         array = _stacked(value, self.shape, steps, path, "uint8")
         if array.dtype != np.uint8:
             raise ValueError(f"{path}: expected uint8, got {array.dtype}: scale the pixels to 0..255 first")
@@ -111,9 +141,15 @@ class DiscreteSpec:
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", _shape(self.shape, "a discrete field's shape"))
         for name in ("size", "low"):
-            object.__setattr__(self, name, _per_element(getattr(self, name), self.shape, int, name))
+            object.__setattr__(self, name, _per_element(getattr(self, name), self.shape, _whole, name))
         if np.min(self.size) < 1:
             raise ValueError(f"a discrete field has at least one value, not size {self.size}")
+        if np.min(self.low) < -(2**63) or any(last >= 2**63 for last in self._last().ravel().tolist()):
+            raise ValueError(f"a discrete field's values must fit int64, not size {self.size} from low {self.low}")
+
+    def _last(self) -> NDArray[np.object_]:
+        """The largest legal value, or one for each element."""
+        return np.asarray(np.asarray(self.low, object) + np.asarray(self.size, object) - 1, object)
 
     def bounds(self) -> tuple[Any, Any]:
         """(low, size), each an int or an array of the field's shape."""
@@ -123,14 +159,14 @@ class DiscreteSpec:
         array = _stacked(value, self.shape, steps, path, "whole numbers")
         if array.dtype.kind not in "iub":
             raise ValueError(f"{path}: expected whole numbers, got {array.dtype}")
-        low, size = self.bounds()
-        wide = np.minimum(array, 2**63 - 1).astype(np.int64) if array.dtype == np.uint64 else array.astype(np.int64)
-        outside = (wide < low) | (wide - low >= size)
+        low, last = self.bounds()[0], self._last().astype(np.int64)
+        last = last.reshape(self.shape) if last.ndim else last
+        outside = (array < low) | (array > last)  # never their difference, which may leave int64
         if outside.any():
             index = tuple(int(i) for i in np.argwhere(outside)[0])
-            first, count = (int(np.broadcast_to(b, array.shape)[index]) for b in (low, size))
+            first, final = (int(np.broadcast_to(b, array.shape)[index]) for b in (low, last))
             where = f" at index {list(index)}" if index else ""
-            raise ValueError(f"{path}: {array[index]}{where} is outside [{first}, {first + count})")
+            raise ValueError(f"{path}: {array[index]}{where} is outside [{first}, {final + 1})")
         return array
 
     def describe(self) -> str:
@@ -138,7 +174,7 @@ class DiscreteSpec:
 
     def example(self, generator: np.random.Generator) -> NDArray[np.int64]:
         low, size = self.bounds()
-        return np.asarray(generator.integers(low, np.add(low, size), self.shape))
+        return np.asarray(low + generator.integers(0, np.minimum(size, 2**62).astype(np.int64), self.shape))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,9 +190,9 @@ class ContinuousSpec:
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", _shape(self.shape, "a continuous field's shape"))
         for name in ("low", "high"):
-            object.__setattr__(self, name, _per_element(getattr(self, name), self.shape, float, name))
-        if not (np.isfinite(self.low).all() and np.isfinite(self.high).all() and np.less(self.low, self.high).all()):
-            raise ValueError(f"bounds must be finite and low < high, not low {self.low}, high {self.high}")
+            object.__setattr__(self, name, _per_element(getattr(self, name), self.shape, _real, name))
+        if not np.less(self.low, self.high).all():
+            raise ValueError(f"low must be below high, not low {self.low}, high {self.high}")
 
     def bounds(self) -> tuple[Any, Any]:
         """(low, high), each a float or an array of the field's shape."""
@@ -194,6 +230,8 @@ _TYPES: dict[str, type[FieldSpec]] = {
 def _sequence(value: Any, steps: int, path: str, what: str) -> Any:
     if isinstance(value, str | bytes) or not hasattr(value, "__len__"):
         raise ValueError(f"{path}: expected a sequence of {steps} {what}, got {type(value).__name__}")
+    if getattr(value, "shape", None) == ():  # its len() is a TypeError
+        raise ValueError(f"{path}: expected a sequence of {steps} {what}, got an array without axes")
     if len(value) != steps:
         raise ValueError(f"{path}: expected {steps} {what}, got {len(value)}")
     return value
@@ -237,6 +275,8 @@ def _checked(tree: Any, path: str) -> Any:
     for key in tree:
         if not isinstance(key, str) or not key or "/" in key:
             raise ValueError(f"{path}: a key must be a non-empty str without '/', not {key!r}")
+        if isinstance(tree[key], Mapping) and not tree[key]:
+            raise ValueError(f"{path}/{key}: a mapping of fields must not be empty: leave its key out")
     return {key: _checked(node, f"{path}/{key}") for key, node in tree.items()}
 
 
@@ -284,6 +324,7 @@ class EpisodeSpec:
     def __post_init__(self) -> None:
         object.__setattr__(self, "observation", _checked(self.observation, "observation"))
         object.__setattr__(self, "action", _checked(self.action, "action"))
+        _bool(self.timesteps, "timesteps")
         if not self.observation_fields:
             raise ValueError("observation: a spec needs at least one field")
         if not self.timesteps and self.action_fields:
@@ -291,6 +332,12 @@ class EpisodeSpec:
         for path, field in self.action_fields.items():
             if isinstance(field, ImageSpec):
                 raise ValueError(f"{path}: an image is never predicted, so it cannot be an action")
+
+    def __eq__(self, other: object) -> bool:
+        """Where the order of a sample's fields is the order of its tokens, it counts; dicts compare without it."""
+        return isinstance(other, EpisodeSpec) and (
+            (self.timesteps, list(self.fields.items())) == (other.timesteps, list(other.fields.items()))
+        )
 
     @classmethod
     def document(cls) -> "EpisodeSpec":
@@ -349,7 +396,7 @@ class EpisodeSpec:
         if not isinstance(data, dict) or set(data) != {"action", "observation", "timesteps"}:
             raise ValueError(f"a spec has exactly the keys action, observation and timesteps, not {text[:80]!r}")
         trees = {name: _tree_from_json(data[name], name) for name in ("observation", "action")}
-        return cls(**trees, timesteps=bool(data["timesteps"]))
+        return cls(**trees, timesteps=data["timesteps"])
 
     @property
     def sha256(self) -> str:

@@ -4,6 +4,7 @@ import dataclasses
 import enum
 import hashlib
 import json
+import sys
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,8 @@ class Vocabulary:
     >>> Vocabulary(disjoint=True).discrete
     range(33025, 34049)
 
-    Raises ValueError where a size is not a positive int, or mu or m not a positive finite number.
+    Raises ValueError where a size is not a positive int, `disjoint` no bool, mu or m not a positive finite number, and
+    where the ids do not fit int32.
     """
 
     text_size: int = 32_000
@@ -50,11 +52,15 @@ class Vocabulary:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ValueError(f"{name} must be a positive int, not {value!r}")
+        if not isinstance(self.disjoint, bool):  # 1 equals True, but its JSON and hash would differ
+            raise ValueError(f"disjoint must be True or False, not {self.disjoint!r}")
         for name in ("mu", "m"):
-            value = float(getattr(self, name))
-            if not 0 < value < float("inf"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= sys.float_info.max:
                 raise ValueError(f"{name} must be a positive finite number, not {value!r}")
-            object.__setattr__(self, name, value)  # 100 and 100.0 are one vocabulary: one JSON, one hash
+            object.__setattr__(self, name, float(value))  # 100 and 100.0 are one vocabulary: one JSON, one hash
+        if self.size > 2**31:
+            raise ValueError(f"{self.size} ids do not fit int32: make the sizes smaller")
         if not self.disjoint and self.discrete_size > self.text_size:
             raise ValueError(
                 f"discrete_size {self.discrete_size} does not fit into the {self.text_size} text ids that the "

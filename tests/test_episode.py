@@ -1,0 +1,180 @@
+"""Episode: by hand, then every way in which one does not fit its spec, named by path; the metadata's types."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from gato_tokenize.episode import Episode, EpisodeMetadata
+from gato_tokenize.spec import ContinuousSpec, DiscreteSpec, EpisodeSpec, ImageSpec, TextSpec
+
+SPEC = EpisodeSpec(
+    {"say": TextSpec(), "arm": {"joint": ContinuousSpec(2), "grip": DiscreteSpec(3, (), -1)}, "eye": ImageSpec((4, 4))},
+    DiscreteSpec((2, 5), 2),
+)
+
+
+def observation():
+    return {
+        "say": ["go", "stop"],
+        "arm": {"joint": [[0.0, 1.0], [2.0, -3.5]], "grip": [-1, 1]},
+        "eye": np.zeros((2, 4, 4), np.uint8),
+    }
+
+
+ACTION = [[0, 4], [1, 0]]
+
+
+def changed(path, value):
+    """The episode above with another value at a path, or without it."""
+    *branches, key = path.split("/")
+    tree = {"observation": observation(), "action": ACTION}
+    node = tree
+    for branch in branches:
+        node = node[branch]
+    if value is None:
+        del node[key]
+    else:
+        node[key] = value
+    return Episode(SPEC, **tree)
+
+
+def test_by_hand():
+    episode = Episode(SPEC, observation(), ACTION)
+    assert episode.num_steps == 2
+    paths = ["arm/grip", "arm/joint", "eye", "say"]
+    assert list(episode.fields) == [f"observation/{path}" for path in paths] + ["action"]
+    assert episode.fields["observation/arm/grip"].tolist() == [-1, 1]
+    assert episode.fields["observation/arm/joint"].shape == (2, 2)
+    assert episode.fields["observation/say"] == ["go", "stop"]
+    assert episode.fields["action"].tolist() == ACTION
+
+
+def test_documents_and_samples_have_one_of_each():
+    assert Episode(EpisodeSpec.document(), {"text": ["a text"]}).num_steps == 1
+    sample = Episode(EpisodeSpec.caption(), {"caption": ["a cat"], "image": [b"\xff\xd8"]})
+    assert list(sample.fields) == ["observation/image", "observation/caption"]  # figure 2's order, not the dict's
+
+
+def test_pictures_of_any_size_and_of_any_kind():
+    spec = EpisodeSpec(ImageSpec(), {})
+    pictures = [np.zeros((3, 4), np.uint8), Image.new("L", (5, 6)), b"\x89PNG", bytearray(b"BM"), memoryview(b"GIF8")]
+    assert Episode(spec, pictures).num_steps == 5
+
+
+def test_timesteps_without_actions_and_a_bare_observation():
+    assert Episode(EpisodeSpec(DiscreteSpec(3)), [0, 1, 2]).num_steps == 3
+
+
+def test_arrays_of_text():
+    assert changed("observation/say", np.array(["go", "stop"])).num_steps == 2
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("observation/say", None, r"observation: missing \['say'\]"),
+        ("observation/arm/grip", None, r"observation/arm: missing \['grip'\]"),
+        ("observation/arm/elbow", [0, 0], r"observation/arm: unknown \['elbow'\]"),
+        ("observation/arm", [0, 0], r"observation/arm: expected a mapping with keys \['grip', 'joint'\], got list"),
+        ("observation/say", {"a": "go"}, r"observation/say: expected text, got a mapping with keys \['a'\]"),
+        (
+            "observation/arm/joint",
+            np.zeros((2, 3)),
+            r".*/joint: expected real numbers of shape \[2, 2\], got .*\[2, 3\]",
+        ),
+        (
+            "observation/arm/joint",
+            np.zeros((3, 2)),
+            r".*/joint: expected real numbers of shape \[2, 2\], got .*\[3, 2\]",
+        ),
+        ("observation/arm/joint", [[0], [1, 2]], r".*/joint: expected real numbers of shape \[2, 2\], got ragged"),
+        ("observation/arm/joint", [["a", "b"]] * 2, "observation/arm/joint: expected real numbers, got <U1"),
+        ("observation/arm/joint", [[0, 1], [np.nan, 1]], r".*/joint: nan at index \[1, 0\] is not finite"),
+        ("observation/arm/joint", [[0, 1], [1, -np.inf]], r".*/joint: -inf at index \[1, 1\] is not finite"),
+        ("observation/arm/grip", [0, 2], r"observation/arm/grip: 2 at index \[1\] is outside \[-1, 2\)"),
+        ("observation/arm/grip", [0.0, 1.0], "observation/arm/grip: expected whole numbers, got float64"),
+        (
+            "observation/arm/grip",
+            [[0], [1]],
+            r".*/grip: expected whole numbers of shape \[2\], got int64 of shape \[2, 1",
+        ),
+        ("observation/eye", np.zeros((2, 4, 4)), "observation/eye: expected uint8, got float64"),
+        ("observation/eye", np.zeros((2, 4, 4, 3), np.uint8), r"observation/eye: expected uint8 of shape \[2, 4, 4\]"),
+        ("observation/say", ["go"], "observation/say: expected 2 str, got 1"),
+        ("observation/say", ["go", 3], r"observation/say\[1\]: expected str, got int"),
+        ("observation/say", "go", "observation/say: expected a sequence of 2 str, got str"),
+        ("observation/say", np.array("go"), "observation/say: expected a sequence of 2 str, got an array without axes"),
+        ("action", [[0, 4], [2, 0]], r"action: 2 at index \[1, 0\] is outside \[0, 2\)"),
+        ("action", [[0, 4]], r"action: expected whole numbers of shape \[2, 2\], got int64 of shape \[1, 2\]"),
+        ("action", {}, r"action: expected discrete, int\[2\].*, got a mapping with keys \[\]"),
+    ],
+)
+def test_what_does_not_fit_is_named_by_path(path, value, message):
+    with pytest.raises(ValueError, match="^" + message):
+        changed(path, value)
+
+
+@pytest.mark.parametrize(
+    ("spec", "value", "message"),
+    [
+        (ContinuousSpec(2), np.zeros((0, 2)), "observation: the episode is empty: it has no timesteps"),
+        (TextSpec(), [], "observation: the episode is empty"),
+        (TextSpec(), "go", "observation: expected one value a timestep, got str"),
+        (DiscreteSpec(3), 1, "observation: expected one value a timestep, got int"),
+        (DiscreteSpec(3), np.array(1), "observation: expected one value a timestep, got ndarray"),
+        (ImageSpec(), [b"BM", None], r"observation\[1\]: expected an image or its file's bytes, got NoneType"),
+    ],
+)
+def test_the_first_field_tells_the_length(spec, value, message):
+    with pytest.raises(ValueError, match="^" + message):
+        Episode(EpisodeSpec(spec), value)
+
+
+@pytest.mark.parametrize("texts", [["one", "two"], []])
+def test_a_document_has_one_timestep(texts):
+    with pytest.raises(ValueError, match="^observation/text: "):
+        Episode(EpisodeSpec.document(), {"text": texts})
+
+
+@given(st.integers(1, 4), st.integers(0, 99))
+def test_a_spec_s_examples_stacked_are_an_episode(steps, seed):
+    timesteps = [SPEC.example(seed + i) for i in range(steps)]
+    stacked = {
+        "say": [o["say"] for o, _ in timesteps],
+        "arm": {key: [o["arm"][key] for o, _ in timesteps] for key in ("joint", "grip")},
+        "eye": np.stack([o["eye"] for o, _ in timesteps]),
+    }
+    assert Episode(SPEC, stacked, [a for _, a in timesteps]).num_steps == steps
+
+
+def test_metadata_takes_numpy_s_scalars_and_keeps_python_s():
+    """A record's feature is float or int by the field: a return of type int or float32 must not become an int there."""
+    metadata = EpisodeMetadata(
+        np.str_("id"), return_=np.float32(1.5), success=np.True_, terminated=np.False_, source_index=np.int32(3)
+    )
+    assert metadata == EpisodeMetadata("id", return_=1.5, success=1, terminated=False, source_index=3)
+    for field in dataclasses.fields(metadata):
+        assert type(getattr(metadata, field.name)) is field.type
+    assert type(EpisodeMetadata(return_=3).return_) is float
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"success": 2}, r"success is 1, 0 or -1 \(unknown\), not 2"),
+        ({"success": 1.0}, "success: expected int, got float 1.0"),
+        ({"success": None}, "success: expected int, got NoneType None"),
+        ({"return_": "3"}, "return_: expected float, got str '3'"),
+        ({"episode_id": 3}, "episode_id: expected str, got int 3"),
+        ({"task": b"x"}, "task: expected str, got bytes b'x'"),
+        ({"terminated": 1}, "terminated: expected bool, got int 1"),
+        ({"source_index": 2.0}, "source_index: expected int, got float 2.0"),
+    ],
+)
+def test_metadata_of_another_type_is_refused(values, message):
+    with pytest.raises(ValueError, match="^" + message):
+        EpisodeMetadata(**values)
