@@ -53,8 +53,8 @@ class EpisodeTokenizer:
     >>> tokenizer = EpisodeTokenizer(spec)
     >>> tokenizer.encode(Episode(spec, {"proprio": [[0, 1, -5]]}, [[0.25, -1]])).ids.tolist()
     [32512, 32744, 32198, 33024, 32640, 32000]
-    >>> tokenizer.decode_action([32640, 32000])
-    array([ 0.2509766, -0.9990234], dtype=float32)
+    >>> tokenizer.decode_action([32640, 32000]).tolist()
+    [0.2509765625, -0.9990234375]
 
     Raises ValueError where the spec does not fit the vocabulary, the text model or the local positions.
     """

@@ -4,6 +4,7 @@ import _thread
 import argparse
 import contextlib
 import logging
+import os
 import shlex
 import signal
 import sys
@@ -17,6 +18,8 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.transforms import environments
 
 LOCAL_RUNNER = "FnApiRunner"
+_PATIENCE = 5.0  # seconds that Beam gets to fall down after a worker died
+_RESUME = "What is done is kept: the same command goes on from there"
 # What Beam's multi_processing mode starts, but silent: its workers tell of every channel that they open,
 # and of where Ctrl-C met them.
 _WORKER = shlex.join([sys.executable, "-c",
@@ -85,7 +88,9 @@ def watched() -> Iterator[None]:
     def thread_died(event: threading.ExceptHookArgs) -> None:
         if "Worker subprocess exited" in str(event.exc_value):
             deaths.append(str(event.exc_value))
-            _thread.interrupt_main()
+            if not pressed.is_set():
+                _exit_after(_PATIENCE, f"gato-data: {deaths[0]}. {_RESUME}")
+                _thread.interrupt_main()
         elif not pressed.is_set():
             hook(event)
 
@@ -95,13 +100,25 @@ def watched() -> Iterator[None]:
         yield
     except (Exception, KeyboardInterrupt) as error:
         if deaths and not _interrupted_too(deaths):
-            raise WorkerDiedError(f"{deaths[0]}. What is done is kept: the same command goes on from there") from error
+            raise WorkerDiedError(f"{deaths[0]}. {_RESUME}") from error
         if pressed.is_set():
             raise KeyboardInterrupt from error
         raise
     finally:
         signal.signal(signal.SIGINT, before)
         threading.excepthook = hook
+
+
+def _exit_after(seconds: float, message: str) -> None:
+    """Leave the process by force, should it not have come to its end by then: Beam's threads may wait for the dead."""
+
+    def leave() -> None:
+        print(message, file=sys.stderr, flush=True)
+        os._exit(1)
+
+    timer = threading.Timer(seconds, leave)
+    timer.daemon = True
+    timer.start()
 
 
 def _interrupted_too(deaths: list[str]) -> bool:

@@ -10,12 +10,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from test_tokenizer import nested_episode, nested_spec
 
-from gato_tokenize import ContinuousSpec, DiscreteSpec, Episode, EpisodeMetadata, EpisodeSpec, EpisodeTokenizer, ImageSpec
+from gato_tokenize import (
+    ContinuousSpec,
+    DiscreteSpec,
+    Episode,
+    EpisodeMetadata,
+    EpisodeSpec,
+    EpisodeTokenizer,
+    ImageSpec,
+)
 from gato_tokenize.example import decode_example, encode_example
 from gato_tokenize.records import FIELDS, Record, content_hash, read_record, read_records, segments, write_records
 from gato_tokenize.tfrecord import CorruptRecordError, Damage
-from test_tokenizer import nested_episode, nested_spec
 
 
 def small_record(steps: int = 3) -> Record:
@@ -43,6 +51,12 @@ def test_the_table_is_what_is_written_and_no_key_begins_another() -> None:
     keys = [field.key for field in FIELDS]
     assert sorted(decode_example(small_record().to_bytes())) == sorted(keys)
     assert not [(a, b) for a in keys for b in keys if a != b and b.startswith(a)]
+
+
+def test_the_documentation_has_the_table() -> None:
+    text = (Path(__file__).parent.parent / "docs/records.md").read_text()
+    rows = [f"| `{f.key}` | {f.dtype}[{'1' if f.scalar else 'n'}] | {f.content} |" for f in FIELDS]
+    assert "\n".join(rows) in text
 
 
 @settings(max_examples=25, deadline=None)
@@ -130,7 +144,9 @@ def test_damage_raises_by_default_and_costs_one_record_when_asked(tmp_path: Path
     [
         ({"tokens": None}, "no feature 'tokens'"),
         ({"tokens": np.array([-1, 1, 1, 1])}, "no id"),
-        ({"token_kind": [b"x"]}, "no zlib data"),
+        ({"token_kind": [b"not zlib"]}, "no zlib data"),
+        ({"token_kind": [zlib.compress(bytes([9] * 4))]}, "holds 9"),
+        ({"loss_mask": [zlib.compress(bytes([2] * 4))]}, "holds 2"),
         ({"token_kind": [zlib.compress(bytes(10**6))]}, "does not inflate to 4 bytes"),
         ({"token_kind": [zlib.compress(bytes(3))]}, "does not inflate to 4 bytes"),
         ({"step_splits": np.array([0, 9])}, "step_splits must rise"),

@@ -1,0 +1,193 @@
+"""verify: finds damage anywhere. And inspect, which shows what is there."""
+
+import json
+import random
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from test_convert import convert, slow_source, write_documents, write_pictures
+
+from gato_tokenize import Dataset
+from gato_tokenize.tfrecord import read_index
+from pipelines.__main__ import main
+from pipelines.verify import verify
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset with two splits, several shards, rejects, pictures and rollouts."""
+    folder = tmp_path_factory.mktemp("made")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        documents, pictures = write_documents(), write_pictures()
+        Path("3.png").write_bytes(b"no picture")
+        words = (documents, pictures, slow_source(4) + "&image=rgb", "--validation-fraction", "0.3")
+        assert convert(*words, "--max-rejects", "1") == 0
+    return folder / "out/toy/1.0.0"
+
+
+@pytest.fixture
+def dataset(made: Path, tmp_path: Path) -> Path:
+    """A copy to damage."""
+    return Path(shutil.copytree(made, tmp_path / "toy" / "1.0.0"))
+
+
+def faults(folder: Path) -> list[str]:
+    return [fault.file for fault in verify(folder)]
+
+
+def shards(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("toy-train*") if path.stat().st_size)
+
+
+def test_a_sound_dataset_has_no_fault(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert faults(dataset) == []
+    assert main(["verify", str(dataset)]) == 0
+    assert "sound" in capsys.readouterr().out
+
+
+def flip(folder: Path, generator: random.Random) -> Path:
+    """Change one byte of one file, files chosen alike however small they are."""
+    path = generator.choice(sorted(path for path in folder.rglob("*") if path.is_file() and path.stat().st_size))
+    data = bytearray(path.read_bytes())
+    data[generator.randrange(len(data))] ^= generator.randrange(1, 256)
+    path.write_bytes(data)
+    return path
+
+
+def test_every_changed_byte_is_found(made: Path, dataset: Path) -> None:
+    generator = random.Random(0)
+    for number in range(150):
+        path = flip(dataset, generator)
+        name = path.relative_to(dataset).as_posix()
+        assert name in [fault.file for fault in verify(dataset, records=False)], f"edit {number}"
+        shutil.copyfile(made / name, path)
+    assert faults(dataset) == []
+
+
+def test_a_missing_an_extra_and_a_renamed_file(dataset: Path) -> None:
+    shards(dataset)[0].rename(dataset / "toy-train.tfrecord-00009-of-00010")
+    (dataset / "index" / "note.txt").write_text("x")
+    next(dataset.glob("rejects/*")).unlink()
+    names = faults(dataset)
+    assert "toy-train.tfrecord-00009-of-00010" in names and "index/note.txt" in names
+    assert any(name.startswith("rejects/") for name in names)
+    assert any(name.startswith("toy-train.tfrecord-00000-of-") for name in names)
+
+
+def test_two_shards_swapped(dataset: Path) -> None:
+    one, two = shards(dataset)[:2]
+    one.rename(dataset / "aside")
+    two.rename(one)
+    (dataset / "aside").rename(two)
+    assert {one.name, two.name} <= set(faults(dataset))
+
+
+def test_a_shard_cut_at_a_record_s_border(dataset: Path) -> None:
+    path = shards(dataset)[0]
+    offset, _ = read_index(dataset / "index" / f"{path.name}.idx")[-1]
+    path.write_bytes(path.read_bytes()[:offset])
+    problems = [str(fault) for fault in verify(dataset) if fault.file == path.name]
+    assert any("sha256" in problem for problem in problems) and any("records" in problem for problem in problems)
+
+
+def test_a_link_is_no_file_of_a_dataset(dataset: Path) -> None:
+    path = shards(dataset)[0]
+    path.rename(dataset.parent / "elsewhere")
+    path.symlink_to(dataset.parent / "elsewhere")
+    assert path.name in faults(dataset)
+
+
+def test_a_manifest_that_lies_consistently_is_caught_by_the_records(dataset: Path) -> None:
+    from pipelines.publish import manifest_bytes
+
+    manifest = json.loads((dataset / "manifest.json").read_text())
+    manifest["splits"]["train"]["shards"][0]["tokens"] += 1
+    (dataset / "manifest.json").write_bytes(manifest_bytes(manifest))
+    assert [fault.file for fault in verify(dataset)] == [manifest["splits"]["train"]["shards"][0]["file"]]
+
+
+def test_json_and_exit_codes(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", str(dataset), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"dataset": str(dataset), "sound": True, "faults": []}
+    (dataset / "stats.json").write_text("{}")
+    assert main(["verify", str(dataset), "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["faults"][0]["file"] == "stats.json"
+    assert main(["verify", str(dataset.parent)]) == 2
+    assert "is no complete dataset" in capsys.readouterr().err
+
+
+def test_fast_does_not_parse_the_records(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipelines.verify.Record.from_bytes", lambda data: pytest.fail("parsed"))
+    assert main(["verify", str(dataset), "--fast"]) == 0
+
+
+def test_a_dataset_with_another_tokenizer_is_not_opened(dataset: Path) -> None:
+    spec = json.loads((dataset / "tokenizer/spec.json").read_text())
+    spec["local_positions"] = 9
+    (dataset / "tokenizer/spec.json").write_text(json.dumps(spec, indent=1) + "\n")
+    with pytest.raises(ValueError, match="is not the tokenizer that this dataset was made with"):
+        Dataset.open(dataset)
+
+
+# ------------------------------------------------------------------------------------------------------- inspect
+
+
+def test_inspect_shows_tasks_fields_and_counts(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", str(made)]) == 0
+    out = capsys.readouterr().out
+    for word in (
+        "69 episodes written, 1 rejected",
+        "BabyAI-GoToLocal-v0-rgb",
+        "observation/mission",
+        "caption",
+        "text",
+    ):
+        assert word in out
+    assert main(["inspect", str(made), "--schema"]) == 0
+    assert "episode_metadata/episode_id" in capsys.readouterr().out
+
+
+def test_inspect_decodes_an_episode_and_saves_its_frames(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = "BabyAI-GoToLocal-v0-rgb/seed=0/expert"
+    words = ["inspect", str(made), "--episode", name, "--steps", "1"]
+    assert main([*words, "--frames", str(tmp_path / "a.gif"), "--field", "observation/image"]) == 0
+    out = capsys.readouterr().out
+    assert (
+        "BabyAIBot" in out and "observation/mission  'go to" in out and "timestep 0" in out and "timestep 1" not in out
+    )
+    dataset = Dataset.open(made)
+    episode = next(e for split in dataset.splits for e in dataset.episodes(split) if e.metadata.episode_id == name)
+    with Image.open(tmp_path / "a.gif") as image:
+        assert image.size == (64, 64) and getattr(image, "n_frames", 1) == episode.num_steps
+    assert main([*words, "--frames", str(tmp_path / "f.png")]) == 0
+    with Image.open(tmp_path / "f.png") as image:
+        assert np.array_equal(np.asarray(image), episode.fields["observation/image"][0])
+    assert main([*words, "--frames", str(tmp_path / "all")]) == 0
+    assert len(list((tmp_path / "all").glob("*.png"))) == episode.num_steps
+    assert main([*words, "--no-colour"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--episode", "none"], "no episode 'none'"),
+        (["--frames", "x.gif"], "--frames needs --episode"),
+        (["--episode", "0", "--frames", "x.gif"], "no image field in this episode"),
+    ],
+)
+def test_inspect_refuses_with_a_message(
+    made: Path, words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["inspect", str(made), *words]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_inspect_of_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", str(tmp_path)]) == 2
+    assert "is no complete dataset" in capsys.readouterr().err
