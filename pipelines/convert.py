@@ -20,7 +20,7 @@ from gato_tokenize import TextTokenizer
 from gato_tokenize.dataset import MANIFEST, DatasetTokenizer
 from gato_tokenize.durable import TEMPORARY, durable_file
 from gato_tokenize.tokenizer import LOCAL_POSITIONS
-from pipelines.local_runner import LOCAL_RUNNER, WorkerDiedError, beam_pipeline, watched
+from pipelines.local_runner import LOCAL_RUNNER, WorkerDiedError, beam_pipeline, io_error, watched
 from pipelines.plan import Plan, PlanError, make_plan
 from pipelines.progress import progress
 from pipelines.publish import PublishError, RejectBudget, RejectBudgetError, publish
@@ -167,8 +167,11 @@ def run(arguments: argparse.Namespace, rest: list[str]) -> int:
     except WorkerDiedError as error:
         print(f"gato-data: {error}", file=sys.stderr, flush=True)
         os._exit(EXIT_FAILED)  # Beam's threads still wait for the dead
-    except OSError as error:
-        print(f"gato-data: {error}. What is done is kept: mend it and give the same command again", file=sys.stderr)
+    except (OSError, RuntimeError) as error:
+        reason = str(error) if isinstance(error, OSError) else io_error(error)
+        if reason is None:
+            raise  # no fault of the machine: show where it came from
+        print(f"gato-data: {reason}. What is done is kept: mend it and give the same command again", file=sys.stderr)
         return EXIT_FAILED
     print(summary(manifest, arguments.out))
     return 0

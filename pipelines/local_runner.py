@@ -5,6 +5,7 @@ import argparse
 import contextlib
 import logging
 import os
+import re
 import shlex
 import signal
 import sys
@@ -119,6 +120,12 @@ def _exit_after(seconds: float, message: str) -> None:
     timer = threading.Timer(seconds, leave)
     timer.daemon = True
     timer.start()
+
+
+def io_error(error: RuntimeError) -> str | None:
+    """The words of the OSError (a full disk) that a worker raised and Beam made a RuntimeError of; None for others."""
+    found = re.search(r"\w+Error: \[Errno \d+\] .*?(?= \[while running|\n|$)", str(error))
+    return found.group() if found else None
 
 
 def _interrupted_too(deaths: list[str]) -> bool:

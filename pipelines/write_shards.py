@@ -74,6 +74,7 @@ class WriteShards(beam.PTransform):  # type: ignore[misc]
         name = shard_name(self.dataset, self.split, index, self.count)
         parsed = [(Record.from_bytes(data).metadata, data) for data in items if data is not None]
         parsed.sort(key=lambda pair: (pair[0].episode_id, pair[0].segment_index))
+        Path(self.folder).mkdir(parents=True, exist_ok=True)
         with shard_writer(Path(self.folder) / name) as shard:
             for _, data in parsed:
                 shard.write(data)

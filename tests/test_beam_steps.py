@@ -28,6 +28,10 @@ def write() -> str:
     return "text:docs.jsonl"
 
 
+def save(record: Record) -> None:
+    Path(record.metadata.content_hash).write_bytes(record.to_bytes())
+
+
 def read_back(folder: Path) -> list[Record]:
     return [record for path in sorted(folder.glob("own-train*-of-*")) for record in read_records(path)]
 

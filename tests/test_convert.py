@@ -551,7 +551,9 @@ def test_an_error_that_is_no_data_s_fault_stops_and_keeps_the_work(
 
     monkeypatch.setattr(os, "replace", full)
     assert convert(source) == 1
-    assert "No space left on device" in capsys.readouterr().err
+    errors = capsys.readouterr().err
+    assert "gato-data: OSError: [Errno 28] No space left on device" in errors and "Traceback" not in errors
+    assert "What is done is kept" in errors
     assert not Path("out/toy/1.0.0").exists()
     assert not [name for name in tree() if ".tmp-" in name]
     assert convert(source) == 0

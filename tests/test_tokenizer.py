@@ -37,7 +37,9 @@ def test_the_toy_step() -> None:
     assert len(pieces) == 2
     sequence = EpisodeTokenizer(TOY).encode(toy_episode())
     assert sequence.ids.tolist() == [0] * 20 + pieces + [32512, 32744, 32198, 33024, 32640, 32000, 33023]
-    kinds = [Kind.PATCH] * 20 + [Kind.TEXT] * 2 + [Kind.CONTINUOUS] * 3 + [Kind.SEPARATOR] + [Kind.CONTINUOUS_ACTION] * 3
+    kinds = (
+        [Kind.PATCH] * 20 + [Kind.TEXT] * 2 + [Kind.CONTINUOUS] * 3 + [Kind.SEPARATOR] + [Kind.CONTINUOUS_ACTION] * 3
+    )
     assert sequence.kinds.tolist() == kinds
     assert sequence.loss_mask.tolist() == [0] * 20 + [1, 1] + [0] * 4 + [1, 1, 1]
     assert sequence.local_positions.tolist() == [*range(25), -1, -2, -2, -2]
