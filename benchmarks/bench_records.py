@@ -1,0 +1,165 @@
+"""Episodes to records: this package against TFDS, the same values, one process, in turns, medians.
+
+    python benchmarks/bench_records.py
+
+needs tensorflow-datasets. An episode is 500 timesteps of 17 observed numbers and 6 actions. Two comparisons:
+
+    bytes    arrays of one episode -> the bytes of its record. Ours: checked, tokenized, hashed. TFDS: its features
+             encode the values and its ExampleSerializer writes them
+    shards   200 episodes -> files, their index or metadata with them. Ours: `write_records`. TFDS: a
+             GeneratorBasedBuilder, `download_and_prepare`
+
+TFDS gets them in two ways: "steps" is RLDS's, the one that TFDS documents and its robot datasets have (a nested
+dataset of timesteps: observation, action, reward, discount, is_first, is_last, is_terminal); "arrays" is the cheapest
+that TFDS has: two features of shape [None, 17] and [None, 6], no timesteps in the file. Times are CPU seconds.
+"""
+
+import contextlib
+import io
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+os.environ.update(TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES="-1")
+
+import numpy as np
+import tensorflow_datasets as tfds
+from numpy.typing import NDArray
+from tensorflow_datasets.core.example_serializer import ExampleSerializer
+
+from gato_tokenize import ContinuousSpec, Episode, EpisodeMetadata, EpisodeSpec, EpisodeTokenizer, Record, write_records
+from gato_tokenize.records import segments
+
+STEPS, OBSERVED, ACTIONS, EPISODES = 500, 17, 6, 200
+SPEC = EpisodeSpec({"proprio": ContinuousSpec(OBSERVED)}, ContinuousSpec(ACTIONS))
+Arrays = tuple[NDArray[np.float32], NDArray[np.float32]]
+_numbers = {
+    "observation": tfds.features.Tensor(shape=(OBSERVED,), dtype=np.float32),
+    "action": tfds.features.Tensor(shape=(ACTIONS,), dtype=np.float32),
+}
+_flags = {
+    "reward": np.float32,
+    "discount": np.float32,
+    "is_first": np.bool_,
+    "is_last": np.bool_,
+    "is_terminal": np.bool_,
+}
+FEATURES = {
+    "steps": tfds.features.FeaturesDict({"steps": tfds.features.Dataset({**_numbers, **_flags})}),
+    "arrays": tfds.features.FeaturesDict(
+        {
+            "observation": tfds.features.Tensor(shape=(None, OBSERVED), dtype=np.float32),
+            "action": tfds.features.Tensor(shape=(None, ACTIONS), dtype=np.float32),
+        }
+    ),
+}
+
+
+def main() -> None:
+    tfds.disable_progress_bar()
+    values = [arrays(seed) for seed in range(EPISODES)]
+    ways: dict[str, Callable[[], Any]] = {
+        "ours": lambda: [record.to_bytes() for record in records(*values[0], "0")],
+        "TFDS, steps": lambda: serialized("steps", *values[0]),
+        "TFDS, arrays": lambda: serialized("arrays", *values[0]),
+    }
+    print_table("bytes", in_turns(ways, 15, 4), STEPS)
+    print()
+    with tempfile.TemporaryDirectory() as folder:
+        print_table("shards", in_turns(shard_ways(values, Path(folder)), 3, 1), STEPS * EPISODES)
+
+
+def arrays(seed: int) -> Arrays:
+    generator = np.random.default_rng(seed)
+    observed = generator.normal(0, 1, (STEPS, OBSERVED)).astype(np.float32)
+    return observed, generator.uniform(-1, 1, (STEPS, ACTIONS)).astype(np.float32)
+
+
+TOKENIZER = EpisodeTokenizer(SPEC)
+
+
+def records(observed: NDArray[np.float32], acted: NDArray[np.float32], name: str) -> Iterator[Record]:
+    metadata = EpisodeMetadata(name, "bench", "numbers", source_uri="made here", return_=0.0, terminated=True)
+    episode = Episode(SPEC, {"proprio": observed}, acted, metadata)
+    return segments(Record(TOKENIZER.encode(episode), metadata))
+
+
+def example(way: str, observed: NDArray[np.float32], acted: NDArray[np.float32]) -> dict[str, Any]:
+    """The values as a generator of TFDS examples gives them."""
+    if way == "arrays":
+        return {"observation": observed, "action": acted}
+    last = len(observed) - 1
+    ends = [{"is_first": i == 0, "is_last": i == last, "is_terminal": i == last} for i in range(len(observed))]
+    pairs = zip(observed, acted, ends, strict=True)
+    return {"steps": [{"observation": o, "action": a, "reward": 0.0, "discount": 1.0, **end} for o, a, end in pairs]}
+
+
+SERIALIZERS = {way: ExampleSerializer(features.get_serialized_info()) for way, features in FEATURES.items()}
+
+
+def serialized(way: str, observed: NDArray[np.float32], acted: NDArray[np.float32]) -> bytes:
+    encoded = FEATURES[way].encode_example(example(way, observed, acted))
+    data: bytes = SERIALIZERS[way].serialize_example(encoded)
+    return data
+
+
+class Numbers(tfds.core.GeneratorBasedBuilder):  # type: ignore[misc]
+    """The episodes as a TFDS dataset, the way of its `BuilderConfig`'s name."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    BUILDER_CONFIGS = [tfds.core.BuilderConfig(name=way) for way in FEATURES]
+    pkg_dir_path = Path(__file__).parent
+    values: list[Arrays] = []
+
+    def _info(self) -> Any:
+        return tfds.core.DatasetInfo(builder=self, features=FEATURES[self.builder_config.name])
+
+    def _split_generators(self, manager: Any) -> Any:
+        return {"train": self._generate_examples()}
+
+    def _generate_examples(self) -> Iterator[Any]:
+        for number, (observed, acted) in enumerate(self.values):
+            yield number, example(self.builder_config.name, observed, acted)
+
+
+def shard_ways(values: list[Arrays], folder: Path) -> dict[str, Callable[[], Any]]:
+    Numbers.values = values
+
+    def ours() -> None:
+        every = (record for number, pair in enumerate(values) for record in records(*pair, str(number)))
+        write_records(folder / "numbers-train.tfrecord-00000-of-00001", every)
+
+    def theirs(way: str) -> None:
+        fresh = tempfile.TemporaryDirectory(dir=folder)  # it does nothing where the dataset exists
+        with fresh as place, contextlib.redirect_stdout(io.StringIO()):
+            Numbers(data_dir=place, config=way).download_and_prepare()
+
+    return {"ours": ours, "TFDS, steps": lambda: theirs("steps"), "TFDS, arrays": lambda: theirs("arrays")}
+
+
+def in_turns(calls: dict[str, Callable[[], Any]], repeats: int, inner: int) -> dict[str, float]:
+    """Median CPU seconds of one call of each."""
+    for call in calls.values():
+        call()
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(repeats):
+        for name, call in calls.items():
+            start = time.process_time()
+            for _ in range(inner):
+                call()
+            times[name].append((time.process_time() - start) / inner)
+    return {name: statistics.median(of_one) for name, of_one in times.items()}
+
+
+def print_table(title: str, seconds: dict[str, float], steps: int) -> None:
+    print(f"{title:<14}{'timesteps/s':>14}{'ours is':>10}")
+    for name, median in seconds.items():
+        print(f"{name:<14}{steps / median:>14,.0f}" + (f"{median / seconds['ours']:>9.1f}x" if name != "ours" else ""))
+
+
+if __name__ == "__main__":
+    main()
