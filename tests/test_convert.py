@@ -145,15 +145,33 @@ def test_a_split_depends_on_the_id_and_the_seed_alone() -> None:
 
 
 def test_a_long_episode_is_cut_and_whole_again() -> None:
-    Path("long.txt").write_text("word and word again\n" * 9000)
-    Path("short.txt").write_text("short")
-    assert convert("text:*.txt") == 0
+    h5py = pytest.importorskip("h5py")
+    source = minari_file("none")
+    generator = np.random.default_rng(0)
+    steps, observations = 9000, generator.normal(size=(9001, 2)).astype(np.float32)
+    with h5py.File("minari-none/data/main_data.hdf5", "r+") as file:
+        group = file["episode_1"]
+        for name, values in {
+            "observations": observations,
+            "actions": generator.integers(0, 3, steps),
+            "rewards": np.ones(steps),
+            "terminations": np.zeros(steps, bool),
+            "truncations": np.zeros(steps, bool),
+        }.items():
+            del group[name]
+            group[name] = values
+        actions = group["actions"][:]
+        group.attrs["total_steps"] = steps
+    assert convert(source) == 0
     dataset = Dataset.open("out/toy/1.0.0")
-    assert [episode.fields["observation/text"][0] for episode in dataset.episodes()] == [
-        Path("long.txt").read_text(),
-        "short",
-    ]
-    assert all(record.metadata.num_segments == 1 for record in dataset.records())  # a document is one timestep
+    records = [r for r in dataset.records() if r.metadata.source_index == 1]
+    assert [(r.metadata.segment_index, r.metadata.num_segments) for r in records] == [(0, 3), (1, 3), (2, 3)]
+    assert [r.metadata.step_offset for r in records] == [0, 4096, 8192]  # 4 tokens a timestep, 16,384 a record
+    episodes = list(dataset.episodes())
+    assert len(episodes) == 3 and episodes[1].num_steps == steps and episodes[1].metadata.return_ == steps
+    assert np.array_equal(episodes[1].fields["action"], actions)
+    assert np.abs(episodes[1].fields["observation"] - observations[:-1]).max() < 0.05
+    assert dataset.record(3).metadata.segment_index == 2
 
 
 # --------------------------------------------------------------------------------------------- the same bytes
