@@ -166,7 +166,7 @@ class ImageTokenizer:
         if isinstance(image, PngImagePlugin.PngImageFile) and depth == b"\x08":
             plain = image.mode in ("RGB", "RGBA", "L")
         pixels = self._decoded(image)
-        plain = plain and "transparency" not in image.info and _orientation(image) not in _TURNS
+        plain = plain and "transparency" not in image.info and orientation(image) not in _TURNS
         return self._patches(pixels), plain and self._size(*pixels.shape[:2]) == pixels.shape[:2]
 
     def passes_through(self, data: bytes | bytearray | memoryview) -> bool:
@@ -241,7 +241,7 @@ class ImageTokenizer:
             pixels = (pixels >> 8).astype(np.uint8)
         if image.mode in ("LA", "La"):
             pixels = pixels[..., :1]
-        transpose, rows, columns = _TURNS.get(_orientation(image), (0, 1, 1))
+        transpose, rows, columns = _TURNS.get(orientation(image), (0, 1, 1))
         return (pixels.swapaxes(0, 1) if transpose else pixels)[::rows, ::columns]
 
 
@@ -281,7 +281,7 @@ def _resized(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.ui
     return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC))
 
 
-def _orientation(image: Image.Image) -> int:
+def orientation(image: Image.Image) -> int:
     """1 to 8 as EXIF has it; 1 too where there is none or it cannot be read, as viewers have it."""
     try:
         with _no_warnings():

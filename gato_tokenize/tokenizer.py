@@ -291,6 +291,10 @@ class EpisodeTokenizer:
             raise ValueError(f"timestep {step}: the sequence does not follow the layout of this spec")
         return arrange(self.slots, lengths, sequence.num_steps)
 
+    def grids(self, sequence: TokenSequence) -> dict[str, NDArray[np.int32]]:
+        """{path: int32[T, 2]}: rows and columns of patches of each image field in each timestep."""
+        return {slot.path: self._grids(slot, sequence) for slot in self.slots if slot.kind == Kind.PATCH}
+
     def _grids(self, slot: Slot, sequence: TokenSequence) -> NDArray[np.int32]:
         """int32[T, 2]: the grids of one image field."""
         paths = [s.path for s in self.slots if s.kind == Kind.PATCH]

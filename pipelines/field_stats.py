@@ -1,17 +1,21 @@
 """What a dataset holds, counted while it is made: per task and field, mergeable over shards."""
 
+import io
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 
 from gato_tokenize import Episode, EpisodeTokenizer, Kind, TokenSequence
+from gato_tokenize.image import PATCH, orientation
 from gato_tokenize.spec import ContinuousSpec, DiscreteSpec, FieldSpec, ImageSpec
 
 
 def episode_stats(episode: Episode, tokenizer: EpisodeTokenizer, sequence: TokenSequence) -> dict[str, Any]:
     """Counts of one episode, as JSON: {"episodes", "steps", "tokens", "tokens_by_kind", "fields", "notes"}."""
     kinds = np.bincount(sequence.kinds, minlength=len(Kind))
-    clipped = tokenizer.clipped(episode)
+    clipped, grids = tokenizer.clipped(episode), tokenizer.grids(sequence)
     specs = episode.spec.fields
     text_ids = sequence.ids[sequence.kinds == Kind.TEXT]
     return {
@@ -21,12 +25,15 @@ def episode_stats(episode: Episode, tokenizer: EpisodeTokenizer, sequence: Token
         "loss_tokens": int(np.count_nonzero(sequence.loss_mask)),
         "tokens_by_kind": {kind.name.lower(): int(kinds[kind]) for kind in Kind if kinds[kind]},
         "unknown_pieces": tokenizer.text.unknown_count(text_ids) if tokenizer.text else 0,
-        "fields": {path: _field(spec, episode.fields[path], clipped.get(path, 0)) for path, spec in specs.items()},
+        "fields": {
+            path: _field(spec, episode.fields[path], clipped.get(path, 0), grids.get(path))
+            for path, spec in specs.items()
+        },
         "notes": dict(episode.notes),
     }
 
 
-def _field(spec: FieldSpec, value: Any, clipped: int) -> dict[str, Any]:
+def _field(spec: FieldSpec, value: Any, clipped: int, grids: Any) -> dict[str, Any]:
     if isinstance(spec, ContinuousSpec):
         numbers = np.asarray(value, np.float32)
         extent = {"min": float(numbers.min()), "max": float(numbers.max())} if numbers.size else {}
@@ -35,16 +42,34 @@ def _field(spec: FieldSpec, value: Any, clipped: int) -> dict[str, Any]:
         integers = np.asarray(value)
         return {"values": int(integers.size), "min": int(integers.min()), "max": int(integers.max())}
     if isinstance(spec, ImageSpec):
-        return {"images": len(value), "resized": _resized(spec, value)}
+        return _images(spec, value, grids)
     texts = [text for text in value if isinstance(text, str)]
     return {"texts": len(texts), "characters": sum(map(len, texts)), "empty": texts.count("")}
 
 
-def _resized(spec: ImageSpec, value: Any) -> int:
-    if spec.shape is None:
-        return 0
-    sides = spec.shape[:2]
-    return 0 if (spec.resize or sides) == sides and not any(side % 16 for side in sides) else len(value)
+def _images(spec: ImageSpec, value: Any, grids: NDArray[np.int32]) -> dict[str, Any]:
+    """How many pictures there are, and how many of them the tokens do not give back whole."""
+    if spec.shape is not None:
+        height, width = spec.shape[:2]
+        channels = 4 if spec.shape[2:] == (4,) else 3
+        headers = [(height, width, channels == 4)] * len(value)
+    else:
+        headers = [_header(picture) for picture in value]
+    changed = sum(
+        (height, width) != (rows * PATCH, columns * PATCH)
+        for (height, width, _), (rows, columns) in zip(headers, grids.tolist(), strict=True)
+    )
+    return {"images": len(value), "resized": changed, "alpha_dropped": sum(alpha for _, _, alpha in headers)}
+
+
+def _header(picture: Any) -> tuple[int, int, bool]:
+    """(height, width, has an alpha channel) of a picture in any of its forms; a file is not decoded for it."""
+    if isinstance(picture, np.ndarray):
+        return picture.shape[0], picture.shape[1], picture.shape[2:] == (4,)
+    image = Image.open(io.BytesIO(picture)) if isinstance(picture, bytes) else picture
+    lies = orientation(image) >= 5  # EXIF: turned by a quarter
+    height, width = (image.width, image.height) if lies else (image.height, image.width)
+    return height, width, image.has_transparency_data
 
 
 def merge_stats(total: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:

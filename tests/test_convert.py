@@ -534,6 +534,23 @@ def test_values_beyond_the_bounds_are_clipped_and_counted() -> None:
     assert (field["clipped"], field["max"], field["min"], field["values"]) == (2, 300.0, -256.5, 24)
 
 
+def test_pictures_that_do_not_come_back_whole_are_counted() -> None:
+    out = io.BytesIO()
+    Image.fromarray(np.full((32, 32, 4), 9, np.uint8)).save(out, "PNG")
+    lines = []
+    for name, data in {"same": png(), "odd": png(size=(30, 48)), "alpha": out.getvalue()}.items():
+        Path(f"{name}.png").write_bytes(data)
+        lines.append(json.dumps({"image": f"{name}.png", "caption": name}) + "\n")
+    Path("pairs.jsonl").write_text("".join(lines))
+    assert convert("image-text:pairs.jsonl") == 0
+    stats = json.loads(Path("out/toy/1.0.0/stats.json").read_text())
+    field = stats["train"]["caption"]["fields"]["observation/image"]
+    assert field == {"images": 3, "resized": 1, "alpha_dropped": 1}
+    assert convert("image-text:pairs.jsonl?resize=48x32", out="out/toy/1.0.1") == 0
+    stats = json.loads(Path("out/toy/1.0.1/stats.json").read_text())
+    assert stats["train"]["caption"]["fields"]["observation/image"]["resized"] == 3
+
+
 def test_blank_lines_are_filtered_and_counted() -> None:
     Path("docs.txt").write_text("one\n\n   \ntwo\n")
     assert convert("text:docs.txt?by=line") == 0
