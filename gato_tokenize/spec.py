@@ -92,7 +92,7 @@ class TextSpec:
 class ImageSpec:
     """A picture, uint8. `shape`: [height, width] or [height, width, 1, 3 or 4], or None for pictures of any size
     (arrays, PIL images or encoded bytes). `resize`: [height, width] in multiples of 16 to bring every picture to;
-    None: the nearest multiples of 16 of its own sides (gato.md "Images" decision; at least 16).
+    None: the nearest multiples of 16 of its own sides, at least 16.
     """
 
     shape: tuple[int, ...] | None = None
@@ -174,7 +174,8 @@ class DiscreteSpec:
 
     def example(self, generator: np.random.Generator) -> NDArray[np.int64]:
         low, size = self.bounds()
-        return np.asarray(low + generator.integers(0, np.minimum(size, 2**62).astype(np.int64), self.shape))
+        most = np.asarray(np.minimum(np.asarray(size, object), 2**62), np.int64)  # a size may be 2**64
+        return np.asarray(low + generator.integers(0, most, self.shape))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -34,7 +34,7 @@ class Family:
 
 
 def babyai_bot(environment: Any) -> tuple[str, Callable[[], Policy]]:
-    """MiniGrid's port of the bot that the paper records (gato.md, table of BabyAI; it sees the whole grid)."""
+    """MiniGrid's port of the bot that made the paper's BabyAI episodes (section 3); it sees the whole grid."""
     from minigrid.utils.baby_ai_bot import BabyAIBot
 
     def start() -> Policy:

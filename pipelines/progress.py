@@ -34,7 +34,7 @@ def progress(plan: Plan, folder: Path) -> Iterator[None]:
 def _watch(plan: Plan, folder: Path, stop: threading.Event) -> None:
     console = Console(stderr=True)
     columns = (TextColumn("shards"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
-    shown = (*columns, TimeElapsedColumn(), TimeRemainingColumn())
+    shown = (*columns, TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
     quiet = not console.is_terminal
     with Progress(*shown, console=console, disable=quiet, redirect_stdout=False, redirect_stderr=False) as bar:
         task = bar.add_task("", total=len(plan.partitions))

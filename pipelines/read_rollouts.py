@@ -125,6 +125,8 @@ class RolloutSource(Source):
         )
         # T + 1 observations were seen; the sequence of an episode ends with an action.
         notes = {"final observation left out": 1}
+        if played.clipped:
+            notes["action values beyond their bounds, played at the bound"] = played.clipped
         return Episode(description.spec, played.observation, played.action, metadata, notes)
 
 

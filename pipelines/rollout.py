@@ -57,6 +57,7 @@ class Played:
     ending: Ending
     truncated: bool
     instruction: str
+    clipped: int  # action values that the policy gave beyond their bounds; played and recorded at the bound
 
 
 def describe(rollout: Rollout) -> Description:
@@ -104,8 +105,11 @@ def play(rollout: Rollout, seed: int) -> Played:
 def _played(environment: Any, observation: Any, policy: Policy, max_steps: int) -> Played:
     mission = observation.get("mission", "") if isinstance(observation, Mapping) else ""
     observations, actions, rewards, solved, terminated, truncated = [], [], [], False, False, False
+    clipped = 0
     while not (terminated or truncated):
-        action = _legal(environment.action_space, policy(observation))
+        chosen = policy(observation)
+        action = _legal(environment.action_space, chosen)
+        clipped += _clipped(environment.action_space, chosen)
         observations.append(tuple_to_dict(copy.deepcopy(observation)))  # copied: some environments write in place
         actions.append(tuple_to_dict(copy.deepcopy(action)))
         observation, reward, terminated, truncated, info = environment.step(action)
@@ -113,7 +117,7 @@ def _played(environment: Any, observation: Any, policy: Policy, max_steps: int) 
         solved = solved or info.get("success", 0) == 1
         truncated = truncated or (not terminated and len(rewards) == max_steps)
     ending = Ending(float(sum(rewards)), rewards[-1], bool(terminated), bool(solved))
-    return Played(_stack(observations), _stack(actions), ending, bool(truncated), str(mission))
+    return Played(_stack(observations), _stack(actions), ending, bool(truncated), str(mission), clipped)
 
 
 def player(rollout: Rollout, environment: Any) -> tuple[str, Callable[[], Policy]]:
@@ -164,6 +168,11 @@ def _legal(space: Any, action: Any) -> Any:
     if isinstance(space, gymnasium.spaces.Box):
         return np.clip(action, space.low, space.high).astype(space.dtype)
     return int(action) if isinstance(space, gymnasium.spaces.Discrete) else action
+
+
+def _clipped(space: Any, chosen: Any) -> int:
+    box = isinstance(space, gymnasium.spaces.Box)
+    return int(np.count_nonzero((np.asarray(chosen) < space.low) | (np.asarray(chosen) > space.high))) if box else 0
 
 
 def _stack(steps: list[Any]) -> Any:

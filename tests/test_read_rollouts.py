@@ -144,6 +144,11 @@ class TestFamilies:
             assert (named.agent_id, named.success) == ("metaworld.SawyerReachV3Policy", 1)
             assert (episode.num_steps, named.terminated, named.truncated) == (500, False, True)  # success goes on
             assert episode.observation.shape == (500, 39) and np.abs(episode.action).max() <= 1
+            assert (
+                episode.notes["action values beyond their bounds, played at the bound"]
+                >= np.sum(episode.action == 1)
+                > 0
+            )
         assert not np.array_equal(one.observation[0, -3:], two.observation[0, -3:])  # another goal
         assert set(open_source(source).inputs()[0]["versions"]) == {"gymnasium", "metaworld", "mujoco", "numpy"}
 
