@@ -40,10 +40,10 @@ def decode_example(data: bytes) -> dict[str, Value]:
         _expect(tag, 0x0A, "Example")
         for entry_tag, entry in _fields(body, "Features"):
             _expect(entry_tag, 0x0A, "Features")
-            tags = [part_tag for part_tag, _ in _fields(entry, "feature entry")]
-            if sorted(tags) not in ([], [0x0A], [0x12], [0x0A, 0x12]):
-                raise ValueError(f"a feature entry has an unknown or a second field: {tags}")
-            parts = dict(_fields(entry, "feature entry"))
+            fields = _fields(entry, "feature entry")
+            parts = dict(fields)
+            if len(parts) != len(fields) or not set(parts) <= {0x0A, 0x12}:
+                raise ValueError(f"a feature entry has an unknown or a second field: {sorted(parts)}")
             key = bytes(parts.get(0x0A, b"")).decode()
             features[key] = _values(parts.get(0x12, memoryview(b"")), key)
     return features

@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import hashlib
 import os
+import re
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,14 +26,15 @@ class Damage:
     """A record that could not be read: which, where, why, and whether what follows it is lost too."""
 
     path: str
-    record: int
+    record: int  # -1: only the offset is known
     offset: int
     reason: str
     ends_shard: bool
 
     def __str__(self) -> str:
         rest = ", and with it the rest of the shard" if self.ends_shard else ""
-        return f"{self.path}: record {self.record} at byte {self.offset} is lost{rest}: {self.reason}"
+        number = "the record" if self.record < 0 else f"record {self.record}"
+        return f"{self.path}: {number} at byte {self.offset} is lost{rest}: {self.reason}"
 
 
 class CorruptRecordError(ValueError):
@@ -50,7 +52,7 @@ def masked_crc32c(data: bytes) -> int:
     """TFRecord's checksum: CRC-32C rotated right by 15 bits plus a constant.
 
     >>> hex(masked_crc32c(b"123456789"))
-    '0xb9c6bf51'
+    '0xc78ab0e5'
     """
     crc: int = google_crc32c.value(data)
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
@@ -85,12 +87,17 @@ class ShardWriter:
 
 @contextlib.contextmanager
 def shard_writer(path: "str | os.PathLike[str]") -> Iterator[ShardWriter]:
-    """A new shard at `path`, and its index, both there when the block ends well and neither before."""
+    """A new shard at `path`, and its index, both there when the block ends well and neither before.
+
+    Killed between the two renames, it leaves the index alone: a shard that is there has its index.
+    """
     index = index_path(path)
-    index.parent.mkdir(parents=True, exist_ok=True)
     with durable_file(path) as file:
         shard = ShardWriter(file)
         yield shard
+        file.flush()
+        os.fsync(file.fileno())  # a full disk must show before the index is there
+        index.parent.mkdir(exist_ok=True)
         with durable_file(index) as text:
             text.write(index_text(shard.extents).encode())
 
@@ -99,9 +106,12 @@ def read_frames(path: "str | os.PathLike[str]", damaged: "list[Damage] | None" =
     """(offset, data) of each record of a shard, checksums checked.
 
     A damaged record raises CorruptRecordError, or, where a list `damaged` is given, is appended to it and passed over.
-    Damage to a length is bridged by the shard's index where there is one (`index_path`); without, it ends the shard.
+    Where the shard has an index (`index_path`), damage to a length is bridged by it, and records that it knows behind
+    the file's end are damage as well: without an index a length ends the shard, and a file cut between two records
+    looks whole. Raises ValueError for an index that is none: delete it to read without.
     """
-    offsets = [offset for offset, _ in read_index(index_path(path))] if index_path(path).exists() else None
+    index = index_path(path)
+    ends = [offset + length for offset, length in read_index(index)] if index.exists() else []
     with open(path, "rb") as file:
         size = os.fstat(file.fileno()).st_size
         offset = record = 0
@@ -110,15 +120,21 @@ def read_frames(path: "str | os.PathLike[str]", damaged: "list[Damage] | None" =
             if data is not None:
                 yield offset, data
             else:
-                if after is None and offsets:  # the length is not to be trusted: go on where the index says
-                    after = next((o for o in offsets if o > offset), None)
-                damage = Damage(os.fspath(path), record, offset, reason, ends_shard=after is None)
-                if damaged is None:
-                    raise CorruptRecordError(damage)
-                damaged.append(damage)
+                if after is None:  # the length is not to be trusted: go on where the index says
+                    after = next((end for end in ends if offset < end <= size), None)
+                _report(Damage(os.fspath(path), record, offset, reason, ends_shard=after is None), damaged)
             if after is None:
                 return
             offset, record = after, record + 1
+    if record < len(ends):
+        reason = f"the file ends here, its index knows {len(ends)} records"
+        _report(Damage(os.fspath(path), record, offset, reason, ends_shard=True), damaged)
+
+
+def _report(damage: Damage, damaged: "list[Damage] | None") -> None:
+    if damaged is None:
+        raise CorruptRecordError(damage)
+    damaged.append(damage)
 
 
 def read_frame_at(path: "str | os.PathLike[str]", offset: int) -> bytes:
@@ -140,7 +156,9 @@ def _read_frame(file: BinaryIO, offset: int, size: int) -> tuple[bytes | None, s
     if masked_crc32c(header[:8]) != crc:
         return None, "the checksum of its length does not match", None
     after = offset + HEADER + length + FOOTER
-    if after > size or length > MAX_RECORD_BYTES:
+    if length > MAX_RECORD_BYTES:
+        return None, f"its length is given as {length} bytes, and no record has more than {MAX_RECORD_BYTES}", None
+    if after > size:
         return None, f"the file ends {after - size} bytes before its end", None
     body = file.read(length + FOOTER)
     if masked_crc32c(body[:length]) != struct.unpack("<I", body[length:])[0]:
@@ -160,11 +178,17 @@ def index_text(extents: "list[tuple[int, int]]") -> str:
 
 
 def read_index(path: "str | os.PathLike[str]") -> list[tuple[int, int]]:
-    """(offset, length) of each record. Raises ValueError naming the line that is no such pair."""
-    extents = []
-    for number, line in enumerate(Path(path).read_text().splitlines(), 1):
-        words = line.split(" ")
-        if len(words) != 2 or not all(word.isdecimal() for word in words):
-            raise ValueError(f"{os.fspath(path)}:{number}: expected `offset length`, got {line!r}")
-        extents.append((int(words[0]), int(words[1])))
+    """(offset, length) of each record.
+
+    Raises ValueError naming the line that is no such pair, or does not start where the record before it ends.
+    """
+    extents: list[tuple[int, int]] = []
+    end = 0
+    for number, line in enumerate(Path(path).read_bytes().splitlines(keepends=True), 1):
+        pair = re.fullmatch(rb"([0-9]{1,19}) ([0-9]{1,19})\n", line)
+        if not pair or int(pair[1]) != end:
+            expected = f"expected `{end} length` and a line end"
+            raise ValueError(f"{os.fspath(path)}:{number}: {expected}, got {line.decode(errors='replace')!r}")
+        extents.append((end, int(pair[2])))
+        end += int(pair[2])
     return extents

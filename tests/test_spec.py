@@ -80,6 +80,8 @@ def leaves_equal(one, two):
         (ImageSpec((64, 80), resize=(16, 32)), "image, uint8[64, 80], resized to [16, 32]"),
         (DiscreteSpec(7), "discrete, int[], size 7"),
         (DiscreteSpec((2, 3), 2, -1), "discrete, int[2], size (2, 3), low -1"),
+        (DiscreteSpec(2**63), f"discrete, int[], size {2**63}"),
+        (DiscreteSpec((2**64, 3), 2, -(2**63)), f"discrete, int[2], size ({2**64}, 3), low {-(2**63)}"),
         (ContinuousSpec(3), "continuous, float32[3]"),
         (ContinuousSpec((2, 1), low=0), "continuous, float32[2, 1], from 0.0 to 1.0"),
     ],
