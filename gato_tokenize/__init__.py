@@ -4,11 +4,12 @@ from gato_tokenize.continuous import ContinuousTokenizer, inverse_mu_law, mu_law
 from gato_tokenize.dataset import Dataset
 from gato_tokenize.discrete import DiscreteTokenizer
 from gato_tokenize.episode import Episode, EpisodeMetadata
+from gato_tokenize.field_spec import ContinuousSpec, DiscreteSpec, ImageSpec, TextSpec
 from gato_tokenize.image import ImageTokenizer, Patches
 from gato_tokenize.records import Record, read_record, read_records, write_records
 from gato_tokenize.sequence import TokenSequence
 from gato_tokenize.spaces import spec_from_spaces, tuple_to_dict
-from gato_tokenize.spec import ContinuousSpec, DiscreteSpec, EpisodeSpec, ImageSpec, TextSpec
+from gato_tokenize.spec import EpisodeSpec
 from gato_tokenize.text import TextTokenizer, train_text_model
 from gato_tokenize.tfrecord import CorruptRecordError, Damage
 from gato_tokenize.tokenizer import EpisodeTokenizer

@@ -11,9 +11,10 @@ from typing import Any, Literal
 
 from gato_tokenize.durable import durable_file
 from gato_tokenize.episode import Episode
+from gato_tokenize.field_spec import TextSpec
 from gato_tokenize.records import Record, read_record, read_records
 from gato_tokenize.sequence import TokenSequence
-from gato_tokenize.spec import EpisodeSpec, TextSpec
+from gato_tokenize.spec import EpisodeSpec
 from gato_tokenize.text import TextTokenizer
 from gato_tokenize.tfrecord import Damage, index_path, read_index
 from gato_tokenize.tokenizer import LOCAL_POSITIONS, EpisodeTokenizer

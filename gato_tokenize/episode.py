@@ -53,7 +53,7 @@ class EpisodeMetadata:
             raise ValueError(f"success is 1, 0 or -1 (unknown), not {self.success!r}")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)  # arrays have no one truth value to compare by
 class Episode:
     """T timesteps of a task: every field stacked along time, float[T, ...], int[T, ...], uint8[T, height, width, 3],
     T strings, T pictures. A document or a sample (a spec with `timesteps=False`) is an episode with T = 1.

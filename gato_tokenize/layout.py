@@ -16,8 +16,9 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from gato_tokenize.field_spec import ContinuousSpec, FieldSpec, ImageSpec, TextSpec
 from gato_tokenize.image import PATCH, target_size
-from gato_tokenize.spec import ContinuousSpec, EpisodeSpec, FieldSpec, ImageSpec, TextSpec
+from gato_tokenize.spec import EpisodeSpec
 from gato_tokenize.vocabulary import Kind
 
 
@@ -98,13 +99,13 @@ class Arrangement:
         uniform = all(isinstance(length, int) for length in self.lengths.values())
         table = stream.reshape(self.steps, -1) if uniform else stream
         column = 0
-        for path, value in values.items():
-            length = self.lengths[path]
+        for slot in self.slots:
+            value, length = values[slot.path], self.lengths[slot.path]
             if uniform and isinstance(length, int):  # the fast way: one slice of a [steps, tokens] view
                 table[:, column : column + length] = value if np.ndim(value) == 0 else np.reshape(value, (-1, length))
                 column += length
             else:
-                stream[self.places(path)] = value if np.ndim(value) == 0 else np.ravel(value)
+                stream[self.places(slot.path)] = value if np.ndim(value) == 0 else np.ravel(value)
         return stream
 
 

@@ -192,14 +192,17 @@ def read_records(
         raise ValueError(f"on_corrupt is 'raise' or 'skip', not {on_corrupt!r}")
     if on_corrupt == "skip" and damaged is None:
         raise ValueError("on_corrupt='skip' needs a list `damaged` to name the lost records in")
-    for number, (offset, data) in enumerate(read_frames(path, damaged if on_corrupt == "skip" else None)):
+    lost: list[Damage] = [] if damaged is None else damaged
+    before, unreadable = len(lost), 0
+    for count, (offset, data) in enumerate(read_frames(path, lost if on_corrupt == "skip" else None)):
+        number = count + len(lost) - before - unreadable  # damaged frames are not among those counted
         try:
-            record = Record.from_bytes(data)
-        except ValueError as error:  # sound on disk, but not a record
-            damage = Damage(os.fspath(path), number, offset, f"{error}", ends_shard=False)
-            if on_corrupt == "raise" or damaged is None:
-                raise CorruptRecordError(damage) from error
-            damaged.append(damage)
+            record = _record(path, number, offset, data)
+        except CorruptRecordError as error:
+            if on_corrupt == "raise":
+                raise
+            unreadable += 1
+            lost.append(error.damage)
         else:
             yield record
 
@@ -213,11 +216,18 @@ def read_record(path: "str | os.PathLike[str]", number: int) -> Record:
     if not 0 <= number < len(extents):
         raise IndexError(f"{os.fspath(path)} has {len(extents)} records, so there is no record {number}")
     offset, length = extents[number]
-    data = read_frame_at(path, offset)
+    data = read_frame_at(path, offset, number)
     if len(data) + HEADER + FOOTER != length:
         reason = f"the index says {length} bytes, the file {len(data) + HEADER + FOOTER}"
         raise CorruptRecordError(Damage(os.fspath(path), number, offset, reason, ends_shard=False))
-    return Record.from_bytes(data)
+    return _record(path, number, offset, data)
+
+
+def _record(path: "str | os.PathLike[str]", number: int, offset: int, data: bytes) -> Record:
+    try:
+        return Record.from_bytes(data)
+    except ValueError as error:  # sound on disk, but not a record
+        raise CorruptRecordError(Damage(os.fspath(path), number, offset, str(error), ends_shard=False)) from error
 
 
 def _pack_patches(sequence: TokenSequence) -> bytes:

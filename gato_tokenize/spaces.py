@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from gato_tokenize.spec import ContinuousSpec, DiscreteSpec, EpisodeSpec, ImageSpec, TextSpec
+from gato_tokenize.field_spec import ContinuousSpec, DiscreteSpec, ImageSpec, TextSpec
+from gato_tokenize.spec import EpisodeSpec
 
 
 def spec_from_spaces(observation_space: Any, action_space: Any) -> EpisodeSpec:

@@ -1,241 +1,16 @@
-"""What a task's fields look like: text, image, discrete and continuous fields, nested, in observation and action."""
+"""What a task's fields look like: field specs, nested, in observation and action."""
 
 import dataclasses
 import hashlib
 import json
-import math
-import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
-_FLOAT32_MAX = float(np.finfo(np.float32).max)
+from gato_tokenize.field_spec import TYPES, FieldSpec, ImageSpec, TextSpec, check_bool
 
-
-def _whole(value: Any, name: str) -> int:
-    try:
-        return operator.index(value)
-    except TypeError as error:  # int() would cut 2.5 to 2
-        raise ValueError(f"{name} must be whole numbers, not {value!r}") from error
-
-
-def _real(value: Any, name: str) -> float:
-    """A number that float32 can hold; -0.0 becomes 0.0, so that equal specs have equal JSON."""
-    if not isinstance(value, int | float | np.integer | np.floating) or not -_FLOAT32_MAX <= value <= _FLOAT32_MAX:
-        raise ValueError(f"{name} must be finite numbers that float32 can hold, not {value!r}")
-    return float(value) + 0.0
-
-
-def _bool(value: Any, name: str) -> None:
-    if not isinstance(value, bool):
-        raise ValueError(f"{name} must be True or False, not {value!r}")
-
-
-def _shape(value: Any, name: str) -> tuple[int, ...]:
-    shape = tuple(_whole(side, name) for side in ((value,) if np.ndim(value) == 0 else value))
-    if any(side < 1 for side in shape):
-        raise ValueError(f"{name} must have sides of at least 1, not {shape}")
-    return shape
-
-
-def _per_element(value: Any, shape: tuple[int, ...], cast: Callable[[Any, str], Any], name: str) -> Any:
-    """One number for all elements, or a row-major tuple with one for each; equal elements become one number."""
-    array = np.asarray(value, object)  # as Python's numbers: numpy makes a float of a list with -1 and 2^63
-    flat = tuple(cast(v, name) for v in array.ravel().tolist())
-    if array.ndim == 0:
-        return flat[0]
-    if len(flat) != math.prod(shape) or (array.ndim > 1 and array.shape != shape):
-        raise ValueError(f"{name} has shape {array.shape}, the field {shape}")
-    return flat[0] if all(v == flat[0] for v in flat) else flat
-
-
-def _stacked(value: Any, shape: tuple[int, ...], steps: int | None, path: str, what: str) -> NDArray[Any]:
-    """`value` as an array of the field's shape, behind a time axis where `steps` is given."""
-    expected = shape if steps is None else (steps, *shape)
-    try:
-        array = np.asarray(value)
-    except ValueError as error:  # numpy's word for lists of unequal lengths
-        raise ValueError(f"{path}: expected {what} of shape {list(expected)}, got ragged lists") from error
-    if array.shape != expected:
-        raise ValueError(
-            f"{path}: expected {what} of shape {list(expected)}, got {array.dtype} of shape {list(array.shape)}"
-        )
-    return array
-
-
-@dataclasses.dataclass(frozen=True)
-class TextSpec:
-    """A string. `predict=False` takes it out of the loss (figure 2 masks the question of a VQA pair)."""
-
-    predict: bool = True
-
-    def __post_init__(self) -> None:
-        _bool(self.predict, "predict")
-
-    def validate(self, value: Any, path: str = "value", steps: int | None = None) -> Any:
-        for i, text in enumerate([value] if steps is None else _sequence(value, steps, path, "str")):
-            if not isinstance(text, str):
-                raise ValueError(f"{path}{'' if steps is None else f'[{i}]'}: expected str, got {type(text).__name__}")
-        return value
-
-    def describe(self) -> str:
-        return "text" if self.predict else "text, not predicted"
-
-    def example(self, generator: np.random.Generator) -> str:
-        words = ["go", "to", "the", "red", "ball", "behind", "the", "door"]
-        return " ".join(words[: int(generator.integers(1, len(words) + 1))])
-
-
-@dataclasses.dataclass(frozen=True)
-class ImageSpec:
-    """A picture, uint8. `shape`: [height, width] or [height, width, 1, 3 or 4], or None for pictures of any size
-    (arrays, PIL images or encoded bytes). `resize`: [height, width] in multiples of 16 to bring every picture to;
-    None: the nearest multiples of 16 of its own sides, at least 16.
-    """
-
-    shape: tuple[int, ...] | None = None
-    resize: tuple[int, int] | None = None
-
-    def __post_init__(self) -> None:
-        if self.shape is not None:
-            shape = _shape(self.shape, "an image's shape")
-            if len(shape) not in (2, 3) or (len(shape) == 3 and shape[2] not in (1, 3, 4)):
-                raise ValueError(f"an image is [height, width] or [height, width, 1, 3 or 4], not {shape}")
-            object.__setattr__(self, "shape", shape)
-        if self.resize is not None:
-            resize = _shape(self.resize, "resize")
-            if len(resize) != 2 or any(side % 16 for side in resize):
-                raise ValueError(f"resize must be [height, width] in multiples of 16, not {resize}")
-            object.__setattr__(self, "resize", resize)
-
-    def validate(self, value: Any, path: str = "value", steps: int | None = None) -> Any:
-        if self.shape is None:
-            for i, picture in enumerate([value] if steps is None else _sequence(value, steps, path, "image")):
-                if not (isinstance(picture, bytes | bytearray) or hasattr(picture, "tobytes")):  # arrays and PIL's
-                    where = path if steps is None else f"{path}[{i}]"
-                    raise ValueError(f"{where}: expected an image or its file's bytes, got {type(picture).__name__}")
-            return value
-        array = _stacked(value, self.shape, steps, path, "uint8")
-        if array.dtype != np.uint8:
-            raise ValueError(f"{path}: expected uint8, got {array.dtype}: scale the pixels to 0..255 first")
-        return array
-
-    def describe(self) -> str:
-        size = "any size" if self.shape is None else f"uint8{list(self.shape)}"
-        return f"image, {size}" + (f", resized to {list(self.resize)}" if self.resize else "")
-
-    def example(self, generator: np.random.Generator) -> NDArray[np.uint8]:
-        return generator.integers(0, 256, self.shape or (32, 48, 3), dtype=np.uint8)
-
-
-@dataclasses.dataclass(frozen=True)
-class DiscreteSpec:
-    """Whole numbers in [low, low + size), one or an array; `size` and `low` for all elements or one for each."""
-
-    size: int | tuple[int, ...]
-    shape: tuple[int, ...] = ()
-    low: int | tuple[int, ...] = 0
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "shape", _shape(self.shape, "a discrete field's shape"))
-        for name in ("size", "low"):
-            object.__setattr__(self, name, _per_element(getattr(self, name), self.shape, _whole, name))
-        if np.min(self.size) < 1:
-            raise ValueError(f"a discrete field has at least one value, not size {self.size}")
-        if np.min(self.low) < -(2**63) or any(last >= 2**63 for last in self._last().ravel().tolist()):
-            raise ValueError(f"a discrete field's values must fit int64, not size {self.size} from low {self.low}")
-
-    def _last(self) -> NDArray[np.object_]:
-        """The largest legal value, or one for each element."""
-        return np.asarray(np.asarray(self.low, object) + np.asarray(self.size, object) - 1, object)
-
-    def bounds(self) -> tuple[Any, Any]:
-        """(low, size), each an int or an array of the field's shape."""
-        return tuple(v if isinstance(v, int) else np.array(v).reshape(self.shape) for v in (self.low, self.size))  # type: ignore[return-value]
-
-    def validate(self, value: Any, path: str = "value", steps: int | None = None) -> NDArray[Any]:
-        array = _stacked(value, self.shape, steps, path, "whole numbers")
-        if array.dtype.kind not in "iub":
-            raise ValueError(f"{path}: expected whole numbers, got {array.dtype}")
-        low, last = self.bounds()[0], self._last().astype(np.int64)
-        last = last.reshape(self.shape) if last.ndim else last
-        outside = (array < low) | (array > last)  # never their difference, which may leave int64
-        if outside.any():
-            index = tuple(int(i) for i in np.argwhere(outside)[0])
-            first, final = (int(np.broadcast_to(b, array.shape)[index]) for b in (low, last))
-            where = f" at index {list(index)}" if index else ""
-            raise ValueError(f"{path}: {array[index]}{where} is outside [{first}, {final + 1})")
-        return array
-
-    def describe(self) -> str:
-        return f"discrete, int{list(self.shape)}, size {self.size}" + (f", low {self.low}" if self.low else "")
-
-    def example(self, generator: np.random.Generator) -> NDArray[np.int64]:
-        low, size = self.bounds()
-        most = np.asarray(np.minimum(np.asarray(size, object), 2**62), np.int64)  # a size may be 2**64
-        return np.asarray(low + generator.integers(0, most, self.shape))
-
-
-@dataclasses.dataclass(frozen=True)
-class ContinuousSpec:
-    """Real numbers, one or an array. `low` and `high` matter in an action alone: they are mapped to [-1, 1] there
-    (paper section 2.1 knows only [-1, 1]); observations are companded whatever their range.
-    """
-
-    shape: tuple[int, ...] = ()
-    low: float | tuple[float, ...] = -1.0
-    high: float | tuple[float, ...] = 1.0
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "shape", _shape(self.shape, "a continuous field's shape"))
-        for name in ("low", "high"):
-            object.__setattr__(self, name, _per_element(getattr(self, name), self.shape, _real, name))
-        if not np.less(self.low, self.high).all():
-            raise ValueError(f"low must be below high, not low {self.low}, high {self.high}")
-
-    def bounds(self) -> tuple[Any, Any]:
-        """(low, high), each a float or an array of the field's shape."""
-        return tuple(v if isinstance(v, float) else np.array(v).reshape(self.shape) for v in (self.low, self.high))  # type: ignore[return-value]
-
-    def validate(self, value: Any, path: str = "value", steps: int | None = None) -> NDArray[Any]:
-        array = _stacked(value, self.shape, steps, path, "real numbers")
-        if array.dtype.kind not in "fiu":
-            raise ValueError(f"{path}: expected real numbers, got {array.dtype}")
-        finite = np.isfinite(array)
-        if not finite.all():
-            index = tuple(int(i) for i in np.argwhere(~finite)[0])
-            raise ValueError(f"{path}: {array[index]}{f' at index {list(index)}' if index else ''} is not finite")
-        return array
-
-    def describe(self) -> str:
-        bounds = "" if (self.low, self.high) == (-1.0, 1.0) else f", from {self.low} to {self.high}"
-        return f"continuous, float32{list(self.shape)}{bounds}"
-
-    def example(self, generator: np.random.Generator) -> NDArray[np.float32]:
-        low, high = self.bounds()
-        return np.asarray(generator.uniform(low, high, self.shape), np.float32)
-
-
-FieldSpec: TypeAlias = TextSpec | ImageSpec | DiscreteSpec | ContinuousSpec
 Tree: TypeAlias = "FieldSpec | Mapping[str, Tree]"
-_TYPES: dict[str, type[FieldSpec]] = {
-    "text": TextSpec,
-    "image": ImageSpec,
-    "discrete": DiscreteSpec,
-    "continuous": ContinuousSpec,
-}
-
-
-def _sequence(value: Any, steps: int, path: str, what: str) -> Any:
-    if isinstance(value, str | bytes) or not hasattr(value, "__len__"):
-        raise ValueError(f"{path}: expected a sequence of {steps} {what}, got {type(value).__name__}")
-    if getattr(value, "shape", None) == ():  # its len() is a TypeError
-        raise ValueError(f"{path}: expected a sequence of {steps} {what}, got an array without axes")
-    if len(value) != steps:
-        raise ValueError(f"{path}: expected {steps} {what}, got {len(value)}")
-    return value
 
 
 def flatten(tree: Any, path: str, ordered: bool = True) -> dict[str, Any]:
@@ -284,7 +59,7 @@ def _checked(tree: Any, path: str) -> Any:
 def _tree_to_json(tree: Any, ordered: bool) -> Any:
     if isinstance(tree, Mapping):
         return {key: _tree_to_json(tree[key], ordered) for key in (sorted(tree) if ordered else tree)}
-    name = next(name for name, cls in _TYPES.items() if type(tree) is cls)
+    name = next(name for name, cls in TYPES.items() if type(tree) is cls)
     return {"type": name, **dataclasses.asdict(tree)}
 
 
@@ -293,11 +68,11 @@ def _tree_from_json(node: Any, path: str) -> Any:
         raise ValueError(f"{path}: expected an object, got {type(node).__name__}")
     if not isinstance(node.get("type"), str):  # a nested field may be *called* "type"; its value is no string
         return {key: _tree_from_json(child, f"{path}/{key}") for key, child in node.items()}
-    if node["type"] not in _TYPES:
-        raise ValueError(f"{path}: unknown field type {node['type']!r}; known: {sorted(_TYPES)}")
+    if node["type"] not in TYPES:
+        raise ValueError(f"{path}: unknown field type {node['type']!r}; known: {sorted(TYPES)}")
     settings = {key: tuple(v) if isinstance(v, list) else v for key, v in node.items() if key != "type"}
     try:
-        return _TYPES[node["type"]](**settings)  # type: ignore[arg-type]
+        return TYPES[node["type"]](**settings)  # type: ignore[arg-type]
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from error
 
@@ -309,6 +84,7 @@ class EpisodeSpec:
     `timesteps=False` describes a document or a vision-language sample instead: no timesteps, so no separator and no
     local positions; fields stand in the order given (image, then caption; figure 2), and there is no action.
 
+    >>> from gato_tokenize import ContinuousSpec, DiscreteSpec
     >>> spec = EpisodeSpec({"proprio": ContinuousSpec(3), "camera": ImageSpec((64, 80, 3))}, DiscreteSpec(7))
     >>> print(spec.describe())
     observation/camera   image, uint8[64, 80, 3]
@@ -325,7 +101,7 @@ class EpisodeSpec:
     def __post_init__(self) -> None:
         object.__setattr__(self, "observation", _checked(self.observation, "observation"))
         object.__setattr__(self, "action", _checked(self.action, "action"))
-        _bool(self.timesteps, "timesteps")
+        check_bool(self.timesteps, "timesteps")
         if not self.observation_fields:
             raise ValueError("observation: a spec needs at least one field")
         if not self.timesteps and self.action_fields:

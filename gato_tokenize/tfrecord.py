@@ -137,12 +137,12 @@ def _report(damage: Damage, damaged: "list[Damage] | None") -> None:
     damaged.append(damage)
 
 
-def read_frame_at(path: "str | os.PathLike[str]", offset: int) -> bytes:
-    """The data of the record that starts at byte `offset`. Raises CorruptRecordError."""
+def read_frame_at(path: "str | os.PathLike[str]", offset: int, record: int = -1) -> bytes:
+    """The data of the record that starts at byte `offset`. Raises CorruptRecordError, which says `record`."""
     with open(path, "rb") as file:
         data, reason, _ = _read_frame(file, offset, os.fstat(file.fileno()).st_size)
     if data is None:
-        raise CorruptRecordError(Damage(os.fspath(path), -1, offset, reason, ends_shard=False))
+        raise CorruptRecordError(Damage(os.fspath(path), record, offset, reason, ends_shard=False))
     return data
 
 

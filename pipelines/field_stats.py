@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from gato_tokenize import Episode, EpisodeTokenizer, Kind, TokenSequence
+from gato_tokenize.field_spec import ContinuousSpec, DiscreteSpec, FieldSpec, ImageSpec
 from gato_tokenize.image import PATCH, orientation
-from gato_tokenize.spec import ContinuousSpec, DiscreteSpec, FieldSpec, ImageSpec
 
 
 def episode_stats(episode: Episode, tokenizer: EpisodeTokenizer, sequence: TokenSequence) -> dict[str, Any]:

@@ -15,8 +15,8 @@ from rich.table import Table
 
 from gato_tokenize import Episode, TokenSequence
 from gato_tokenize.dataset import Dataset
+from gato_tokenize.field_spec import ImageSpec
 from gato_tokenize.records import FIELDS, Record, read_record
-from gato_tokenize.spec import ImageSpec
 from gato_tokenize.view import show
 
 _FRAME_MILLISECONDS = 120

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from gato_tokenize.episode import Episode, EpisodeMetadata
-from gato_tokenize.spec import ContinuousSpec, DiscreteSpec, EpisodeSpec, ImageSpec, TextSpec
+from gato_tokenize.field_spec import ContinuousSpec, DiscreteSpec, ImageSpec, TextSpec
+from gato_tokenize.spec import EpisodeSpec
 
 SPEC = EpisodeSpec(
     {"say": TextSpec(), "arm": {"joint": ContinuousSpec(2), "grip": DiscreteSpec(3, (), -1)}, "eye": ImageSpec((4, 4))},

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gato_tokenize.field_spec import ContinuousSpec, DiscreteSpec, ImageSpec, TextSpec
 from gato_tokenize.layout import SEPARATOR, Slot, arrange, slots
-from gato_tokenize.spec import ContinuousSpec, DiscreteSpec, EpisodeSpec, ImageSpec, TextSpec
+from gato_tokenize.spec import EpisodeSpec
 from gato_tokenize.vocabulary import Kind
 
 TOY = EpisodeSpec(

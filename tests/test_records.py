@@ -23,7 +23,7 @@ from gato_tokenize import (
 )
 from gato_tokenize.example import decode_example, encode_example
 from gato_tokenize.records import FIELDS, Record, content_hash, read_record, read_records, segments, write_records
-from gato_tokenize.tfrecord import CorruptRecordError, Damage
+from gato_tokenize.tfrecord import CorruptRecordError, Damage, index_path, read_index, shard_writer
 
 
 def small_record(steps: int = 3) -> Record:
@@ -137,6 +137,23 @@ def test_damage_raises_by_default_and_costs_one_record_when_asked(tmp_path: Path
     assert kept == ["n-0", "n-2"] and [damage.record for damage in lost] == [1]
     with pytest.raises(ValueError, match="needs a list"):
         list(read_records(path, "skip"))
+
+
+def test_lost_records_are_numbered_as_they_stand_in_the_shard(tmp_path: Path) -> None:
+    path = tmp_path / "shard"
+    with shard_writer(path) as shard:
+        for number in range(6):
+            shard.write(b"no record" if number in (1, 4) else nested_record(1, number).to_bytes())
+    data = bytearray(path.read_bytes())
+    data[read_index(index_path(path))[2][0] + 20] ^= 1
+    path.write_bytes(data)
+    lost: list[Damage] = []
+    kept = [record.metadata.episode_id for record in read_records(path, "skip", lost)]
+    assert kept == ["n-0", "n-3", "n-5"] and sorted(damage.record for damage in lost) == [1, 2, 4]
+    for number, reason in ((1, "record 1 at byte"), (2, "checksum of its data")):
+        with pytest.raises(CorruptRecordError, match=reason) as caught:
+            read_record(path, number)
+        assert caught.value.damage.record == number
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gato_tokenize import EpisodeSpec, spec_from_spaces, tuple_to_dict
-from gato_tokenize.spec import ContinuousSpec, DiscreteSpec, ImageSpec, TextSpec
+from gato_tokenize.field_spec import ContinuousSpec, DiscreteSpec, ImageSpec, TextSpec
 
 FLOAT32_MAX = np.finfo(np.float32).max
 

@@ -8,16 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from gato_tokenize.spec import (
-    ContinuousSpec,
-    DiscreteSpec,
-    EpisodeSpec,
-    ImageSpec,
-    TextSpec,
-    flatten,
-    match_keys,
-    unflatten,
-)
+from gato_tokenize.field_spec import ContinuousSpec, DiscreteSpec, ImageSpec, TextSpec
+from gato_tokenize.spec import EpisodeSpec, flatten, match_keys, unflatten
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 shapes = st.lists(st.integers(1, 3), max_size=3).map(tuple)
