@@ -25,7 +25,12 @@ def main(words: Sequence[str] | None = None) -> int:
     for name, (module_name, about) in COMMANDS.items():
         command = commands.add_parser(name, help=about, description=about, allow_abbrev=False)
         if name in words[:1]:
-            module = importlib.import_module(module_name)
+            try:
+                module = importlib.import_module(module_name)
+            except ModuleNotFoundError as error:
+                cure = "pip install 'gato-toolchain[beam]' installs it"
+                print(f"gato-data: {name} needs the package {error.name}: {cure}", file=sys.stderr)
+                return 2
             module.add_arguments(command)
     arguments, rest = parser.parse_known_args(words)
     if rest and arguments.command != "convert":  # there they are Beam's

@@ -392,6 +392,15 @@ def test_two_specs_of_one_task_are_refused() -> None:
         make_plan([source, "image-text:p.jsonl", "image-text:p.jsonl?resize=32x32"], Path("out/toy/1.0.0"))
 
 
+def test_without_beam_it_is_told_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delitem(sys.modules, "pipelines.convert", raising=False)
+    monkeypatch.setitem(sys.modules, "apache_beam", None)
+    assert convert(write_documents()) == 2
+    assert "needs the package apache_beam: pip install 'gato-toolchain[beam]'" in capsys.readouterr().err
+
+
 # ------------------------------------------------------------------------------------------------------- options
 
 
