@@ -10,7 +10,7 @@ import fcntl
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from gato_tokenize import TextTokenizer
 from gato_tokenize.dataset import MANIFEST, DatasetTokenizer
 from gato_tokenize.durable import TEMPORARY, durable_file
 from gato_tokenize.tokenizer import LOCAL_POSITIONS
-from pipelines.local_runner import LOCAL_RUNNER, WorkerDiedError, beam_pipeline, io_error, watched
+from pipelines.local_runner import LOCAL_RUNNER, WorkerDiedError, io_error, pipeline_maker, watched
 from pipelines.plan import Plan, PlanError, make_plan
 from pipelines.progress import progress
 from pipelines.publish import PublishError, RejectBudget, RejectBudgetError, publish
@@ -36,7 +36,11 @@ class ConvertError(RuntimeError):
 
 
 def convert(
-    plan: Plan, tokenizer: DatasetTokenizer, out: Path, max_rejects: RejectBudget, pipeline: beam.Pipeline
+    plan: Plan,
+    tokenizer: DatasetTokenizer,
+    out: Path,
+    max_rejects: RejectBudget,
+    make_pipeline: Callable[[], beam.Pipeline],
 ) -> dict[str, Any]:
     """Run a plan into `out` (.../NAME/VERSION), or go on where a dead run of it stopped; returns the manifest.
 
@@ -51,6 +55,7 @@ def convert(
         if not (partial / MANIFEST).exists():
             _clean(partial)
             _save_plan(plan, tokenizer, partial)
+            pipeline = make_pipeline()  # not before it is needed: one that never runs leaves a temporary folder
             _ = pipeline | WritePartitions(str(partial), len(plan.partitions))
             with progress(plan, partial), watched():
                 pipeline.run().wait_until_finish()
@@ -143,7 +148,7 @@ def run(arguments: argparse.Namespace, rest: list[str]) -> int:
     """The command; returns its exit code: 0 published, 2 refused, 3 too many rejects, 1 any other failure."""
     try:
         budget = RejectBudget(arguments.max_rejects)
-        pipeline = beam_pipeline(arguments.runner, arguments.workers, rest)
+        make_pipeline = pipeline_maker(arguments.runner, arguments.workers, rest)
         text = TextTokenizer.from_file(arguments.text_model) if arguments.text_model else None
         plan, tokenizer = make_plan(
             arguments.sources,
@@ -157,7 +162,7 @@ def run(arguments: argparse.Namespace, rest: list[str]) -> int:
         if arguments.dry_run:
             print(describe(plan, tokenizer))
             return 0
-        manifest = convert(plan, tokenizer, arguments.out, budget, pipeline)
+        manifest = convert(plan, tokenizer, arguments.out, budget, make_pipeline)
     except RejectBudgetError as error:
         print(f"gato-data: {error}", file=sys.stderr)
         return EXIT_REJECTS

@@ -10,7 +10,7 @@ import shlex
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import apache_beam as beam
@@ -36,8 +36,8 @@ class WorkerDiedError(RuntimeError):
     """A worker process of a local run was killed from outside, or crashed."""
 
 
-def beam_pipeline(runner: str, workers: int, rest: list[str]) -> beam.Pipeline:
-    """An empty pipeline on the local runner with so many processes, or on any other runner; `rest` is Beam's own
+def pipeline_maker(runner: str, workers: int, rest: list[str]) -> Callable[[], beam.Pipeline]:
+    """What makes an empty pipeline on the local runner with so many processes, or on any other runner; `rest` is Beam's own
     command line.
 
     Raises RunnerError for local multi-threading, which silently loses records, and for options that nobody knows.
@@ -53,10 +53,10 @@ def beam_pipeline(runner: str, workers: int, rest: list[str]) -> beam.Pipeline:
     if runner != LOCAL_RUNNER:
         if workers != 1:
             raise RunnerError(f"--workers is for the local {LOCAL_RUNNER}; give {runner}'s own option for workers")
-        return beam.Pipeline(options=PipelineOptions(rest, runner=runner))
+        return lambda: beam.Pipeline(options=PipelineOptions(rest, runner=runner))
     environment = environments.SubprocessSDKEnvironment.from_command_string(_WORKER) if workers > 1 else None
     options = PipelineOptions(rest, direct_num_workers=workers)
-    return beam.Pipeline(runner=FnApiRunner(default_environment=environment), options=options)
+    return lambda: beam.Pipeline(runner=FnApiRunner(default_environment=environment), options=options)
 
 
 def _unknown(rest: list[str]) -> list[str]:
