@@ -32,7 +32,8 @@ test-all: lint
 	$(BIN)/python -m pytest -q
 
 bench: $(VENV)/.test
-	for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+	for name in $(basename $(notdir $(wildcard benchmarks/bench_*.py))); do \
+		echo "== $$name"; $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 clean:
 	rm -rf $(VENV) $(OUT) build *.egg-info

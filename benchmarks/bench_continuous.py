@@ -7,8 +7,6 @@ ids are not always ours: their logarithm is float32's, and an edge within its er
 """
 
 import os
-import statistics
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +15,7 @@ os.environ.update(OMP_NUM_THREADS="1", TF_NUM_INTRAOP_THREADS="1", TF_NUM_INTERO
 import numpy as np
 import tensorflow as tf
 
+from benchmarks.side_by_side import in_turns
 from gato_tokenize.continuous import ContinuousTokenizer, inverse_mu_law
 
 tf.config.threading.set_intra_op_parallelism_threads(1)
@@ -28,20 +27,6 @@ def formula(x: Any) -> Any:
     y = tf.sign(x) * tf.math.log(100.0 * tf.abs(x) + 1.0) / tf.math.log(256.0 * 100.0 + 1.0)
     bins = tf.cast((tf.clip_by_value(y, -1.0, 1.0) + 1.0) / 2.0 * 1024.0, tf.int32)
     return tf.minimum(bins, 1023) + 32000
-
-
-def in_turns(calls: dict[str, Callable[[], Any]], repeats: int, inner: int) -> dict[str, float]:
-    """Median microseconds of one call of each."""
-    for call in calls.values():
-        call()
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(repeats):
-        for name, call in calls.items():
-            start = time.perf_counter()
-            for _ in range(inner):
-                call()
-            times[name].append((time.perf_counter() - start) / inner * 1e6)
-    return {name: statistics.median(of_one) for name, of_one in times.items()}
 
 
 def main() -> None:
@@ -62,10 +47,10 @@ def main() -> None:
         }
         ours = tokenizer.encode(x)
         medians = in_turns(calls, repeats, inner)
-        for name, microseconds in medians.items():
-            ratio = microseconds / medians["ours, encode"]
+        for name, seconds in medians.items():
+            ratio = seconds / medians["ours, encode"]
             other = np.count_nonzero(np.asarray(calls[name]()) != ours)
-            print(f"{count:>9} {name:<24} {microseconds:>10.1f} {ratio:>7.2f}x {other:>9}")
+            print(f"{count:>9} {name:<24} {seconds * 1e6:>10.1f} {ratio:>7.2f}x {other:>9}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """A conversion through Beam against the same loop without Beam, two workers against one, and its peak memory.
 
-    python benchmarks/bench_conversion.py [--full] [--repeats N] [--folder DIR]
+    python -m benchmarks.bench_conversion [--full] [--repeats N] [--folder DIR]
 
 needs apache-beam. Converts pictures with captions, made here: archives of JPEG files of 640 x 480 pixels with the
 spectrum and the grain of photographs. Every run is a command of its own, the one that a user gives:

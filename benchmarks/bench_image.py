@@ -4,8 +4,6 @@ python -m benchmarks.bench_image
 """
 
 import io
-import statistics
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -13,21 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from benchmarks.side_by_side import in_turns
 from gato_tokenize.image import ImageTokenizer
-
-
-def in_turns(calls: dict[str, Callable[[], Any]], repeats: int, inner: int) -> dict[str, float]:
-    """Median microseconds of one call of each."""
-    for call in calls.values():
-        call()
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(repeats):
-        for name, call in calls.items():
-            start = time.perf_counter()
-            for _ in range(inner):
-                call()
-            times[name].append((time.perf_counter() - start) / inner * 1e6)
-    return {name: statistics.median(of_one) for name, of_one in times.items()}
 
 
 def reshaped(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -69,6 +54,7 @@ def main() -> None:
     print(f"{'ours':<16} {'us':>8}   {'alternative':<14} {'us':>8} {'ratio':>6}")
     for name, ours, other_name, other in pairs:
         medians = in_turns({"ours": ours, "other": other}, 51, 20)
+        medians = {way: seconds * 1e6 for way, seconds in medians.items()}
         ratio = medians["ours"] / medians["other"]
         print(f"{name:<16} {medians['ours']:>8.1f}   {other_name:<14} {medians['other']:>8.1f} {ratio:>5.2f}x")
 

@@ -1,6 +1,6 @@
 """`import gato_tokenize`: how long it takes in a fresh process, and what it must not bring along.
 
-    python benchmarks/bench_import.py
+    python -m benchmarks.bench_import
 
 Processes take turns; medians of wall and CPU time, less what a process takes that imports nothing.
 """

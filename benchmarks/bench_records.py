@@ -1,6 +1,6 @@
 """Episodes to records: this package against TFDS, the same values, one process, in turns, medians.
 
-    python benchmarks/bench_records.py
+    python -m benchmarks.bench_records
 
 needs tensorflow-datasets. An episode is 500 timesteps of 17 observed numbers and 6 actions. Two comparisons:
 
@@ -17,7 +17,6 @@ that TFDS has: two features of shape [None, 17] and [None, 6], no timesteps in t
 import contextlib
 import io
 import os
-import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -31,6 +30,7 @@ import tensorflow_datasets as tfds
 from numpy.typing import NDArray
 from tensorflow_datasets.core.example_serializer import ExampleSerializer
 
+from benchmarks.side_by_side import in_turns
 from gato_tokenize import ContinuousSpec, Episode, EpisodeMetadata, EpisodeSpec, EpisodeTokenizer, Record, write_records
 from gato_tokenize.records import segments
 
@@ -67,10 +67,10 @@ def main() -> None:
         "TFDS, steps": lambda: serialized("steps", *values[0]),
         "TFDS, arrays": lambda: serialized("arrays", *values[0]),
     }
-    print_table("bytes", in_turns(ways, 15, 4), STEPS)
+    print_table("bytes", in_turns(ways, 15, 4, time.process_time), STEPS)
     print()
     with tempfile.TemporaryDirectory() as folder:
-        print_table("shards", in_turns(shard_ways(values, Path(folder)), 3, 1), STEPS * EPISODES)
+        print_table("shards", in_turns(shard_ways(values, Path(folder)), 3, 1, time.process_time), STEPS * EPISODES)
 
 
 def arrays(seed: int) -> Arrays:
@@ -139,20 +139,6 @@ def shard_ways(values: list[Arrays], folder: Path) -> dict[str, Callable[[], Any
             Numbers(data_dir=place, config=way).download_and_prepare()
 
     return {"ours": ours, "TFDS, steps": lambda: theirs("steps"), "TFDS, arrays": lambda: theirs("arrays")}
-
-
-def in_turns(calls: dict[str, Callable[[], Any]], repeats: int, inner: int) -> dict[str, float]:
-    """Median CPU seconds of one call of each."""
-    for call in calls.values():
-        call()
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(repeats):
-        for name, call in calls.items():
-            start = time.process_time()
-            for _ in range(inner):
-                call()
-            times[name].append((time.process_time() - start) / inner)
-    return {name: statistics.median(of_one) for name, of_one in times.items()}
 
 
 def print_table(title: str, seconds: dict[str, float], steps: int) -> None:

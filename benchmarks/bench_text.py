@@ -1,6 +1,6 @@
 """The shipped text model beside one known to be good: characters per token, and what our wrapping costs.
 
-    python benchmarks/bench_text.py [CORPUS]
+    python -m benchmarks.bench_text [CORPUS]
 
 Needs `mistral-common` installed, for its `data/tokenizer.model.v1` (32,000 pieces as well; the package itself is
 not imported). The samples are in the repository or in the interpreter, none was trained on. With the folder that

@@ -37,8 +37,9 @@ class WorkerDiedError(RuntimeError):
 
 
 def pipeline_maker(runner: str, workers: int, rest: list[str]) -> Callable[[], beam.Pipeline]:
-    """What makes an empty pipeline on the local runner with so many processes, or on any other runner; `rest` is Beam's own
-    command line.
+    """What makes an empty pipeline on the local runner with so many processes, or on any other runner.
+
+    `rest` is Beam's own command line.
 
     Raises RunnerError for local multi-threading, which silently loses records, and for options that nobody knows.
     """
