@@ -13,7 +13,7 @@ from gato_tokenize.image import PATCH, orientation
 
 
 def episode_stats(episode: Episode, tokenizer: EpisodeTokenizer, sequence: TokenSequence) -> dict[str, Any]:
-    """Counts of one episode, as JSON: {"episodes", "steps", "tokens", "tokens_by_kind", "fields", "notes"}."""
+    """Counts of one episode, as JSON: {"episodes", "steps", "tokens", "tokens_by_kind", "fields", "notes", "lints"}."""
     kinds = np.bincount(sequence.kinds, minlength=len(Kind))
     clipped, grids = tokenizer.clipped(episode), tokenizer.grids(sequence)
     specs = episode.spec.fields
@@ -30,7 +30,22 @@ def episode_stats(episode: Episode, tokenizer: EpisodeTokenizer, sequence: Token
             for path, spec in specs.items()
         },
         "notes": dict(episode.notes),
+        "lints": {what: count for what, count in _lints(episode, sequence).items() if count},
     }
+
+
+def _lints(episode: Episode, sequence: TokenSequence) -> dict[str, int]:
+    """What is legal and yet looks wrong: counted, never repaired."""
+    named = episode.metadata
+    unfinished = episode.spec.timesteps and not (named.terminated or named.truncated)
+    lints = {"episodes that neither terminated nor were truncated": int(unfinished)}
+    if len(sequence.grids):
+        flat = sequence.patches.reshape(len(sequence.patches), -1)
+        first = np.cumsum(sequence.patches_per_image) - sequence.patches_per_image  # of each image
+        darkest, brightest = np.minimum.reduceat(flat.min(axis=1), first), np.maximum.reduceat(flat.max(axis=1), first)
+        lints["black images"] = int(np.count_nonzero(brightest == 0))
+        lints["images of one colour value"] = int(np.count_nonzero((darkest == brightest) & (brightest > 0)))
+    return lints
 
 
 def _field(spec: FieldSpec, value: Any, clipped: int, grids: Any) -> dict[str, Any]:

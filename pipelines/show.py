@@ -41,8 +41,9 @@ def overview(dataset: Dataset, console: Console) -> None:
             for path, field in counts["fields"].items():
                 numbers = ", ".join(f"{name} {_short(value)}" for name, value in field.items())
                 fields.add_row(task, split, path, dataset.tokenizer.specs[task].fields[path].describe(), numbers)
-            for note, count in counts["notes"].items():
-                fields.add_row(task, split, "[italic]note", note, str(count))
+            for kind in ("notes", "lints"):
+                for what, count in counts[kind].items():
+                    fields.add_row(task, split, f"[italic]{kind}", what, str(count))
     console.print(tasks)
     console.print(fields)
 

@@ -560,6 +560,21 @@ def test_pictures_that_do_not_come_back_whole_are_counted() -> None:
     assert stats["train"]["caption"]["fields"]["observation/image"]["resized"] == 3
 
 
+def test_what_looks_wrong_is_counted_and_kept() -> None:
+    frames = {"black": 0, "grey": 128, "fine": None}
+    for name, value in frames.items():
+        pixels = np.full((16, 32, 3), value or 0, np.uint8)
+        pixels[3, 5, 1] = pixels[3, 5, 1] if value is not None else 7
+        Image.fromarray(pixels).save(f"{name}.png")
+    lines = [json.dumps({"image": f"{name}.png", "caption": name}) + "\n" for name in frames]
+    Path("pairs.jsonl").write_text("".join(lines))
+    assert convert("image-text:pairs.jsonl", minari_file("none")) == 0
+    stats = json.loads(Path("out/toy/1.0.0/stats.json").read_text())["train"]
+    assert stats["caption"]["lints"] == {"black images": 1, "images of one colour value": 1}
+    assert stats["toy/spoilt-v0"]["lints"] == {"episodes that neither terminated nor were truncated": 3}
+    assert Dataset.open("out/toy/1.0.0").manifest["episodes"]["written"] == 6
+
+
 def test_blank_lines_are_filtered_and_counted() -> None:
     Path("docs.txt").write_text("one\n\n   \ntwo\n")
     assert convert("text:docs.txt?by=line") == 0
