@@ -229,3 +229,29 @@ def test_values_beyond_the_bins_are_clipped_and_counted() -> None:
     tokenizer = EpisodeTokenizer(spec)
     assert tokenizer.clipped(episode) == {"observation/v": 2, "action": 1}
     assert tokenizer.encode(episode).ids[[0, 3, 4, 7]].tolist() == [33023, 33023, 32000, 33023]
+
+
+def test_pictures_of_any_size_in_timesteps() -> None:
+    spec = EpisodeSpec(
+        {"a": ImageSpec(), "b": TextSpec(), "c": ImageSpec()}, {"say": TextSpec(), "turn": DiscreteSpec(3)}
+    )
+    generator = np.random.default_rng(0)
+    sizes = [((16, 32), (48, 16)), ((32, 32), (16, 16)), ((64, 16), (16, 80))]
+    pictures = [[generator.integers(0, 256, (*size, 3), np.uint8) for size in pair] for pair in sizes]
+    observation = {"a": [p[0] for p in pictures], "b": ["x", "", "go left"], "c": [p[1] for p in pictures]}
+    episode = Episode(spec, observation, {"say": ["hello", "", "bye"], "turn": [0, 1, 2]})
+    tokenizer = EpisodeTokenizer(spec)
+    sequence = tokenizer.encode(episode)
+    assert sequence.grids.tolist() == [[1, 2], [3, 1], [2, 2], [1, 1], [4, 1], [1, 5]]
+    decoded = tokenizer.decode(sequence)
+    for path in ("observation/a", "observation/c"):
+        assert all(map(np.array_equal, decoded.fields[path], episode.fields[path])), path
+    assert decoded.fields["observation/b"] == ["x", "", "go left"]
+    assert decoded.fields["action/say"] == ["hello", "", "bye"]
+    assert decoded.fields["action/turn"].tolist() == [0, 1, 2]
+    first = {"a": pictures[0][0], "b": "x", "c": pictures[0][1]}
+    start = tokenizer.encode_observation(first)
+    assert start.ids.tolist() == sequence.ids[: len(start)].tolist() and start.grids.tolist() == [[1, 2], [3, 1]]
+    assert np.array_equal(start.patches, sequence.patches[:5])
+    with pytest.raises(ValueError, match="action/say: a text action has no fixed number of ids"):
+        _ = tokenizer.action_ranges
