@@ -12,6 +12,7 @@ COMMANDS = {  # imported only when asked for: Beam alone costs two seconds
     "convert": ("pipelines.convert", "convert sources into a dataset of TFRecord episodes"),
     "verify": ("pipelines.verify", "check every byte of a dataset"),
     "inspect": ("pipelines.show", "show what a dataset holds, or one episode of it"),
+    "report": ("pipelines.report", "write one HTML page about a dataset"),
 }
 EXIT_INTERRUPTED = 130
 

@@ -1,0 +1,149 @@
+"""Filmstrip: timesteps of a record for a page, pictures put together from their patches, what each token means."""
+
+import base64
+import dataclasses
+import io
+import math
+import os
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from gato_tokenize import Dataset, EpisodeMetadata, EpisodeTokenizer, Kind, Record, TextTokenizer, TokenSequence
+from gato_tokenize.layout import Slot
+from gato_tokenize.sequence import ACTION_POSITION, NO_POSITION
+
+MOST_TOKENS = 400  # of a text outside timesteps, which may have thousands; a timestep is shown whole
+END = "(end)"  # what is shown of the piece that closes a document, a caption or an answer
+_CONTINUOUS = (Kind.CONTINUOUS, Kind.CONTINUOUS_ACTION)
+_POSITIONS = {NO_POSITION: "none", ACTION_POSITION: "action row"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Token:
+    """What the page says of one token."""
+
+    id: int
+    position: str  # local position
+    value: str  # decoded
+    loss: bool
+    text: str  # to write into its cell: of text tokens
+    level: int | None  # of continuous ones, their bin in percent of all
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """The tokens of one slot in one timestep, but for the last `hidden` ones."""
+
+    path: str
+    kind: Kind
+    tokens: list[Token]
+    picture: str | None  # data URI of a PNG, where the tokens are patches
+    hidden: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Filmstrip:
+    """The first timesteps of an episode; `hidden` more follow."""
+
+    metadata: EpisodeMetadata
+    steps: list[list[Run]]
+    hidden: int
+
+
+def filmstrip(dataset: Dataset, record: Record, steps: int) -> Filmstrip:
+    """The first `steps` timesteps of a record, from its tokens alone."""
+    shown = record.sequence.steps(0, min(steps, record.sequence.num_steps))
+    tokenizer = dataset.tokenizer.task(record.metadata.task)
+    reading = _Reading(tokenizer, dataset.tokenizer.text, shown)
+    runs = [list(reading.runs(step)) for step in range(shown.num_steps)]
+    return Filmstrip(record.metadata, runs, record.metadata.num_steps - shown.num_steps)
+
+
+def spans(tokenizer: EpisodeTokenizer, sequence: TokenSequence, step: int) -> Iterator[tuple[Slot, int, int]]:
+    """(slot, first token, one past the last) of each slot of a timestep, in order."""
+    at, end = (int(place) for place in sequence.step_splits[step : step + 2])
+    grids = tokenizer.grids(sequence)
+    for slot in tokenizer.slots:
+        if slot.length is not None:
+            length = slot.length
+        elif slot.kind == Kind.PATCH:
+            length = math.prod(grids[slot.path][step].tolist())
+        else:  # a text runs as far as its kind and its part in the loss do
+            same = (sequence.kinds[at:end] == slot.kind) & (sequence.loss_mask[at:end] == slot.loss)
+            length = int(np.argmin(np.append(same, False)))
+        yield slot, at, at + length
+        at += length
+
+
+def pieces(text: TextTokenizer, ids: NDArray[np.int32]) -> list[str]:
+    """What each id adds to the text before it; the bytes of one character add U+FFFD until it is whole."""
+    said, parts = "", []
+    for count in range(1, len(ids) + 1):
+        whole = text.decode(ids[:count])
+        parts.append(whole[len(os.path.commonprefix([said, whole])) :])
+        said = whole
+    return parts
+
+
+class _Reading:
+    """A sequence, its decoded episode, and what each token of it means."""
+
+    def __init__(self, tokenizer: EpisodeTokenizer, text: TextTokenizer | None, sequence: TokenSequence) -> None:
+        self.tokenizer, self.text, self.sequence = tokenizer, text, sequence
+        self.fields = tokenizer.decode(sequence).fields
+        self.positions = sequence.local_positions
+        self.patches_before = np.cumsum(sequence.kinds == Kind.PATCH) - 1
+
+    def runs(self, step: int) -> Iterator[Run]:
+        for slot, start, end in spans(self.tokenizer, self.sequence, step):
+            whole = self.tokenizer.spec.timesteps or slot.kind != Kind.TEXT
+            stop = end if whole else min(end, start + MOST_TOKENS)
+            picture = _png(self.fields[slot.path][step]) if slot.kind == Kind.PATCH else None
+            yield Run(slot.path or "separator", slot.kind, self._tokens(slot, step, start, stop), picture, end - stop)
+
+    def _tokens(self, slot: Slot, step: int, start: int, stop: int) -> list[Token]:
+        ids, loss = self.sequence.ids[start:stop].tolist(), self.sequence.loss_mask[start:stop].tolist()
+        positions = [_POSITIONS.get(at, str(at)) for at in self.positions[start:stop].tolist()]
+        texts = self._texts(start, stop) if slot.kind == Kind.TEXT else [""] * len(ids)
+        values = [repr(text) for text in texts] if slot.kind == Kind.TEXT else self._values(slot, step, start, stop)
+        levels = [self._level(number) if slot.kind in _CONTINUOUS else None for number in ids]
+        columns = (ids, positions, values, map(bool, loss), texts, levels)
+        return [Token(*row) for row in zip(*columns, strict=True)]
+
+    def _level(self, number: int) -> int:
+        bins = self.tokenizer.vocabulary.continuous
+        return round(100 * (number - bins.start) / (len(bins) - 1))
+
+    def _texts(self, start: int, stop: int) -> list[str]:
+        text, ids = self.text, self.sequence.ids[start:stop]
+        if text is None:
+            return [""] * len(ids)
+        ends = (ids == text.end_id) & (not self.tokenizer.spec.timesteps)
+        return [END if end else part for end, part in zip(ends, pieces(text, ids), strict=True)]
+
+    def _values(self, slot: Slot, step: int, start: int, stop: int) -> list[str]:
+        if slot.kind == Kind.SEPARATOR:
+            return ["end of the observation"]
+        if slot.kind == Kind.PATCH:
+            return self._patches(slot, step, start, stop)
+        return [f"{number:.6g}" for number in np.ravel(self.fields[slot.path][step]).tolist()]
+
+    def _patches(self, slot: Slot, step: int, start: int, stop: int) -> list[str]:
+        columns = int(self.tokenizer.grids(self.sequence)[slot.path][step][1])
+        first = int(self.patches_before[start])
+        means = self.sequence.patches[first : first + stop - start].mean(axis=(1, 2)).round().astype(int).tolist()
+        places = [divmod(number, columns) for number in range(stop - start)]
+        rows = zip(places, means, strict=True)
+        return [
+            f"row {row}, column {column}, mean RGB {red} {green} {blue}" for (row, column), (red, green, blue) in rows
+        ]
+
+
+def _png(frame: NDArray[np.uint8]) -> str:
+    """A picture as a data URI, every pixel of it."""
+    out = io.BytesIO()
+    Image.fromarray(np.asarray(frame).squeeze()).save(out, "PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(out.getvalue()).decode()
