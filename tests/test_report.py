@@ -476,6 +476,14 @@ def test_in_a_browser(made: Path, page: Page, tmp_path: Path) -> None:
             wanted = [token.get_attribute(f"data-{name}") for name in "ipv"]
             assert [told["id"], told["position"], told["value"]] == wanted
             assert told["kind"] == kind.name.lower().replace("_", " ")
+            at, beside = token.bounding_box(), panel.bounding_box()
+            assert min(abs(beside["y"] - at["y"] - at["height"]), abs(beside["y"] + beside["height"] - at["y"])) < 10
+        token = tab.locator("i.t[data-v^='row 2, column 1']").first  # of the 4x4 patches of a BabyAI picture
+        token.hover()
+        frame = token.locator("xpath=ancestor::*[@class='run']").locator(".frame")
+        picture, marked = (frame.locator(part).bounding_box() for part in ("img", "b"))
+        place = [(marked[a] - picture[a]) / picture[size] for a, size in (("x", "width"), ("y", "height"))]
+        assert place == pytest.approx([1 / 4, 2 / 4], abs=0.02)
         tab.mouse.move(1, 1)
         panel.wait_for(state="hidden")
         tab.locator(".strip").first.focus()
