@@ -87,6 +87,7 @@ def main(folder: Path) -> None:
     step("verify", str(dataset))
     read_with_tf_data(dataset)
     step("inspect", str(dataset))
+    step("report", str(dataset), "--out", str(folder / "report.html"))
     step("inspect", str(dataset), "--episode", "0", "--steps", "1", "--frames", str(folder / "episode-0.gif"))
 
 

@@ -1,4 +1,4 @@
-"""`python -m pipelines`, also installed as `gato-data`: convert, verify, inspect."""
+"""`python -m pipelines`, also installed as `gato-data`: convert, verify, inspect, report."""
 
 import argparse
 import importlib
