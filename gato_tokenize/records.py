@@ -285,6 +285,8 @@ def _sequence(values: dict[str, Any]) -> TokenSequence:
     for key, bytes_, most in (("token_kind", kinds, max(Kind)), ("loss_mask", loss_mask, 1)):
         if bytes_.size and bytes_.max() > most:
             raise ValueError(f"feature {key!r} holds {bytes_.max()}, the most is {int(most)}")
+    if values["step_splits"].size and values["step_splits"][-1] != len(tokens):
+        raise ValueError(f"feature 'step_splits' ends at {values['step_splits'][-1]}, there are {len(tokens)} tokens")
     grids = grid.reshape(-1, 2).astype(np.int32)
     encoded = tuple(values["images/encoded"])
     if encoded:

@@ -20,7 +20,7 @@ from gato_tokenize import TextTokenizer
 from gato_tokenize.dataset import MANIFEST, DatasetTokenizer
 from gato_tokenize.durable import TEMPORARY, durable_file
 from gato_tokenize.tokenizer import LOCAL_POSITIONS
-from pipelines.local_runner import LOCAL_RUNNER, WorkerDiedError, io_error, pipeline_maker, watched
+from pipelines.local_runner import LOCAL_RUNNER, WorkerDiedError, io_error, pipeline_maker, silent, watched
 from pipelines.plan import Plan, PlanError, make_plan
 from pipelines.progress import progress
 from pipelines.publish import PublishError, RejectBudget, RejectBudgetError, publish
@@ -57,7 +57,7 @@ def convert(
             _save_plan(plan, tokenizer, partial)
             pipeline = make_pipeline()  # not before it is needed: one that never runs leaves a temporary folder
             _ = pipeline | WritePartitions(str(partial), len(plan.partitions))
-            with progress(plan, partial), watched():
+            with progress(plan, partial), watched(), silent(pipeline):
                 pipeline.run().wait_until_finish()
         return publish(partial, out, plan, max_rejects)
 

@@ -21,11 +21,25 @@ from apache_beam.transforms import environments
 LOCAL_RUNNER = "FnApiRunner"
 _PATIENCE = 5.0  # seconds that Beam gets to fall down after a worker died
 _RESUME = "What is done is kept: the same command goes on from there"
-# What Beam's multi_processing mode starts, but silent: its workers tell of every channel that they open,
-# and of where Ctrl-C met them.
-_WORKER = shlex.join([sys.executable, "-c",
-    "import logging, runpy, signal; logging.disable(logging.WARNING); signal.signal(signal.SIGINT, signal.SIG_DFL); "
-    "runpy.run_module('apache_beam.runners.worker.sdk_worker_main', run_name='__main__')"])  # fmt: skip
+# What Beam's multi_processing mode starts, but silent: its workers tell of every channel that they open, of where
+# Ctrl-C met them, and of what they raise, which the parent is told anyway. A channel that is closed is the parent's
+# doing, as when another worker has failed: no death, and the interpreter's own end may abort.
+_WORKER = "exec " + shlex.join([sys.executable, "-c", """
+import logging, os, signal, sys, traceback
+logging.disable(logging.CRITICAL)
+import grpc
+from apache_beam.runners.worker import sdk_worker_main
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+sys.stderr = open(os.devnull, "w")
+try:
+    sdk_worker_main.main(sys.argv)
+except grpc.RpcError:
+    pass
+except BaseException:
+    traceback.print_exc(file=sys.__stderr__)
+    os._exit(1)
+os._exit(0)
+"""])  # fmt: skip
 
 
 class RunnerError(ValueError):
@@ -67,6 +81,22 @@ def _unknown(rest: list[str]) -> list[str]:
             with contextlib.suppress(argparse.ArgumentError):
                 cls._add_argparse_args(parser)
     return [word for word in parser.parse_known_args(rest)[1] if word.startswith("-")]
+
+
+@contextlib.contextmanager
+def silent(pipeline: beam.Pipeline) -> Iterator[None]:
+    """Keep a local run from logging the traceback of what it raises anyway, once for each layer that it comes through.
+
+    Another runner's log stays: what it raises may say less.
+    """
+    logger = logging.getLogger("apache_beam")
+    before = logger.level
+    if isinstance(pipeline.runner, FnApiRunner):
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 @contextlib.contextmanager

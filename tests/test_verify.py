@@ -58,9 +58,10 @@ def flip(folder: Path, generator: random.Random) -> Path:
     return path
 
 
-def test_every_changed_byte_is_found(made: Path, dataset: Path) -> None:
-    generator = random.Random(0)
-    for number in range(150):
+@pytest.mark.parametrize("edits", [150, pytest.param(1000, marks=pytest.mark.slow)])
+def test_every_changed_byte_is_found(made: Path, dataset: Path, edits: int) -> None:
+    generator = random.Random(edits)
+    for number in range(edits):
         path = flip(dataset, generator)
         name = path.relative_to(dataset).as_posix()
         assert name in [fault.file for fault in verify(dataset, records=False)], f"edit {number}"
