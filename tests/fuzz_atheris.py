@@ -1,4 +1,4 @@
-"""The targets of `fuzz_targets.py` under the coverage-guided fuzzer atheris (`pip install 'gato-toolchain[fuzz]'`).
+"""The targets of `fuzz_targets.py` under the coverage-guided fuzzer atheris (`pip install atheris`).
 
     python tests/fuzz_atheris.py image -max_total_time=180
 
