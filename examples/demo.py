@@ -74,6 +74,7 @@ def main(folder: Path) -> None:
     sources = folder / "sources"
     sources.mkdir(parents=True, exist_ok=True)
     dataset = folder / "gato_demo" / "1.0.0"
+    shutil.rmtree(dataset.parent, ignore_errors=True)  # an earlier demo's, perhaps of another release: make it anew
     step(
         "convert",
         "rollouts:BabyAI-GoToLocal-v0?episodes=120&seed=0&image=rgb",
