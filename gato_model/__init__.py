@@ -1,0 +1,31 @@
+"""Gato's model on TensorFlow and Keras 3: batches from converted records, training, acting (Reed et al. 2022).
+
+The names below are imported when first used: reading batches does not import TensorFlow.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gato_model.batching import Share as Share
+    from gato_model.batching import batches as batches
+    from gato_model.config import GatoConfig as GatoConfig
+    from gato_model.model import Gato as Gato
+    from gato_model.policy import GatoPolicy as GatoPolicy
+    from gato_model.checkpoint import load as load
+
+_HOMES = {  # in the order in which data meets them
+    "Share": "batching",
+    "batches": "batching",
+    "GatoConfig": "config",
+    "Gato": "model",
+    "load": "checkpoint",
+    "GatoPolicy": "policy",
+}
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
