@@ -1,0 +1,137 @@
+"""Transformer-XL's relative attention (Dai et al. 2019), causal, over packed sequences, with or without a past.
+
+The score of query i for key j is ((q_i + u) . k_j + (q_i + v) . r_(i - j)) / sqrt(key size): what is there, and how far
+back it is. The memory at deployment (Gato, section 2.4 and appendix C.1) needs exactly this: a distance has a
+meaning whatever came before.
+"""
+
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from gato_model.config import GatoConfig
+
+QUERY_BLOCK = 256  # queries that are scored at once: keys behind their last are never computed
+_NEVER = -1e9
+
+
+class Keys(NamedTuple):
+    """What queries look at. `distances` is -1 or less where a query must not look.
+
+    keys, values  [B, heads, n, key size]
+    distances     int32[B, queries, n]: how far back each key is; the same vectors stand for all beyond `span`
+    """
+
+    keys: Any
+    values: Any
+    distances: Any
+
+
+@keras.saving.register_keras_serializable("gato")
+class RelativeAttention(keras.layers.Layer):
+    """call: [B, L, width], segments int32[B, L] -> [B, L, width]; a token looks at itself and at what stands before
+    it in its own segment, `window` - 1 tokens back at most where one is given.
+
+    `past` = ([B, M, width], int32[B, M]): M tokens that stood before, and their segments (0: none there).
+    """
+
+    def __init__(self, config: GatoConfig, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.config = config
+        heads, inner = config.num_heads, config.num_heads * config.key_value_size
+        glorot, zeros = "glorot_uniform", "zeros"
+        self.query_key_value = self.add_weight((config.width, 3 * inner), glorot, name="query_key_value")
+        self.distance = self.add_weight((config.width, inner), glorot, name="distance")
+        self.output_kernel = self.add_weight((inner, config.width), glorot, name="output")
+        self.content_bias = self.add_weight((heads, 1, config.key_value_size), zeros, name="content_bias")  # u
+        self.distance_bias = self.add_weight((heads, 1, config.key_value_size), zeros, name="distance_bias")  # v
+
+    def call(self, x: Any, segments: Any, past: Any = None, window: int | None = None) -> Any:
+        queries, keys, values = self.project(x)
+        before = 0
+        if past is not None:
+            before = past[0].shape[1]
+            _, past_keys, past_values = self.project(past[0])
+            keys, values = tf.concat([past_keys, keys], 2), tf.concat([past_values, values], 2)
+        key_segments = segments if past is None else tf.concat([past[1], segments], 1)
+        length = x.shape[1]
+        far = self.distance_vectors(before + length)  # heads, before + length, key size; the nearest first
+        blocks = [
+            self._block(queries, keys, values, far, segments, key_segments, start, min(start + QUERY_BLOCK, length),
+                        before, window)
+            for start in range(0, length, QUERY_BLOCK)
+        ]  # fmt: skip
+        return self.merge(blocks[0] if len(blocks) == 1 else tf.concat(blocks, 2))
+
+    def _block(self, queries: Any, keys: Any, values: Any, far: Any, segments: Any, key_segments: Any,
+               start: int, stop: int, before: int, window: int | None) -> Any:  # fmt: skip
+        """Queries start to stop on all keys that are not behind the last of them: [B, heads, stop - start, key size]."""
+        end = before + stop
+        query = queries[:, :, start:stop]
+        content = tf.matmul(query + self._bias(self.content_bias), keys[:, :, :end], transpose_b=True)
+        farthest_first = far[:, :end][:, ::-1]
+        distant = tf.matmul(query + self._bias(self.distance_bias), farthest_first, transpose_b=True)
+        back = tf.range(before + start, end)[:, None] - tf.range(end)  # queries, keys: how far back
+        looks = (back >= 0) if window is None else (back >= 0) & (back < window)
+        looks = looks & (segments[:, start:stop, None] == key_segments[:, None, :end])  # B, queries, keys
+        mask = tf.where(looks, 0.0, _NEVER)[:, None]
+        weights = self._softmax(content + relative_shift(distant), mask)
+        return tf.matmul(weights, values[:, :, :end])
+
+    def attend(self, queries: Any, look_at: Keys, far: Any) -> Any:
+        """Queries [B, heads, n, key size] on keys at any distances: what decoding with a cache needs. `far` is
+        `distance_vectors(span)`, computed once."""
+        content = tf.matmul(queries + self._bias(self.content_bias), look_at.keys, transpose_b=True)
+        by_distance = tf.matmul(queries + self._bias(self.distance_bias), far, transpose_b=True)  # B, heads, n, span
+        index = tf.clip_by_value(look_at.distances, 0, far.shape[1] - 1)
+        distant = tf.gather(by_distance, _over_heads(index, self.config.num_heads), batch_dims=3)
+        mask = tf.where((look_at.distances >= 0) & (look_at.distances < far.shape[1]), 0.0, _NEVER)[:, None]
+        return self.merge(tf.matmul(self._softmax(content + distant, mask), look_at.values))
+
+    def project(self, x: Any) -> tuple[Any, Any, Any]:
+        """Queries, keys and values, each [B, heads, L, key size]."""
+        heads, size = self.config.num_heads, self.config.key_value_size
+        projected = tf.matmul(x, tf.cast(self.query_key_value.value, x.dtype))
+        split = tf.reshape(projected, (-1, x.shape[1], 3, heads, size))
+        queries, keys, values = tf.unstack(tf.transpose(split, (2, 0, 3, 1, 4)), num=3)
+        return queries, keys, values
+
+    def distance_vectors(self, span: int) -> Any:
+        """[heads, span, key size]: what each distance from 0 up looks like to a query."""
+        heads, size = self.config.num_heads, self.config.key_value_size
+        projected = tf.matmul(_sinusoids(span, self.config.width), self.distance.value)
+        return tf.cast(tf.transpose(tf.reshape(projected, (span, heads, size)), (1, 0, 2)), self.compute_dtype)
+
+    def merge(self, attended: Any) -> Any:
+        """[B, heads, L, key size] -> [B, L, width]."""
+        inner = self.config.num_heads * self.config.key_value_size
+        joined = tf.reshape(tf.transpose(attended, (0, 2, 1, 3)), (-1, attended.shape[2], inner))
+        return tf.matmul(joined, tf.cast(self.output_kernel.value, joined.dtype))
+
+    def _bias(self, variable: Any) -> Any:
+        return tf.cast(variable.value, self.compute_dtype)
+
+    def _softmax(self, scores: Any, mask: Any) -> Any:
+        scores = tf.cast(scores, tf.float32) * self.config.attention_scale + mask
+        return tf.cast(tf.nn.softmax(scores), self.compute_dtype)
+
+
+def relative_shift(scores: Any) -> Any:
+    """[B, heads, n, m] with columns from the farthest distance to 0 -> columns by key: row i moves n - 1 - i to the
+    left, what it lets in on the right is behind the query (Transformer-XL, appendix B)."""
+    rows, columns = scores.shape[2:]
+    padded = tf.pad(scores, ((0, 0), (0, 0), (0, 0), (1, 0)))  # B, heads, n, m + 1
+    turned = tf.reshape(padded, (-1, scores.shape[1], columns + 1, rows))[:, :, 1:]
+    return tf.reshape(turned, (-1, scores.shape[1], rows, columns))
+
+
+def _over_heads(index: Any, heads: int) -> Any:
+    return tf.repeat(index[:, None], heads, axis=1)
+
+
+def _sinusoids(span: int, width: int) -> Any:
+    """float32[span, width]: sines, then cosines of each distance."""
+    rates = 10_000.0 ** (-tf.range(0, width, 2, dtype=tf.float32) / width)
+    angles = tf.range(span, dtype=tf.float32)[:, None] * rates
+    return tf.concat([tf.sin(angles), tf.cos(angles)], -1)

@@ -1,0 +1,65 @@
+"""Where a token is: a patch in its picture, a token in its timestep (section 2.2, appendix C.3)."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from gato_tokenize.sequence import ACTION_POSITION, NO_POSITION
+
+_SMALL = keras.initializers.RandomNormal
+
+
+@keras.saving.register_keras_serializable("gato")
+class PatchPositionEncoding(keras.layers.Layer):
+    """Row and column of a patch, each an interval of the picture's side in `quantization` positions.
+
+    call: int32[N, 4] row low, row high, column low, column high (high exclusive) -> [N, width], the sum of a row's and
+    a column's vector. In training `draws`, float32[N, 2] in [0, 1), chooses a position in each interval; without draws
+    it is round((low + high) / 2), half to even, as in evaluation. Any grid is good: the batches quantise it.
+    """
+
+    def __init__(self, quantization: int, width: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.quantization, self.width = quantization, width
+        self.rows = self.add_weight((quantization, width), _SMALL(stddev=0.02), name="rows")
+        self.columns = self.add_weight((quantization, width), _SMALL(stddev=0.02), name="columns")
+
+    def call(self, intervals: Any, draws: Any = None) -> Any:
+        positions = self.positions(intervals, draws)
+        vectors = tf.gather(self.rows.value, positions[:, 0]) + tf.gather(self.columns.value, positions[:, 1])
+        return tf.cast(vectors, self.compute_dtype)
+
+    def positions(self, intervals: Any, draws: Any = None) -> Any:
+        """int32[N, 2]: the row and the column chosen."""
+        low, high = intervals[:, 0::2], intervals[:, 1::2]
+        if draws is None:
+            middle = tf.cast(tf.round(tf.cast(low + high, tf.float32) / 2), tf.int32)
+            return tf.minimum(middle, self.quantization - 1)
+        drawn = tf.cast(tf.floor(draws * tf.cast(high - low, tf.float32)), tf.int32)
+        return low + tf.minimum(drawn, high - low - 1)  # a draw just below 1 may round up
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "quantization": self.quantization, "width": self.width}
+
+
+@keras.saving.register_keras_serializable("gato")
+class LocalPositionEncoding(keras.layers.Layer):
+    """A token's index among its timestep's observation tokens; all action tokens share one row; the separator and what
+    is in no timestep have none (a vector of zeros).
+
+    call: int32[...] as `TokenSequence.local_positions` -> [..., width].
+    """
+
+    def __init__(self, positions: int, width: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.positions, self.width = positions, width
+        self.table = self.add_weight((positions + 1, width), _SMALL(stddev=0.02), name="table")  # the last: actions
+
+    def call(self, positions: Any) -> Any:
+        row = tf.where(positions == ACTION_POSITION, self.positions, tf.maximum(positions, 0))
+        here = tf.cast(positions != NO_POSITION, self.compute_dtype)[..., None]
+        return tf.cast(tf.gather(self.table.value, row), self.compute_dtype) * here
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "positions": self.positions, "width": self.width}
