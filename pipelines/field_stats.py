@@ -1,6 +1,7 @@
 """What a dataset holds, counted while it is made: per task and field, mergeable over shards."""
 
 import io
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -8,62 +9,70 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from gato_tokenize import Episode, EpisodeTokenizer, Kind, TokenSequence
-from gato_tokenize.field_spec import ContinuousSpec, DiscreteSpec, FieldSpec, ImageSpec
+from gato_tokenize.continuous import ContinuousTokenizer
+from gato_tokenize.field_spec import ContinuousSpec, DiscreteSpec, ImageSpec
 from gato_tokenize.image import PATCH, orientation
+from pipelines.fit import continuous_tokenizer, count_fit
+from pipelines.lints import episode_lints, repeats
 
 
 def episode_stats(episode: Episode, tokenizer: EpisodeTokenizer, sequence: TokenSequence) -> dict[str, Any]:
-    """Counts of one episode, as JSON: {"episodes", "steps", "tokens", "tokens_by_kind", "fields", "notes", "lints"}."""
+    """Counts of one episode: {"episodes", "steps", "tokens", "tokens_by_kind", "fields", "notes", "lints"}; numbers,
+    and arrays that `as_json` turns into lists."""
     kinds = np.bincount(sequence.kinds, minlength=len(Kind))
-    clipped, grids = tokenizer.clipped(episode), tokenizer.grids(sequence)
-    specs = episode.spec.fields
     text_ids = sequence.ids[sequence.kinds == Kind.TEXT]
-    return {
+    counted = {
         "episodes": 1,
         "steps": sequence.num_steps,
         "tokens": len(sequence),
         "loss_tokens": int(np.count_nonzero(sequence.loss_mask)),
         "tokens_by_kind": {kind.name.lower(): int(kinds[kind]) for kind in Kind if kinds[kind]},
         "unknown_pieces": tokenizer.text.unknown_count(text_ids) if tokenizer.text else 0,
-        "fields": {
-            path: _field(spec, episode.fields[path], clipped.get(path, 0), grids.get(path))
-            for path, spec in specs.items()
-        },
+        "fields": _fields(episode, tokenizer, sequence),
         "notes": dict(episode.notes),
-        "lints": {what: count for what, count in _lints(episode, sequence).items() if count},
     }
+    return {**counted, "lints": episode_lints(episode, sequence, counted)}
 
 
-def _lints(episode: Episode, sequence: TokenSequence) -> dict[str, int]:
-    """What is legal and yet looks wrong: counted, never repaired."""
-    named = episode.metadata
-    unfinished = episode.spec.timesteps and not (named.terminated or named.truncated)
-    lints = {"episodes that neither terminated nor were truncated": int(unfinished)}
-    if len(sequence.grids):
-        flat = sequence.patches.reshape(len(sequence.patches), -1)
-        first = np.cumsum(sequence.patches_per_image) - sequence.patches_per_image  # of each image
-        darkest, brightest = np.minimum.reduceat(flat.min(axis=1), first), np.maximum.reduceat(flat.max(axis=1), first)
-        lints["black images"] = int(np.count_nonzero(brightest == 0))
-        lints["images of one colour value"] = int(np.count_nonzero((darkest == brightest) & (brightest > 0)))
-    return lints
+def _fields(episode: Episode, tokenizer: EpisodeTokenizer, sequence: TokenSequence) -> dict[str, dict[str, Any]]:
+    counted: dict[str, dict[str, Any]] = {}
+    for path, spec in episode.spec.fields.items():
+        value = episode.fields[path]
+        if isinstance(spec, ContinuousSpec):
+            action = path not in episode.spec.observation_fields
+            counted[path] = _continuous(value, continuous_tokenizer(spec, action, tokenizer.vocabulary))
+        elif isinstance(spec, DiscreteSpec):
+            integers = np.asarray(value)
+            counted[path] = {"values": int(integers.size), "min": int(integers.min()), "max": int(integers.max())}
+        elif not isinstance(spec, ImageSpec):
+            texts = [text for text in value if isinstance(text, str)]
+            counted[path] = {"texts": len(texts), "characters": sum(map(len, texts)), "empty": texts.count("")}
+    return counted | _images(episode, tokenizer.grids(sequence), sequence)
 
 
-def _field(spec: FieldSpec, value: Any, clipped: int, grids: Any) -> dict[str, Any]:
-    if isinstance(spec, ContinuousSpec):
-        numbers = np.asarray(value, np.float32)
-        extent = {"min": float(numbers.min()), "max": float(numbers.max())} if numbers.size else {}
-        return {"values": int(numbers.size), "clipped": clipped, **extent}
-    if isinstance(spec, DiscreteSpec):
-        integers = np.asarray(value)
-        return {"values": int(integers.size), "min": int(integers.min()), "max": int(integers.max())}
-    if isinstance(spec, ImageSpec):
-        return _images(spec, value, grids)
-    texts = [text for text in value if isinstance(text, str)]
-    return {"texts": len(texts), "characters": sum(map(len, texts)), "empty": texts.count("")}
+def _continuous(value: Any, tokenizer: ContinuousTokenizer) -> dict[str, Any]:
+    numbers = np.asarray(value, np.float32)
+    fit = count_fit(numbers, tokenizer)
+    columns = fit["dimensions"]
+    extent = {"min": float(columns["min"].min()), "max": float(columns["max"].max())}
+    return {"values": int(numbers.size), "clipped": int(columns["clipped"].sum()), **extent, **fit}
 
 
-def _images(spec: ImageSpec, value: Any, grids: NDArray[np.int32]) -> dict[str, Any]:
-    """How many pictures there are, and how many of them the tokens do not give back whole."""
+def _images(
+    episode: Episode, grids: dict[str, NDArray[np.int32]], sequence: TokenSequence
+) -> dict[str, dict[str, Any]]:
+    """How many pictures each image field has, how many of them the tokens do not give back whole, and in timesteps
+    how many are as the one before."""
+    specs = {path: spec for path, spec in episode.spec.fields.items() if isinstance(spec, ImageSpec)}
+    counted = {path: _sizes(specs[path], episode.fields[path], grids[path]) for path in grids}
+    if episode.spec.timesteps and grids:
+        found = repeats(sequence.patches, sequence.grids, len(grids))
+        for path, (repeated, run) in zip(grids, found, strict=True):
+            counted[path] |= {"repeated": repeated, "longest_run": run}
+    return counted
+
+
+def _sizes(spec: ImageSpec, value: Any, grids: NDArray[np.int32]) -> dict[str, Any]:
     if spec.shape is not None:
         height, width = spec.shape[:2]
         channels = 4 if spec.shape[2:] == (4,) else 3
@@ -87,13 +96,47 @@ def _header(picture: Any) -> tuple[int, int, bool]:
     return height, width, image.has_transparency_data
 
 
+_SMALLEST, _LARGEST = {"min"}, {"max", "error_max", "longest_run"}  # of these names; all else is summed
+
+
 def merge_stats(total: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
-    """Add `more` into `total`, in place: numbers are summed, under "min" and "max" the smaller and larger is kept."""
+    """Add `more` into `total`, in place. Numbers are summed, under "min" the smaller is kept, under "max", "error_max"
+    and "longest_run" the larger; lists and arrays element by element. Raises ValueError for lists of other lengths.
+
+    >>> merge_stats({"n": 1, "min": [0, 5]}, {"n": 2, "min": [3, 3]})
+    {'n': 3, 'min': [0, 3]}
+    """
     for key, value in more.items():
         if isinstance(value, dict):
             merge_stats(total.setdefault(key, {}), value)
-        elif key in ("min", "max") and key in total:
-            total[key] = min(total[key], value) if key == "min" else max(total[key], value)
+        elif key not in total:
+            total[key] = value
+        elif isinstance(value, np.ndarray):
+            arrays = {"min": np.minimum, "max": np.maximum}
+            total[key] = arrays.get(_rule(key), np.add)(total[key], value)
+        elif isinstance(value, list):
+            numbers = _NUMBERS[_rule(key)]
+            total[key] = [numbers(one, two) for one, two in zip(total[key], value, strict=True)]
         else:
-            total[key] = value if key in ("min", "max") else total.get(key, 0) + value
+            total[key] = _NUMBERS[_rule(key)](total[key], value)
     return total
+
+
+_NUMBERS: dict[str, Callable[[Any, Any], Any]] = {"min": min, "max": max, "sum": lambda one, two: one + two}
+
+
+def _rule(key: str) -> str:
+    return "min" if key in _SMALLEST else "max" if key in _LARGEST else "sum"
+
+
+def as_json(stats: Any) -> Any:
+    """The statistics with arrays as JSON has them: lists; the bins as {number of the bin: values in it}, used ones."""
+    if isinstance(stats, dict):
+        return {key: _used(value) if key == "bins" else as_json(value) for key, value in stats.items()}
+    return stats.tolist() if isinstance(stats, np.ndarray) else stats
+
+
+def _used(bins: Any) -> Any:
+    if not isinstance(bins, np.ndarray):
+        return as_json(bins)  # a task may be called "bins"
+    return {str(number): int(bins[number]) for number in np.flatnonzero(bins)}

@@ -20,6 +20,7 @@ from gato_tokenize.durable import durable_file, sync_folder
 from gato_tokenize.records import FIELDS
 from gato_tokenize.tfrecord import index_path
 from pipelines.field_stats import merge_stats
+from pipelines.lints import complete
 from pipelines.plan import Plan
 from pipelines.write_partition import PLAN, done_path, episodes_path, read_done, rejects_path
 
@@ -155,7 +156,10 @@ def _write_documents(folder: Path, plan: Plan, done: list[dict[str, Any]], split
     stats: dict[str, Any] = {}
     for part in done:
         merge_stats(stats, part["stats"])
-    _write_json(folder / "stats.json", {split: stats[split] for split in splits})
+    _write_json(
+        folder / "stats.json",
+        {split: {task: complete(counts) for task, counts in stats[split].items()} for split in splits},
+    )
     _write_json(folder / "features.json", features_json())
     _write_json(folder / "dataset_info.json", dataset_info_json(plan, splits))
     with durable_file(folder / "episodes.jsonl.gz") as file:  # members of one gzip file may stand behind each other

@@ -17,7 +17,7 @@ from gato_tokenize.dataset import DatasetTokenizer
 from gato_tokenize.durable import durable_file
 from gato_tokenize.records import Record, segments
 from gato_tokenize.tfrecord import ShardWriter, index_path, shard_writer
-from pipelines.field_stats import episode_stats, merge_stats
+from pipelines.field_stats import as_json, episode_stats, merge_stats
 from pipelines.plan import Plan
 from pipelines.source import Candidate, Filtered, Reject, open_source, read_partition
 
@@ -160,7 +160,7 @@ class _Report:
             "rejected": dict(rejected),
             "filtered": dict(self.filtered),
             "shards": shards,
-            "stats": self.stats,
+            "stats": as_json(self.stats),
         }
         with durable_file(done_path(self.folder, self.index)) as file:
             file.write((json.dumps(done, indent=1, sort_keys=True) + "\n").encode())

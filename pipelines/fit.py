@@ -1,0 +1,137 @@
+"""Fit: how well the values of a continuous field fit their bins; counted per dimension, judged when all are counted.
+
+Companding has its finest steps around 0 and none beyond 256 (paper section 2.1): joint angles in millionths of a
+radian, or a height of 1000.2 m, all fall into one bin. Nothing is changed here; the advice is for who makes the data.
+"""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gato_tokenize.continuous import ContinuousTokenizer
+from gato_tokenize.field_spec import ContinuousSpec
+from gato_tokenize.vocabulary import Vocabulary
+
+MOST_CLIPPED = 0.001  # of a dimension's values; fewer are outliers, for which nobody should scale the rest
+LEAST_LEVELS = 16  # 1024 uniform bins over just the range would be 1024; companded values in [-1, 1] have about 200
+_JITTER = 1e-4  # a range of this share of the largest value is a constant with noise: no scaling helps it
+
+
+@functools.lru_cache(maxsize=256)  # an episode is often shorter work than making its tokenizer
+def continuous_tokenizer(spec: ContinuousSpec, action: bool, vocabulary: Vocabulary) -> ContinuousTokenizer:
+    """What an `EpisodeTokenizer` encodes the field with: the role decides (paper section 2.1)."""
+    low, high = spec.bounds() if action else (-1.0, 1.0)
+    return ContinuousTokenizer(not action, low, high, vocabulary)
+
+
+def count_fit(values: NDArray[Any], tokenizer: ContinuousTokenizer) -> dict[str, Any]:
+    """real[T, ...] of one episode -> {"bins": int64[bins], how often each is used; "dimensions": {what: [d]}}.
+
+    Of each of the d elements of the field: "min" and "max"; "clipped", beyond what the bins reach; "saturated", in the
+    first or last bin; "error_sum" and "error_max" of |decode(encode(x)) - x|, in the source's units.
+    """
+    x = np.asarray(values, np.float32)
+    ids = tokenizer.encode(x)
+    bins = tokenizer.vocabulary.continuous
+    error = np.abs(np.subtract(tokenizer.decode(ids), x, dtype=np.float64)).reshape(len(x), -1)
+    flat, flat_ids = x.reshape(len(x), -1), ids.reshape(len(x), -1)
+    outermost = (flat_ids == bins.start) | (flat_ids == bins.stop - 1)
+    dimensions = {
+        "min": flat.min(axis=0),
+        "max": flat.max(axis=0),
+        "clipped": np.count_nonzero(tokenizer.clipped(x).reshape(len(x), -1), axis=0),
+        "saturated": np.count_nonzero(outermost, axis=0),
+        "error_sum": error.sum(axis=0),
+        "error_max": error.max(axis=0),
+    }
+    return {"bins": np.bincount(flat_ids.ravel() - bins.start, minlength=len(bins)), "dimensions": dimensions}
+
+
+@dataclasses.dataclass(frozen=True)
+class Fit:
+    """Of one dimension of a field, or of all: range, shares in [0, 1], |decode(encode(x)) - x| in the source's units.
+
+    >>> Fit(low=-1.0, high=1.0, clipped=0.0, saturated=0.0, mean_error=0.005, max_error=0.01).levels
+    100.0
+    """
+
+    low: float
+    high: float
+    clipped: float
+    saturated: float
+    mean_error: float
+    max_error: float
+
+    @property
+    def levels(self) -> float:
+        """How many equal bins across the range would have this mean error, a quarter of a bin; infinite without one."""
+        return (self.high - self.low) / (4 * self.mean_error) if self.mean_error else math.inf
+
+    @property
+    def constant(self) -> bool:
+        return self.high - self.low <= _JITTER * max(abs(self.low), abs(self.high))
+
+    @property
+    def bad(self) -> bool:
+        """Too many values are clipped, or what varies is lost between too few bins."""
+        return self.clipped > MOST_CLIPPED or (self.levels < LEAST_LEVELS and not self.constant)
+
+
+def fits(field: Mapping[str, Any]) -> list[Fit]:
+    """The `Fit` of each dimension, from a continuous field's counts in stats.json."""
+    columns = field["dimensions"]
+    count = field["values"] // max(1, len(columns["min"]))
+    names = ("min", "max", "clipped", "saturated", "error_sum", "error_max")
+    return [
+        Fit(low, high, clipped / count, saturated / count, error / count, largest)
+        for low, high, clipped, saturated, error, largest in zip(*(columns[name] for name in names), strict=True)
+    ]
+
+
+def whole(of_dimensions: list[Fit]) -> Fit:
+    """The fit of the field: widest range, mean shares and mean error, largest error."""
+    means = {
+        name: sum(getattr(fit, name) for fit in of_dimensions) / len(of_dimensions)
+        for name in ("clipped", "saturated", "mean_error")
+    }
+    low, high = min(fit.low for fit in of_dimensions), max(fit.high for fit in of_dimensions)
+    return Fit(low, high, max_error=max(fit.max_error for fit in of_dimensions), **means)
+
+
+def advice(fit: Fit, action: bool, m: float = Vocabulary().m) -> str:
+    """A scaling that would fit better, or "" where the values fit well enough. m: the vocabulary's.
+
+    >>> advice(Fit(1000.0, 1000.5, 1.0, 1.0, 744.0, 744.5), action=False)
+    'subtract 1000.25, divide by 0.25'
+    >>> advice(Fit(0.0, 512.0, 0.4, 0.4, 9.0, 256.0), action=False)
+    'divide by 2'
+    >>> advice(Fit(-0.003, 0.002, 0.0, 0.0, 0.0005, 0.001), action=True)
+    'give it the bounds low=-0.003, high=0.002'
+    """
+    if not fit.bad:
+        return ""
+    if action:
+        low, high = (-0.5, 0.5) if fit.constant else (0.0, 0.0)  # bounds must differ
+        return f"give it the bounds low={_outwards(fit.low + low, -1):g}, high={_outwards(fit.high + high, 1):g}"
+    middle, half = (fit.low + fit.high) / 2, (fit.high - fit.low) / 2
+    largest = max(abs(fit.low), abs(fit.high))
+    if abs(middle) > 2 * half:  # far from 0, where the bins are wide
+        divide = "" if fit.constant else f", divide by {_outwards(half, 1):g}"
+        return f"subtract {middle:.6g}{divide}"
+    if fit.clipped > MOST_CLIPPED:
+        return f"divide by {_outwards(largest / m, 1):g}"
+    return f"divide by {_outwards(largest, 1):g}"
+
+
+def _outwards(value: float, direction: int) -> float:
+    """Two digits of it, rounded towards minus or plus infinity: the values stay inside."""
+    if value == 0:
+        return 0.0
+    unit = 10.0 ** (math.floor(math.log10(abs(value))) - 1)
+    tens = round(value / unit, 6)  # 0.003 / 0.0001 is 30.000000000000004
+    return (math.floor(tens) if direction < 0 else math.ceil(tens)) * unit
