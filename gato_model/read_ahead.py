@@ -1,0 +1,87 @@
+"""An endless sequence, its next items made ahead by a thread."""
+
+import contextlib
+import queue
+import threading
+from collections.abc import Callable
+from types import TracebackType
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+
+
+class ReadAhead(Generic[Item]):
+    """make(start), make(start + 1), ... as an iterator; at most `prefetch` items (and one being made) wait.
+
+    An exception of `make` is raised by `next`, and ends it. `close` stops the thread and waits for it.
+
+    >>> with ReadAhead(lambda number: number * number, start=3, prefetch=2) as squares:
+    ...     next(squares), next(squares)
+    (9, 16)
+    """
+
+    def __init__(self, make: Callable[[int], Item], start: int = 0, prefetch: int = 2) -> None:
+        if prefetch < 1 or start < 0:
+            raise ValueError(f"prefetch must be at least 1 and start at least 0, not {prefetch} and {start}")
+        self._items: queue.Queue[Item | _Failure] = queue.Queue(prefetch)
+        self._stop = threading.Event()
+        arguments = (make, start, self._items, self._stop)
+        self._thread = threading.Thread(target=_work, args=arguments, name="read-ahead", daemon=True)
+        self._thread.start()
+
+    def __iter__(self) -> "ReadAhead[Item]":
+        return self
+
+    def __next__(self) -> Item:
+        if self._stop.is_set():
+            raise StopIteration
+        item = self._items.get()
+        if isinstance(item, _Failure):
+            self._stop.set()
+            raise item.error
+        return item
+
+    def __enter__(self) -> "ReadAhead[Item]":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop; `next` then raises StopIteration."""
+        self._stop.set()
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._items.get_nowait()  # the thread may be waiting for room
+        self._thread.join()
+
+    def __del__(self) -> None:
+        self._stop.set()
+
+
+class _Failure:
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
+def _work(
+    make: Callable[[int], Item],
+    number: int,
+    items: "queue.Queue[Item | _Failure]",
+    stop: threading.Event,
+) -> None:
+    while not stop.is_set():
+        item: Item | _Failure
+        try:
+            item = make(number)
+        except BaseException as error:
+            item = _Failure(error)
+        while not stop.is_set():
+            with contextlib.suppress(queue.Full):
+                items.put(item, timeout=0.1)
+                break
+        if isinstance(item, _Failure):
+            return
+        number += 1
