@@ -36,11 +36,11 @@ def episode_stats(episode: Episode, tokenizer: EpisodeTokenizer, sequence: Token
 
 def _fields(episode: Episode, tokenizer: EpisodeTokenizer, sequence: TokenSequence) -> dict[str, dict[str, Any]]:
     counted: dict[str, dict[str, Any]] = {}
+    ids = _continuous_ids(tokenizer, sequence)
     for path, spec in episode.spec.fields.items():
         value = episode.fields[path]
         if isinstance(spec, ContinuousSpec):
-            action = path not in episode.spec.observation_fields
-            counted[path] = _continuous(value, continuous_tokenizer(spec, action, tokenizer.vocabulary))
+            counted[path] = _continuous(np.asarray(value, np.float32), *ids[path])
         elif isinstance(spec, DiscreteSpec):
             integers = np.asarray(value)
             counted[path] = {"values": int(integers.size), "min": int(integers.min()), "max": int(integers.max())}
@@ -50,12 +50,31 @@ def _fields(episode: Episode, tokenizer: EpisodeTokenizer, sequence: TokenSequen
     return counted | _images(episode, tokenizer.grids(sequence), sequence)
 
 
-def _continuous(value: Any, tokenizer: ContinuousTokenizer) -> dict[str, Any]:
-    numbers = np.asarray(value, np.float32)
-    fit = count_fit(numbers, tokenizer)
+def _continuous_ids(
+    tokenizer: EpisodeTokenizer, sequence: TokenSequence
+) -> dict[str, tuple[NDArray[np.int32], ContinuousTokenizer]]:
+    """{path: (int32[T, ...], what made them)} of the continuous fields: every timestep has as many of their tokens."""
+    found: dict[str, tuple[NDArray[np.int32], ContinuousTokenizer]] = {}
+    for kind in (Kind.CONTINUOUS, Kind.CONTINUOUS_ACTION):
+        slots = [slot for slot in tokenizer.slots if slot.kind == kind]
+        table = sequence.ids[sequence.kinds == kind].reshape(
+            sequence.num_steps, sum(slot.length or 0 for slot in slots)
+        )
+        start = 0
+        for slot in slots:
+            spec, stop = tokenizer.spec.fields[slot.path], start + (slot.length or 0)
+            assert isinstance(spec, ContinuousSpec)
+            ids = table[:, start:stop].reshape(-1, *spec.shape)
+            found[slot.path] = ids, continuous_tokenizer(spec, slot.action, tokenizer.vocabulary)
+            start = stop
+    return found
+
+
+def _continuous(values: NDArray[Any], ids: NDArray[np.int32], tokenizer: ContinuousTokenizer) -> dict[str, Any]:
+    fit = count_fit(values, ids, tokenizer)
     columns = fit["dimensions"]
     extent = {"min": float(columns["min"].min()), "max": float(columns["max"].max())}
-    return {"values": int(numbers.size), "clipped": int(columns["clipped"].sum()), **extent, **fit}
+    return {"values": values.size, "clipped": int(columns["clipped"].sum()), **extent, **fit}
 
 
 def _images(

@@ -29,27 +29,33 @@ def continuous_tokenizer(spec: ContinuousSpec, action: bool, vocabulary: Vocabul
     return ContinuousTokenizer(not action, low, high, vocabulary)
 
 
-def count_fit(values: NDArray[Any], tokenizer: ContinuousTokenizer) -> dict[str, Any]:
-    """real[T, ...] of one episode -> {"bins": int64[bins], how often each is used; "dimensions": {what: [d]}}.
+def count_fit(values: NDArray[Any], ids: NDArray[np.int32], tokenizer: ContinuousTokenizer) -> dict[str, Any]:
+    """float32[T, ...] of one episode and their ids -> {"bins": int64[bins], how often each is used; "dimensions": ...}.
 
-    Of each of the d elements of the field: "min" and "max"; "clipped", beyond what the bins reach; "saturated", in the
-    first or last bin; "error_sum" and "error_max" of |decode(encode(x)) - x|, in the source's units.
+    Of each of the d elements of the field, as arrays [d]: "min" and "max"; "clipped", beyond what the bins reach;
+    "saturated", in the first or last bin; "error_sum" and "error_max" of |decode(encode(x)) - x| in the source's units.
     """
-    x = np.asarray(values, np.float32)
-    ids = tokenizer.encode(x)
     bins = tokenizer.vocabulary.continuous
-    error = np.abs(np.subtract(tokenizer.decode(ids), x, dtype=np.float64)).reshape(len(x), -1)
-    flat, flat_ids = x.reshape(len(x), -1), ids.reshape(len(x), -1)
-    outermost = (flat_ids == bins.start) | (flat_ids == bins.stop - 1)
+    used = np.bincount(ids.ravel() - bins.start, minlength=len(bins))
+    x, error = _columns(values), _columns(np.abs(tokenizer.decode(ids) - values))
+    saturated = clipped = np.zeros(len(x), np.int64)
+    if used[0] or used[-1]:  # what is clipped is in these bins
+        saturated = np.count_nonzero(_columns((ids == bins.start) | (ids == bins.stop - 1)), axis=1)
+        clipped = np.count_nonzero(_columns(tokenizer.clipped(values)), axis=1)
     dimensions = {
-        "min": flat.min(axis=0),
-        "max": flat.max(axis=0),
-        "clipped": np.count_nonzero(tokenizer.clipped(x).reshape(len(x), -1), axis=0),
-        "saturated": np.count_nonzero(outermost, axis=0),
-        "error_sum": error.sum(axis=0),
-        "error_max": error.max(axis=0),
+        "min": x.min(axis=1),
+        "max": x.max(axis=1),
+        "clipped": clipped,
+        "saturated": saturated,
+        "error_sum": error.sum(axis=1, dtype=np.float64),
+        "error_max": error.max(axis=1),
     }
-    return {"bins": np.bincount(flat_ids.ravel() - bins.start, minlength=len(bins)), "dimensions": dimensions}
+    return {"bins": used, "dimensions": dimensions}
+
+
+def _columns(values: NDArray[Any]) -> NDArray[Any]:
+    """[T, ...] -> [d, T]: along contiguous numbers numpy counts and sums five times as fast."""
+    return np.ascontiguousarray(values.reshape(len(values), -1).T)
 
 
 @dataclasses.dataclass(frozen=True)
