@@ -47,7 +47,7 @@ def _fields(episode: Episode, tokenizer: EpisodeTokenizer, sequence: TokenSequen
         elif not isinstance(spec, ImageSpec):
             texts = [text for text in value if isinstance(text, str)]
             counted[path] = {"texts": len(texts), "characters": sum(map(len, texts)), "empty": texts.count("")}
-    return counted | _images(episode, tokenizer.grids(sequence), sequence)
+    return counted | (_images(episode, tokenizer.grids(sequence), sequence) if len(sequence.grids) else {})
 
 
 def _continuous_ids(
@@ -55,6 +55,7 @@ def _continuous_ids(
 ) -> dict[str, tuple[NDArray[np.int32], ContinuousTokenizer]]:
     """{path: (int32[T, ...], what made them)} of the continuous fields: every timestep has as many of their tokens."""
     found: dict[str, tuple[NDArray[np.int32], ContinuousTokenizer]] = {}
+    specs = tokenizer.spec.fields
     for kind in (Kind.CONTINUOUS, Kind.CONTINUOUS_ACTION):
         slots = [slot for slot in tokenizer.slots if slot.kind == kind]
         table = sequence.ids[sequence.kinds == kind].reshape(
@@ -62,7 +63,7 @@ def _continuous_ids(
         )
         start = 0
         for slot in slots:
-            spec, stop = tokenizer.spec.fields[slot.path], start + (slot.length or 0)
+            spec, stop = specs[slot.path], start + (slot.length or 0)
             assert isinstance(spec, ContinuousSpec)
             ids = table[:, start:stop].reshape(-1, *spec.shape)
             found[slot.path] = ids, continuous_tokenizer(spec, slot.action, tokenizer.vocabulary)
@@ -84,7 +85,7 @@ def _images(
     how many are as the one before."""
     specs = {path: spec for path, spec in episode.spec.fields.items() if isinstance(spec, ImageSpec)}
     counted = {path: _sizes(specs[path], episode.fields[path], grids[path]) for path in grids}
-    if episode.spec.timesteps and grids:
+    if episode.spec.timesteps:
         found = repeats(sequence.patches, sequence.grids, len(grids))
         for path, (repeated, run) in zip(grids, found, strict=True):
             counted[path] |= {"repeated": repeated, "longest_run": run}
