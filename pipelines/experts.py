@@ -1,6 +1,5 @@
-"""Experts: who plays an environment well, how the end of its episodes is judged."""
+"""Experts: who plays an environment well."""
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -9,28 +8,6 @@ from pipelines.source import SourceError
 Policy: TypeAlias = Callable[[Any], Any]  # observation -> action
 # Called with an environment: (the policy's name, what starts the policy anew once the environment has been reset).
 Expert: TypeAlias = Callable[[Any], tuple[str, Callable[[], Policy]]]
-
-
-@dataclasses.dataclass(frozen=True)
-class Ending:
-    """What was seen of an episode when it ended."""
-
-    return_: float
-    last_reward: float
-    terminated: bool
-    info_success: bool  # info["success"] was 1 after some step
-
-
-@dataclasses.dataclass(frozen=True)
-class Family:
-    """Environments that share a package and an expert."""
-
-    domain: str
-    module: str = "gymnasium"  # its import registers the environments
-    expert: Expert | None = None
-    success: Callable[[Ending], bool] | None = None  # None: unknown
-    # Keyword arguments of `make` beside `seed`, for environments that draw when made and ignore `reset(seed=...)`.
-    seeded_make: dict[str, Any] | None = None
 
 
 def babyai_bot(environment: Any) -> tuple[str, Callable[[], Policy]]:
@@ -67,33 +44,17 @@ def lunar_lander_heuristic(environment: Any) -> tuple[str, Callable[[], Policy]]
     return "gymnasium.lunar_lander.heuristic", lambda: lambda observation: heuristic(environment, observation)
 
 
-# {beginning of an environment's id: its family}; the first that fits counts.
-FAMILIES: dict[str, Family] = {
-    "BabyAI-": Family("BabyAI", "minigrid", babyai_bot, lambda end: end.terminated and end.last_reward > 0),
-    "MiniGrid-": Family("MiniGrid", "minigrid"),
-    # One goal instead of the 50 that `make` otherwise draws and `reset` picks from: 0.2 s an episode, not 0.7 s.
-    "Meta-World/MT1": Family(
-        "Meta-World",
-        "metaworld",
-        metaworld_policy,
-        lambda end: end.info_success,
-        seeded_make={"num_goals": 1},
-    ),
-    "Meta-World/": Family("Meta-World", "metaworld", success=lambda end: end.info_success, seeded_make={}),
-    "LunarLander": Family("Box2D", expert=lunar_lander_heuristic, success=lambda end: end.return_ >= 200),
-    "BipedalWalker": Family("Box2D"),
-    "CarRacing": Family("Box2D"),
+EXPERTS: dict[str, Expert] = {  # {beginning of an environment's id: its expert}
+    "BabyAI-": babyai_bot,
+    "Meta-World/MT1": metaworld_policy,
+    "LunarLander": lunar_lander_heuristic,
 }
 
 
-def family_of(name: str) -> Family:
-    """The family of an environment's id, `module:` in front of it left out; one of its own for any other.
-
-    >>> family_of("BabyAI-GoToLocal-v0").domain, family_of("ALE/Pong-v5").domain, family_of("CartPole-v1").domain
-    ('BabyAI', 'ALE', 'Gymnasium')
-    """
-    for beginning, family in FAMILIES.items():
+def expert_of(name: str) -> Expert:
+    """The expert of an environment's id, `module:` in front of it left out; SourceError where none is known."""
+    for beginning, expert in EXPERTS.items():
         if name.startswith(beginning):
-            return family
-    namespace, slash, _ = name.rpartition("/")
-    return Family(namespace if slash else "Gymnasium")
+            return expert
+    known = ", ".join(f"{beginning}*" for beginning in EXPERTS)
+    raise SourceError(f"no expert plays {name}; experts play {known}: policy=random plays it at random")

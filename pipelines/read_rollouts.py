@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from gato_tokenize import Episode, EpisodeMetadata, EpisodeSpec
+from gato_tokenize.environment import MakeError, Recipe
 from pipelines.child_process import START, ChildProcess
-from pipelines.experts import family_of
 from pipelines.rollout import Description, Played, Rollout, describe, play
 from pipelines.source import Candidate, Source, SourceError, take
 
@@ -28,8 +28,10 @@ def _described(rollout: Rollout) -> Description:
     with ChildProcess(int) as child:
         try:
             described: Description = child.call(describe, rollout, limit=START)
+        except MakeError as error:
+            raise SourceError(str(error)) from error
         except (TimeoutError, ChildProcessError) as error:
-            raise SourceError(f"{rollout.name} cannot be made: {error}") from error
+            raise SourceError(f"{rollout.recipe.name} cannot be made: {error}") from error
         return described
 
 
@@ -41,8 +43,9 @@ class RolloutSource(Source):
     killed after `time_limit` seconds; that, an exception or a crash costs this episode alone.
 
     Options: episodes (100), seed (0), policy (expert | random), image (MiniGrid and BabyAI only: symbolic, the grid as
-    discrete values | rgb, uint8[56, 56, 3]), time_limit (60 seconds), max_steps (0: the environment's own limit). Every
-    other option is a keyword argument of `gymnasium.make`, read as JSON where it is JSON and as a str otherwise.
+    three discrete values a cell | cells, one value a cell | rgb, uint8[56, 56, 3]), time_limit (60 seconds), max_steps
+    (0: the environment's own limit). Every other option is a keyword argument of `gymnasium.make`, read as JSON where
+    it is JSON and as a str otherwise.
 
     A task is named by the environment and what may change its spec: `BabyAI-GoToLocal-v0`, `BabyAI-GoToLocal-v0-rgb`,
     `LunarLander-v3/continuous=true`, `Meta-World/MT1/reach-v3`.
@@ -63,21 +66,19 @@ class RolloutSource(Source):
             raise SourceError(f"option time_limit={self.time_limit:g} must be a number of seconds above 0")
         if taken["policy"] not in ("expert", "random"):
             raise SourceError(f"option policy={taken['policy']} must be expert or random")
-        self.kwargs = {key: _json_or_text(options[key]) for key in sorted(set(options) - set(_DEFAULTS))}
-        self.rollout = Rollout(
-            argument, _json(self.kwargs), taken["policy"], _image(argument, taken["image"]), taken["max_steps"]
-        )
+        kwargs = {key: _json_or_text(options[key]) for key in sorted(set(options) - set(_DEFAULTS))}
+        try:
+            recipe = Recipe(argument, json.dumps(kwargs, sort_keys=True, separators=(",", ":")), taken["image"])
+        except MakeError as error:
+            raise SourceError(str(error)) from error
+        self.rollout = Rollout(recipe, taken["policy"], taken["max_steps"])
         settings = {**options, "seed": taken["seed"], "policy": taken["policy"]}
         shown = "&".join(f"{key}={settings[key]}" for key in sorted(set(settings) - {"episodes", "time_limit"}))
         self.uri = f"rollouts:{argument}?{shown}"
 
     @property
     def task(self) -> str:
-        name = self.rollout.name + ("-rgb" if self.rollout.image == "rgb" else "")
-        for key, value in self.kwargs.items():
-            text = value if isinstance(value, str) else _json(value)
-            name += f"/{text}" if key == "env_name" else f"/{key}={text}"
-        return name
+        return self.rollout.recipe.task
 
     def inputs(self) -> list[dict[str, Any]]:
         return [{"uri": self.uri, "versions": _described(self.rollout).versions}]
@@ -108,18 +109,18 @@ class RolloutSource(Source):
             played: Played = child.call(play, self.rollout, self.seed + i, limit=self.time_limit)
         except (TimeoutError, ChildProcessError) as error:
             raise type(error)(f"{error}: {self._episode_id(i)}") from error
-        end, family = played.ending, family_of(self.rollout.name)
-        description: Description = child.warmed
+        end, recipe, description = played.ending, self.rollout.recipe, child.warmed
+        success = recipe.success(end)
         metadata = EpisodeMetadata(
             episode_id=self._episode_id(i),
-            domain=family.domain,
+            domain=recipe.domain,
             task=self.task,
             agent_id=description.agent_id,
             instruction=played.instruction,
             source_uri=self.uri,
             source_index=i,
             return_=end.return_,
-            success=-1 if family.success is None else int(family.success(end)),
+            success=-1 if success is None else int(success),
             terminated=end.terminated,
             truncated=played.truncated,
         )
@@ -128,21 +129,6 @@ class RolloutSource(Source):
         if played.clipped:
             notes["action values beyond their bounds, played at the bound"] = played.clipped
         return Episode(description.spec, played.observation, played.action, metadata, notes)
-
-
-def _image(environment: str, image: str) -> str:
-    """The option `image`, filled in for MiniGrid; SourceError where it means nothing."""
-    if family_of(environment.rpartition(":")[2]).module != "minigrid":
-        if image:
-            raise SourceError(f"option image={image} is for MiniGrid and BabyAI; {environment} gives what it gives")
-        return ""
-    if image not in ("", "rgb", "symbolic"):
-        raise SourceError(f"option image={image} must be rgb or symbolic")
-    return image or "symbolic"
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
 def _json_or_text(text: str) -> Any:

@@ -10,9 +10,8 @@ import gymnasium
 import numpy as np
 import pytest
 
-from gato_tokenize import ContinuousSpec, DiscreteSpec, Episode, ImageSpec, TextSpec
+from gato_tokenize import ContinuousSpec, DiscreteSpec, Episode, EpisodeTokenizer, ImageSpec, TextSpec, TextTokenizer
 from pipelines.read_rollouts import RolloutSource
-from pipelines.rollout import Rollout, make
 from pipelines.source import Reject, Source, SourceError, open_source, read_partition
 from pipelines.source_contract import SourceContract
 
@@ -108,6 +107,19 @@ class TestFamilies:
             assert episode.observation["mission"] == [named.instruction] * episode.num_steps
         (inputs,) = source.inputs()
         assert set(inputs["versions"]) == {"gymnasium", "minigrid", "numpy"}
+
+    def test_babyai_cells_are_one_value_each(self) -> None:
+        """The same episodes as the grid's, told shorter: 49 cells, direction, mission, separator, action."""
+        (episode,) = played("rollouts:BabyAI-GoToLocal-v0?episodes=1&image=cells&seed=3")
+        (symbolic,) = played("rollouts:BabyAI-GoToLocal-v0?episodes=1&seed=3")
+        assert episode.metadata.task == "BabyAI-GoToLocal-v0-cells"
+        assert episode.spec.observation["image"] == DiscreteSpec(264, (7, 7))
+        cells, state = np.divmod(episode.observation["image"], 4)
+        assert np.array_equal(np.stack([*np.divmod(cells, 6), state], axis=-1), symbolic.observation["image"])
+        assert np.array_equal(episode.action, symbolic.action)
+        sequence = EpisodeTokenizer(episode.spec).encode(episode)
+        pieces = len(TextTokenizer().encode(episode.metadata.instruction))
+        assert len(sequence) == episode.num_steps * (49 + 1 + pieces + 1 + 1)
 
     def test_babyai_pictures_are_another_task(self) -> None:
         (episode,) = played("rollouts:BabyAI-GoToLocal-v0?episodes=1&image=rgb")
@@ -267,7 +279,7 @@ class TestOptions:
             ("rollouts:LunarLander-v3?time_limit=nan", "time_limit=nan must be"),
             ("rollouts:LunarLander-v3?policy=best", "policy=best must be expert or random"),
             ("rollouts:LunarLander-v3?image=rgb", "image=rgb is for MiniGrid and BabyAI"),
-            ("rollouts:BabyAI-GoToLocal-v0?image=jpeg", "image=jpeg must be rgb or symbolic"),
+            ("rollouts:BabyAI-GoToLocal-v0?image=jpeg", "image=jpeg must be symbolic, cells or rgb"),
         ],
     )
     def test_bad_values_are_refused_when_opened(self, source: str, message: str) -> None:
@@ -291,11 +303,6 @@ class TestOptions:
         with pytest.raises(SourceError, match=message):
             open_source(source).partitions()
 
-    def test_an_uninstalled_package_names_the_extra(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setitem(sys.modules, "minigrid", None)
-        with pytest.raises(SourceError, match=r"BabyAI-GoToLocal-v0 needs a package.*gato-toolchain\[rollouts\]"):
-            make(Rollout("BabyAI-GoToLocal-v0"), seed=0)
-
     def test_others_are_json_or_text_and_reach_the_environment(self) -> None:
         source = open_source("rollouts:BabyAI-GoToLocal-v0?agent_view_size=5&render_mode=rgb_array")
         assert list(source.specs()) == ["BabyAI-GoToLocal-v0/agent_view_size=5/render_mode=rgb_array"]
@@ -303,7 +310,16 @@ class TestOptions:
 
     def test_what_changes_an_episode_changes_its_id(self) -> None:
         base = "rollouts:BabyAI-GoToLocal-v0?"
-        changes = ["", "image=rgb", "policy=random", "seed=1", "max_steps=3", "room_size=6", "max_episode_steps=9"]
+        changes = [
+            "",
+            "image=rgb",
+            "image=cells",
+            "policy=random",
+            "seed=1",
+            "max_steps=3",
+            "room_size=6",
+            "max_episode_steps=9",
+        ]
         assert len({_first_id(base + change) for change in changes}) == len(changes)
         same = ["image=symbolic", "episodes=7", "time_limit=9", "policy=expert"]
         assert {_first_id(base + change) for change in same} == {_first_id("rollouts:BabyAI-GoToLocal-v0")}
