@@ -8,7 +8,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,24 +99,49 @@ def fits(field: Mapping[str, Any]) -> list[Fit]:
     ]
 
 
-def whole(of_dimensions: list[Fit]) -> Fit:
-    """The fit of the field: widest range, mean shares and mean error, largest error."""
-    means = {
-        name: sum(getattr(fit, name) for fit in of_dimensions) / len(of_dimensions)
-        for name in ("clipped", "saturated", "mean_error")
-    }
-    low, high = min(fit.low for fit in of_dimensions), max(fit.high for fit in of_dimensions)
-    return Fit(low, high, max_error=max(fit.max_error for fit in of_dimensions), **means)
+class Row(NamedTuple):
+    """A line of the fit report: of all elements of a field, or of one."""
+
+    element: str  # its index, "1, 2" of a matrix; "all"
+    fit: Fit
+    levels: float | None  # the least of the elements that vary; None where none does
+    scaling: str  # that would fit better; "" where there is no need
 
 
-def advice(fit: Fit, action: bool, m: float = Vocabulary().m) -> str:
+def report(spec: ContinuousSpec, action: bool, field: Mapping[str, Any], m: float) -> list[Row]:
+    """The field as a whole, where it has several elements, and each element; m: the vocabulary's."""
+    elements = fits(field)
+    names = [", ".join(map(str, index)) for index in np.ndindex(spec.shape)]
+    levels = [None if fit.constant else fit.levels for fit in elements]
+    scalings = [advice(fit, action, m) for fit in elements]
+    rows = [Row(*row) for row in zip(names, elements, levels, scalings, strict=True)]
+    least = min((level for level in levels if level is not None), default=None)
+    bad = len(rows) - scalings.count("")
+    summary = Row("all", _whole(elements), least, f"{bad} of {len(rows)} elements need one" if bad else "")
+    return rows if len(rows) == 1 else [summary, *rows]
+
+
+def _whole(elements: list[Fit]) -> Fit:
+    """Widest range, mean shares and mean error, largest error."""
+    count = len(elements)
+    return Fit(
+        low=min(fit.low for fit in elements),
+        high=max(fit.high for fit in elements),
+        clipped=sum(fit.clipped for fit in elements) / count,
+        saturated=sum(fit.saturated for fit in elements) / count,
+        mean_error=sum(fit.mean_error for fit in elements) / count,
+        max_error=max(fit.max_error for fit in elements),
+    )
+
+
+def advice(fit: Fit, action: bool, m: float) -> str:
     """A scaling that would fit better, or "" where the values fit well enough. m: the vocabulary's.
 
-    >>> advice(Fit(1000.0, 1000.5, 1.0, 1.0, 744.0, 744.5), action=False)
+    >>> advice(Fit(1000.0, 1000.5, 1.0, 1.0, 744.0, 744.5), action=False, m=256)
     'subtract 1000.25, divide by 0.25'
-    >>> advice(Fit(0.0, 512.0, 0.4, 0.4, 9.0, 256.0), action=False)
+    >>> advice(Fit(0.0, 512.0, 0.4, 0.4, 9.0, 256.0), action=False, m=256)
     'divide by 2'
-    >>> advice(Fit(-0.003, 0.002, 0.0, 0.0, 0.0005, 0.001), action=True)
+    >>> advice(Fit(-0.003, 0.002, 0.0, 0.0, 0.0005, 0.001), action=True, m=256)
     'give it the bounds low=-0.003, high=0.002'
     """
     if not fit.bad:

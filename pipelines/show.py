@@ -4,7 +4,9 @@ import argparse
 import dataclasses
 import gzip
 import json
+import math
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +17,20 @@ from rich.table import Table
 
 from gato_tokenize import Episode, TokenSequence
 from gato_tokenize.dataset import Dataset
-from gato_tokenize.field_spec import ImageSpec
+from gato_tokenize.field_spec import ContinuousSpec, ImageSpec
 from gato_tokenize.records import FIELDS, Record, read_record
 from gato_tokenize.view import show
+from pipelines.fit import Row
+from pipelines.fit import report as fit_report
+from pipelines.lints import LINTS
 
 _FRAME_MILLISECONDS = 120
+_MOST_ELEMENTS = 8  # of a field, that need a scaling
 
 
 def overview(dataset: Dataset, console: Console) -> None:
-    """Counts, then a table of tasks and one of fields, from manifest.json and stats.json."""
+    """Counts, then tables of tasks, fields, notes and lints, and the fit of continuous fields: manifest.json and
+    stats.json."""
     manifest = dataset.manifest
     episodes = manifest["episodes"]
     rejected, filtered = sum(episodes["rejected"].values()), sum(episodes["filtered"].values())
@@ -33,19 +40,36 @@ def overview(dataset: Dataset, console: Console) -> None:
     stats = json.loads((dataset.path / "stats.json").read_text())
     tasks = _table("task", "split", "episodes", "timesteps", "tokens", "in the loss", "tokens by kind")
     fields = _table("task", "split", "field", "spec", "statistics")
+    noticed = _table("task", "split", "kind", "what", "count")
+    fit = _table("task", "split", "field", "element", "range", "clipped", "saturated", "error", "levels", "scaling")
     for split, by_task in stats.items():
         for task, counts in by_task.items():
             kinds = ", ".join(f"{kind} {count}" for kind, count in counts["tokens_by_kind"].items())
             columns = (str(counts[name]) for name in ("episodes", "steps", "tokens", "loss_tokens"))
             tasks.add_row(task, split, *columns, kinds)
             for path, field in counts["fields"].items():
-                numbers = ", ".join(f"{name} {_short(value)}" for name, value in field.items())
-                fields.add_row(task, split, path, dataset.tokenizer.specs[task].fields[path].describe(), numbers)
-            for kind in ("notes", "lints"):
-                for what, count in counts[kind].items():
-                    fields.add_row(task, split, f"[italic]{kind}", what, str(count))
-    console.print(tasks)
-    console.print(fields)
+                spec = dataset.tokenizer.specs[task].fields[path]
+                numbers = ", ".join(f"{name} {_short(value)}" for name, value in plain_counts(field).items())
+                fields.add_row(task, split, path, spec.describe(), numbers)
+                if isinstance(spec, ContinuousSpec):
+                    rows = fit_report(spec, path.split("/")[0] == "action", field, dataset.tokenizer.vocabulary.m)
+                    for row in _fit_rows(rows):
+                        fit.add_row(task, split, path, *row)
+            for kind in ("note", "lint"):
+                for what, count in counts[f"{kind}s"].items():
+                    noticed.add_row(task, split, kind, what + (f": {LINTS[what]}" if what in LINTS else ""), str(count))
+    for table in (tasks, fields, noticed, fit):
+        if table.row_count:
+            console.print(table)
+
+
+def _fit_rows(rows: list[Row]) -> Iterator[list[str]]:
+    """The field as a whole in words, then the elements that need another scaling."""
+    yield fit_words(rows[0])
+    bad = [row for row in rows[1:] if row.scaling]
+    yield from (fit_words(row) for row in bad[:_MOST_ELEMENTS])
+    if len(bad) > _MOST_ELEMENTS:
+        yield [f"and {len(bad) - _MOST_ELEMENTS} more"]
 
 
 def schema(console: Console) -> None:
@@ -109,6 +133,21 @@ def _plain(value: Any) -> str:
         else np.array2string(np.asarray(value), precision=4, threshold=20, max_line_width=10**6)
     )
     return text if len(text) <= 200 else f"{text[:200]}..."
+
+
+def plain_counts(field: dict[str, Any]) -> dict[str, Any]:
+    """A field's statistics in one line: without those of each element, and of the bins how many are used."""
+    plain = {name.replace("_", " "): value for name, value in field.items() if not isinstance(value, dict)}
+    return plain | ({"bins used": len(field["bins"])} if "bins" in field else {})
+
+
+def fit_words(row: Row) -> list[str]:
+    """A line of the fit report: element, range, clipped, saturated, error, levels, scaling."""
+    fit = row.fit
+    levels = "constant" if row.levels is None else "exact" if row.levels == math.inf else f"{row.levels:.0f}"
+    error = f"{fit.mean_error:.2g}, at most {fit.max_error:.2g}"
+    shares = [f"{share:.2%}" for share in (fit.clipped, fit.saturated)]
+    return [row.element, f"{fit.low:.4g} to {fit.high:.4g}", *shares, error, levels, row.scaling]
 
 
 def _short(value: Any) -> str:
