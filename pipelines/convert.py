@@ -20,6 +20,7 @@ from gato_tokenize import TextTokenizer
 from gato_tokenize.dataset import MANIFEST, DatasetTokenizer
 from gato_tokenize.durable import TEMPORARY, durable_file
 from gato_tokenize.tokenizer import LOCAL_POSITIONS
+from pipelines.lints import listed
 from pipelines.local_runner import LOCAL_RUNNER, WorkerDiedError, io_error, pipeline_maker, silent, watched
 from pipelines.plan import Plan, PlanError, make_plan
 from pipelines.progress import progress
@@ -204,6 +205,7 @@ def summary(manifest: dict[str, Any], out: Path) -> str:
     for name, split in manifest["splits"].items():
         counted = f"{split['records']} records, {split['steps']} timesteps, {split['tokens']} tokens"
         lines.append(f"  {name}: {counted}, {split['bytes'] / 2**20:.1f} MiB in {len(split['shards'])} shards")
+    lines += [f"  {line}" for line in listed(json.loads((out / "stats.json").read_text(encoding="utf-8")))]
     return "\n".join(lines)
 
 
