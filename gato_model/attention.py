@@ -11,6 +11,7 @@ import keras
 import tensorflow as tf
 
 from gato_model.config import GatoConfig
+from gato_model.layer import ConfiguredLayer
 
 QUERY_BLOCK = 256  # queries that are scored at once: keys behind their last are never computed
 _NEVER = -1e9
@@ -29,7 +30,7 @@ class Keys(NamedTuple):
 
 
 @keras.saving.register_keras_serializable("gato")
-class RelativeAttention(keras.layers.Layer):
+class RelativeAttention(ConfiguredLayer):
     """call: [B, L, width], segments int32[B, L] -> [B, L, width]; a token looks at itself and at what stands before
     it in its own segment, `window` - 1 tokens back at most where one is given.
 
@@ -37,8 +38,7 @@ class RelativeAttention(keras.layers.Layer):
     """
 
     def __init__(self, config: GatoConfig, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.config = config
+        super().__init__(config, **kwargs)
         heads, inner = config.num_heads, config.num_heads * config.key_value_size
         glorot, zeros = "glorot_uniform", "zeros"
         self.query_key_value = self.add_weight((config.width, 3 * inner), glorot, name="query_key_value")
@@ -66,7 +66,7 @@ class RelativeAttention(keras.layers.Layer):
 
     def _block(self, queries: Any, keys: Any, values: Any, far: Any, segments: Any, key_segments: Any,
                start: int, stop: int, before: int, window: int | None) -> Any:  # fmt: skip
-        """Queries start to stop on all keys that are not behind the last of them: [B, heads, stop - start, key size]."""
+        """Queries start to stop on all keys but those behind the last of them: [B, heads, stop - start, key size]."""
         end = before + stop
         query = queries[:, :, start:stop]
         content = tf.matmul(query + self._bias(self.content_bias), keys[:, :, :end], transpose_b=True)
@@ -93,7 +93,7 @@ class RelativeAttention(keras.layers.Layer):
         """Queries, keys and values, each [B, heads, L, key size]."""
         heads, size = self.config.num_heads, self.config.key_value_size
         projected = tf.matmul(x, tf.cast(self.query_key_value.value, x.dtype))
-        split = tf.reshape(projected, (-1, x.shape[1], 3, heads, size))
+        split = tf.reshape(projected, (-1, x.shape[1] or tf.shape(x)[1], 3, heads, size))
         queries, keys, values = tf.unstack(tf.transpose(split, (2, 0, 3, 1, 4)), num=3)
         return queries, keys, values
 
@@ -106,7 +106,8 @@ class RelativeAttention(keras.layers.Layer):
     def merge(self, attended: Any) -> Any:
         """[B, heads, L, key size] -> [B, L, width]."""
         inner = self.config.num_heads * self.config.key_value_size
-        joined = tf.reshape(tf.transpose(attended, (0, 2, 1, 3)), (-1, attended.shape[2], inner))
+        length = attended.shape[2] or tf.shape(attended)[2]
+        joined = tf.reshape(tf.transpose(attended, (0, 2, 1, 3)), (-1, length, inner))
         return tf.matmul(joined, tf.cast(self.output_kernel.value, joined.dtype))
 
     def _bias(self, variable: Any) -> Any:

@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from gato_model.config import GROUPS, STEM, GatoConfig
+from gato_model.layer import ConfiguredLayer
 
 PATCH_SCALE = 4.0  # square root of the patch's side (section 2.1): pixels become [-1, 1] / 4
 
@@ -70,7 +71,7 @@ def _convolution(channels: int, side: int, stride: int, dtype: Any) -> Any:
 
 
 @keras.saving.register_keras_serializable("gato")
-class ResidualEmbedding(keras.layers.Layer):
+class ResidualEmbedding(ConfiguredLayer):
     """A patch to one vector: a strided convolution (three channels cannot be normalised in 32 groups), v2 residual
     blocks with group normalisation and GELU, a projection (section 2.2, appendix C.2).
 
@@ -78,13 +79,12 @@ class ResidualEmbedding(keras.layers.Layer):
     """
 
     def __init__(self, config: GatoConfig, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(config, **kwargs)
         policy, channels = self.dtype_policy, config.patch_channels
         self.stem = _convolution(channels, STEM, 2, policy)
         self.blocks = [_ResidualBlock(channels, 2 if i == 0 else 1, dtype=policy) for i in range(config.patch_blocks)]
         self.norm = _norm(policy)
         self.projection = keras.layers.Dense(config.width, dtype=policy)
-        self.config = config
         self.build()
 
     def build(self, shape: Any = None) -> None:

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from gato_model.attention import RelativeAttention
 from gato_model.config import GatoConfig
+from gato_model.layer import ConfiguredLayer
 
 
 class Memory(NamedTuple):
@@ -21,12 +22,11 @@ class Memory(NamedTuple):
 
 
 @keras.saving.register_keras_serializable("gato")
-class FeedForward(keras.layers.Layer):
+class FeedForward(ConfiguredLayer):
     """GEGLU (Shazeer 2020; appendix C.1): half the inner vector, through GELU, gates the other half."""
 
     def __init__(self, config: GatoConfig, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.config = config
+        super().__init__(config, **kwargs)
         inner = config.feed_forward_size
         self.gate_and_value = self.add_weight((config.width, inner), "glorot_uniform", name="gate_and_value")
         self.output_kernel = self.add_weight((inner // 2, config.width), "glorot_uniform", name="output")
@@ -38,7 +38,7 @@ class FeedForward(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("gato")
-class TransformerBlock(keras.layers.Layer):
+class TransformerBlock(ConfiguredLayer):
     """Attention and feed-forward, each behind a norm and beside a residual.
 
     call: x [B, L, width], segments int32[B, L], keep float32[B, 2]: the factor of each sub-layer's output, 0 where
@@ -46,8 +46,7 @@ class TransformerBlock(keras.layers.Layer):
     """
 
     def __init__(self, config: GatoConfig, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.config = config
+        super().__init__(config, **kwargs)
         self.norms = [_norm(config, self.dtype_policy) for _ in range(2)]
         self.attention = RelativeAttention(config, dtype=self.dtype_policy)
         self.feed_forward = FeedForward(config, dtype=self.dtype_policy)
@@ -74,7 +73,7 @@ def _norm(config: GatoConfig, dtype: Any) -> Any:
 
 
 @keras.saving.register_keras_serializable("gato")
-class Transformer(keras.layers.Layer):
+class Transformer(ConfiguredLayer):
     """The blocks and the final norm: [B, L, width] -> [B, L, width].
 
     keep float32[B, blocks, 2] and seeds int32[blocks, 2, 2] as in `TransformerBlock`. With `rematerialize` a block's
@@ -83,11 +82,14 @@ class Transformer(keras.layers.Layer):
     """
 
     def __init__(self, config: GatoConfig, rematerialize: bool = False, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(config, **kwargs)
         self.rematerialize = rematerialize
         self.blocks = [TransformerBlock(config, dtype=self.dtype_policy) for _ in range(config.num_layers)]
         self.norm = _norm(config, self.dtype_policy)
         self.built = True
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "rematerialize": self.rematerialize}
 
     def call(self, x: Any, segments: Any, keep: Any = None, seeds: Any = None, memory: Memory | None = None,
              window: int | None = None) -> Any:  # fmt: skip

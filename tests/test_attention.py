@@ -1,0 +1,171 @@
+import math
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
+from layer_contract import TOY, LayerContract, noise, spread
+
+from gato_model import attention
+from gato_model.attention import Keys, RelativeAttention, relative_shift
+
+HEADS, SIZE = TOY.num_heads, TOY.key_value_size
+LENGTH = 11
+SEGMENTS = np.array([[1] * 11, [1] * 4 + [2] * 5 + [0] * 2], np.int32)
+
+
+class TestContract(LayerContract):
+    shape = (2, LENGTH, 32)
+
+    def make(self, **options):
+        return RelativeAttention(TOY, **options)
+
+    def inputs(self):
+        return [noise(2, LENGTH, 32), SEGMENTS]
+
+
+@pytest.fixture(scope="module")
+def layer():
+    return spread(RelativeAttention(TOY))
+
+
+def sinusoid(distance, width):
+    rates = [10_000 ** (-2 * i / width) for i in range(width // 2)]
+    return np.array([math.sin(distance * rate) for rate in rates] + [math.cos(distance * rate) for rate in rates])
+
+
+def reference(layer, x, segments, past=None, window=None):
+    """One score after the other, in float64."""
+    weights = {variable.name: np.float64(variable) for variable in layer.trainable_variables}
+    kernels = weights["query_key_value"].reshape(-1, 3, HEADS, SIZE)
+    far = weights["distance"].reshape(-1, HEADS, SIZE)
+    u, v = weights["content_bias"][:, 0], weights["distance_bias"][:, 0]
+    before = 0 if past is None else past[0].shape[1]
+    seen = x if past is None else np.concatenate([past[0], x], 1)
+    owner = segments if past is None else np.concatenate([past[1], segments], 1)
+    result = np.zeros((*x.shape[:2], HEADS, SIZE))
+    for row, i, head in np.ndindex(*x.shape[:2], HEADS):
+        query = x[row, i] @ kernels[:, 0, head]
+        scores, values = [], []
+        for j in range(before + i + 1):
+            back = before + i - j
+            if owner[row, j] == segments[row, i] and (window is None or back < window):
+                key = seen[row, j] @ kernels[:, 1, head]
+                distance = sinusoid(back, x.shape[2]) @ far[:, head]
+                scores.append(((query + u[head]) @ key + (query + v[head]) @ distance) / math.sqrt(SIZE))
+                values.append(seen[row, j] @ kernels[:, 2, head])
+        likely = np.exp(np.array(scores) - max(scores))
+        result[row, i, head] = likely @ np.array(values) / likely.sum()
+    return result.reshape(*x.shape[:2], -1) @ weights["output"]
+
+
+# By hand
+
+
+def test_shift_by_hand():
+    """Columns by distance 2, 1, 0 become columns by key; what stands right of the query's own key is of no use."""
+    scores = tf.constant([[[[2, 1, 0], [2, 1, 0], [2, 1, 0]]]], tf.float32)
+    shifted = relative_shift(scores).numpy()[0, 0]
+    assert [shifted[i, : i + 1].tolist() for i in range(3)] == [[0], [1, 0], [2, 1, 0]]
+
+
+def test_a_token_alone_gets_its_own_value(layer):
+    x = noise(1, 1, 32)
+    values = x @ layer.query_key_value.numpy()[:, 2 * HEADS * SIZE :]
+    alone = layer(x, np.ones((1, 1), np.int32))
+    np.testing.assert_allclose(alone, values @ layer.output_kernel.numpy(), atol=1e-5)
+
+
+def test_vectors_of_distances(layer):
+    far = layer.distance_vectors(3).numpy()
+    assert far.shape == (HEADS, 3, SIZE)
+    kernel = layer.distance.numpy().reshape(32, HEADS, SIZE)
+    np.testing.assert_allclose(far[1, 2], sinusoid(2, 32) @ kernel[:, 1], atol=1e-6)
+
+
+# Against the definition
+
+
+@given(st.integers(1, 9), st.integers(0, 9))
+def test_shift_is_index_arithmetic(rows, more):
+    columns = rows + more
+    scores = np.arange(2 * 3 * rows * columns, dtype=np.float32).reshape(2, 3, rows, columns)
+    shifted = relative_shift(tf.constant(scores)).numpy()
+    for i in range(rows):
+        seen = columns - (rows - 1 - i)  # the query's own key is the last of these
+        np.testing.assert_array_equal(shifted[:, :, i, :seen], scores[:, :, i, rows - 1 - i :])
+
+
+@pytest.mark.parametrize("block", [3, 4, 11, 256])
+@pytest.mark.parametrize("window", [None, 1, 3, 100])
+@pytest.mark.parametrize("past", [False, True])
+def test_against_loops(layer, monkeypatch, block, window, past):
+    monkeypatch.setattr(attention, "QUERY_BLOCK", block)
+    x = noise(2, LENGTH, 32)
+    before = (noise(2, 5, 32, seed=2), np.array([[0, 0, 1, 1, 1], [2, 1, 1, 1, 1]], np.int32)) if past else None
+    attended = layer(x, SEGMENTS, past=before, window=window)
+    np.testing.assert_allclose(attended, reference(layer, x, SEGMENTS, before, window), atol=1e-5)
+
+
+def cached(layer, x, segments, order, span=LENGTH):
+    """The same by `attend`, keys standing in any order."""
+    queries, keys, values = layer.project(x)
+    places = np.arange(x.shape[1])
+    distances = places[:, None] - places
+    distances = np.where(segments[:, :, None] == segments[:, None], distances, -1)[:, :, order]
+    look_at = Keys(tf.gather(keys, order, axis=2), tf.gather(values, order, axis=2), distances.astype(np.int32))
+    return layer.attend(queries, look_at, layer.distance_vectors(span))
+
+
+@pytest.mark.parametrize("order", [np.arange(LENGTH), np.roll(np.arange(LENGTH), 4)], ids=["in turn", "a ring"])
+def test_attending_to_cached_keys_is_the_same(layer, order):
+    x = noise(2, LENGTH, 32)
+    np.testing.assert_allclose(cached(layer, x, SEGMENTS, order), layer(x, SEGMENTS), atol=1e-5)
+
+
+def test_cached_keys_beyond_the_span_are_not_seen(layer):
+    x = noise(2, LENGTH, 32)
+    near = cached(layer, x, SEGMENTS, np.arange(LENGTH), span=4)
+    np.testing.assert_allclose(near, layer(x, SEGMENTS, window=4), atol=1e-5)
+
+
+# What is seen, exactly
+
+
+@pytest.mark.parametrize("length", [40, 300, 600])  # over the borders of query blocks, and no multiples of them
+def test_what_comes_later_changes_no_bit(layer, length):
+    x, segments = noise(1, length, 32), np.ones((1, length), np.int32)
+    first = layer(x, segments).numpy()
+    for place in (length - 1, length // 2, min(256, length - 1), min(255, length - 1)):
+        changed = x.copy()
+        changed[:, place] += 100
+        second = layer(changed, segments).numpy()
+        np.testing.assert_array_equal(first[:, :place], second[:, :place])
+        assert np.abs(first[:, place:] - second[:, place:]).max(-1).min() > 0
+
+
+@pytest.mark.parametrize("block", [4, 256])
+def test_a_segment_is_what_it_is_alone(layer, monkeypatch, block):
+    monkeypatch.setattr(attention, "QUERY_BLOCK", block)
+    x = noise(2, LENGTH, 32)
+    packed = layer(x, SEGMENTS).numpy()
+    alone = layer(x[1:, 4:9], np.ones((1, 5), np.int32))
+    np.testing.assert_allclose(packed[1:, 4:9], alone, atol=1e-5)
+
+
+def test_all_that_stood_before_may_be_missing(layer):
+    """A past in which nothing stands is no past."""
+    x = noise(2, LENGTH, 32)
+    past = noise(2, 6, 32, seed=3), np.zeros((2, 6), np.int32)
+    real = SEGMENTS > 0
+    np.testing.assert_allclose(layer(x, SEGMENTS, past=past).numpy()[real], layer(x, SEGMENTS).numpy()[real], atol=1e-5)
+
+
+@pytest.mark.parametrize("window", [1, 3, 5])
+def test_a_window_ends_where_it_says(layer, window):
+    x, segments = noise(1, LENGTH, 32), np.ones((1, LENGTH), np.int32)
+    changed = x.copy()
+    changed[:, 2] += 1
+    moved = np.abs(layer(x, segments, window=window) - layer(changed, segments, window=window)).max((0, 2)) > 0
+    assert moved.nonzero()[0].tolist() == list(range(2, 2 + window))
