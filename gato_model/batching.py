@@ -1,6 +1,7 @@
 """Datasets with weights -> batches of fixed shape, each a function of seed and step (Reed et al. 2022, section 2.3)."""
 
 import dataclasses
+import functools
 import math
 import os
 import threading
@@ -146,7 +147,7 @@ def _check_lengths(tokenizer: DatasetTokenizer, table: EpisodeTable, length: int
     mean = -(-table.tokens // columns["steps"])
     for number, task in enumerate(table.tasks):
         if task not in tokenizer.specs:
-            raise ValueError(f"task {task!r} has records but no spec: the dataset is damaged")
+            raise ValueError(f"task {str(task)!r} has records but no spec: the dataset is damaged")
         of_task = columns["task"] == number
         least = sum(slot.length or 0 for slot in slots(tokenizer.specs[task]))
         longest = max(least, int(mean[of_task].max(initial=0)))
@@ -221,7 +222,7 @@ class Batches:
         self._round: tuple[int, NDArray[np.int64], list[Placed]] | None = None
         self._lock = threading.Lock()
 
-    @property
+    @functools.cached_property
     def domains(self) -> list[str]:
         """What the records of each share say of their domain, joined where there are several."""
         return [one.domains() for one in self._opened]
@@ -308,9 +309,10 @@ class Batches:
         one = self._opened[piece.share]
         table = one.source.table
         task = int(table.columns["task"][piece.record])
-        splits = np.concatenate([[0], np.cumsum(sequence.step_lengths)])
-        start, stop = window_at(splits, piece.room, piece.place, one.source.style[task] != STEPS)
+        start, stop = window_at(sequence.step_splits, piece.room, piece.place, one.source.style[task] != STEPS)
         if start == stop and piece.room == self.sequence_length:
-            raise ValueError(_too_long(table.tasks[task], int(sequence.step_lengths.min()), self.sequence_length))
+            raise ValueError(
+                _too_long(table.tasks[task], int(np.diff(sequence.step_splits).min()), self.sequence_length)
+            )
         self.bytes_used += float(table.columns["bytes"][piece.record]) * (stop - start) / len(sequence)
         return sequence.cut(start, stop)

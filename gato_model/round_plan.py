@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from gato_model.episode_table import EpisodeTable
 
 SAMPLES = 5  # vision-language samples that make one sequence (paper section 2.3)
-_MAX_WINDOWS = 16  # of one record in a round: a very long document must not fill it
+STEPS, DOCUMENT, SAMPLE = range(3)  # styles of a task: an agent's timesteps, plain text, text with images
+_GROUP = 16  # rows that get records of one class; at most so many windows are taken from a record together
 _LEAST_ROOM = 32  # a row is full when less than this part of it is left
 
 
@@ -37,19 +38,27 @@ class _Draw(NamedTuple):
     prompt_place: float = 0.0
 
 
+class _Class(NamedTuple):
+    """The records of a share from which `windows` windows are taken together: one for each two rows' lengths."""
+
+    windows: int
+    records: NDArray[np.int64]
+    cumulative: NDArray[np.float64]  # of the records' weights
+    tokens: int
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Source:
     """A share's records as the plan sees them.
 
-    weights of records are such that in the long run every token is about equally often in a window: a record that fits
-    in a row is taken whole, so all such count alike; a longer one counts by its length, shared by the `windows` that
-    are taken from it together.
+    Every token is about equally often in a window. Rows are dealt to classes by the classes' tokens. In a class, a
+    record that fits in a row is taken whole, so all such count alike (of samples, several are taken at once); a longer
+    one counts by its length.
     """
 
     table: EpisodeTable
     style: NDArray[np.uint8]  # [tasks] STEPS, DOCUMENT or SAMPLE
-    windows: NDArray[np.int64]  # [R] taken from a record together: one for each two rows' lengths that it has
-    cumulative: NDArray[np.float64]  # [R] of the records' weights
+    classes: tuple[_Class, ...]
     step: NDArray[np.int64]  # [R] mean tokens of a timestep, rounded up
     starts: NDArray[np.int64]  # [E + 1] the episodes' first records
     group: NDArray[np.int64]  # [E]
@@ -61,42 +70,36 @@ class Source:
     @classmethod
     def of(cls, table: EpisodeTable, style: NDArray[np.uint8], length: int) -> "Source":
         """For rows of `length` tokens."""
-        tokens, task = table.tokens, table.columns["task"]
-        windows = np.minimum(-(-tokens // (2 * length)), _MAX_WINDOWS)
-        drawn_together = np.where(style[task] == SAMPLE, SAMPLES, windows)
-        starts = table.episode_starts
+        tokens, task, starts = table.tokens, table.columns["task"], table.episode_starts
+        samples = style[task] == SAMPLE
+        windows = np.where(samples, 1, np.minimum(-(-tokens // (2 * length)), _GROUP))
+        weights = np.maximum(1.0, tokens / length) / np.where(samples, SAMPLES, 1)
+        classes = []
+        for count in np.unique(windows):
+            records = np.flatnonzero(windows == count)
+            classes.append(_Class(int(count), records, np.cumsum(weights[records]), int(tokens[records].sum())))
         group = table.columns["group"][starts[:-1]]
         members = np.argsort(group, kind="stable")
-        rank = np.empty_like(members)
-        rank[members] = np.arange(len(members))
-        return cls(
-            table,
-            style,
-            windows,
-            np.cumsum(np.maximum(1.0, tokens / length) / drawn_together),
-            -(-tokens // table.columns["steps"]),
-            starts,
-            group,
-            members,
-            np.searchsorted(group[members], np.arange(len(table.groups) + 1)),
-            rank,
-            tuple(np.flatnonzero(task == number) for number in range(len(table.tasks))),
-        )
+        first = np.searchsorted(group[members], np.arange(len(table.groups) + 1))
+        rank = np.argsort(members)
+        of_task = tuple(np.flatnonzero(task == number) for number in range(len(table.tasks)))
+        step = -(-tokens // table.columns["steps"])
+        return cls(table, style, tuple(classes), step, starts, group, members, first, rank, of_task)
 
-    def draw(self, prompt_share: float, random: np.random.Generator) -> list[_Draw]:
+    def draw(self, class_: _Class, prompt_share: float, random: np.random.Generator) -> list[_Draw]:
         """A record, and the windows that are taken from it."""
-        at = int(np.searchsorted(self.cumulative, random.random() * self.cumulative[-1], side="right"))
-        record = min(at, len(self.cumulative) - 1)
+        cumulative = class_.cumulative
+        at = int(np.searchsorted(cumulative, random.random() * cumulative[-1], side="right"))
+        record = int(class_.records[min(at, len(cumulative) - 1)])
         task = self.table.columns["task"][record]
         if self.style[task] == SAMPLE:
             others = self.of_task[task]
             more = others[(random.random(SAMPLES - 1) * len(others)).astype(np.int64)]
             return [_Draw((record, *map(int, more)), 0.0)]
-        count = int(self.windows[record])
-        places = _strata(count, random)
+        places = _strata(class_.windows, random)
         if self.style[task] == STEPS and random.random() < prompt_share:
             prompt, from_end = self._prompt(record, random)
-            prompt_places = [1.0] * count if from_end else _strata(count, random)
+            prompt_places = [1.0] * len(places) if from_end else _strata(len(places), random)
             pairs = zip(places, prompt_places, strict=True)
             return [_Draw((record,), place, prompt, prompt_place) for place, prompt_place in pairs]
         return [_Draw((record,), place) for place in places]
@@ -143,9 +146,6 @@ class Source:
         return pieces
 
 
-STEPS, DOCUMENT, SAMPLE = range(3)  # styles of a task: an agent's timesteps, plain text, text with images
-
-
 @dataclasses.dataclass(frozen=True)
 class RoundShape:
     """`batches` consecutive batches of `batch_size` rows of `length` tokens each."""
@@ -160,45 +160,48 @@ def plan_round(
 ) -> tuple[NDArray[np.int64], list[Piece]]:
     """(the share of each row, int64[rows]; the pieces) of round `number`. `weights` sum to 1."""
     random = np.random.default_rng([seed, number])
-    shares = np.concatenate([_shares_of_batch(weights, shape.batch_size, random) for _ in range(shape.batches)])
-    waiting: list[list[_Draw]] = [[] for _ in sources]
+    shares = np.concatenate([_divided(weights, shape.batch_size, random) for _ in range(shape.batches)])
+    order = random.permutation(len(shares))  # a record's windows go to rows far from one another
     pieces: list[Piece] = []
-    for row in random.permutation(len(shares)).tolist():  # a record's windows go to rows far from one another
-        share = int(shares[row])
-        pieces += _fill(row, share, sources[share], waiting[share], shape.length, prompt_share, random)
+    for share, source in enumerate(sources):
+        rows = order[shares[order] == share]
+        pieces += _fill_rows(rows, share, source, shape.length, prompt_share, random)
     return shares, pieces
 
 
-def _shares_of_batch(weights: NDArray[np.float64], rows: int, random: np.random.Generator) -> NDArray[np.int64]:
-    """int64[rows]: each share's part of a batch is its weight, to within one row, and exact in the mean."""
-    marks = (np.arange(rows) + random.random()) / rows
-    shares = np.searchsorted(np.cumsum(weights)[:-1], marks, side="right")
-    return random.permutation(shares)
+def _divided(weights: NDArray[np.float64], count: int, random: np.random.Generator) -> NDArray[np.int64]:
+    """int64[count] in random order: each number as often as its weight says, to within one, and exactly in the mean."""
+    marks = (np.arange(count) + random.random()) / count
+    return random.permutation(np.searchsorted(np.cumsum(weights)[:-1], marks, side="right"))
 
 
-def _fill(
-    row: int,
+def _fill_rows(
+    rows: NDArray[np.int64],
     share: int,
     source: Source,
-    waiting: list[_Draw],
     length: int,
     prompt_share: float,
     random: np.random.Generator,
 ) -> list[Piece]:
-    """The pieces of one row. Windows left over from what is drawn here go to `waiting`, for other rows."""
-    room, segment, taken = length, 1, set()
+    """The pieces of a share's rows. What was drawn and not used waits for the next row of its class."""
+    tokens = np.array([class_.tokens for class_ in source.classes], np.float64)
+    classes = _divided(tokens / tokens.sum(), -(-len(rows) // _GROUP), random)
+    waiting: list[list[_Draw]] = [[] for _ in source.classes]
     pieces: list[Piece] = []
-    while room * _LEAST_ROOM >= length:
-        at = next((i for i, draw in enumerate(waiting) if draw.records[0] not in taken), len(waiting))
-        if at == len(waiting):
-            waiting += source.draw(prompt_share, random)
-        laid = source.lay(waiting[at], room, not pieces)
-        if not laid:
-            break  # it waits for the next row: what is long must not be passed over
-        taken.add(waiting.pop(at).records[0])
-        pieces += [Piece(row, segment, share, record, size, place) for record, size, place in laid]
-        room -= sum(size for _, size, _ in laid)
-        segment += 1
+    for index, row in enumerate(rows.tolist()):
+        chosen = int(classes[index // _GROUP])
+        room, segment, taken = length, 1, set()
+        while room * _LEAST_ROOM >= length:
+            queue = waiting[chosen]
+            at = next((i for i, draw in enumerate(queue) if draw.records[0] not in taken), len(queue))
+            if at == len(queue):
+                queue += source.draw(source.classes[chosen], prompt_share, random)
+            laid = source.lay(queue[at], room, segment == 1)
+            if not laid:
+                break  # it waits: what is long must not be passed over
+            taken.add(queue.pop(at).records[0])
+            pieces += [Piece(row, segment, share, record, size, place) for record, size, place in laid]
+            room, segment = room - sum(size for _, size, _ in laid), segment + 1
     return pieces
 
 

@@ -5,16 +5,15 @@ import struct
 import threading
 import zlib
 from collections import OrderedDict
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gato_model.episode_table import EpisodeTable
 from gato_model.windows import Window
-from gato_tokenize.example import decode_example, encode_varints
+from gato_tokenize.example import decode_varints
 from gato_tokenize.image import ImageTokenizer
-from gato_tokenize.records import FIELDS, SCHEMA_VERSION
+from gato_tokenize.records import FIELDS, SCHEMA_VERSION, RecordField
 from gato_tokenize.tfrecord import FOOTER, HEADER, CorruptRecordError, Damage, masked_crc32c
 from gato_tokenize.vocabulary import Kind
 
@@ -35,7 +34,7 @@ class SequenceReader:
         self._files: OrderedDict[int, int] = OrderedDict()  # shard: descriptor, the one used last at the end
         self._cache: OrderedDict[int, Window] = OrderedDict()
         self._cached_bytes = 0
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def read(self, row: int) -> Window:
         """The sequence of the table's record `row`. Raises CorruptRecordError naming shard, record and offset."""
@@ -52,8 +51,9 @@ class SequenceReader:
         """The record's bytes, checksums checked. Raises CorruptRecordError."""
         columns = self.table.columns
         offset, size = int(columns["offset"][row]), int(columns["bytes"][row])
-        framed = os.pread(self._file(int(columns["shard"][row])), size, offset)
-        self.bytes_read += len(framed)
+        with self._lock:
+            framed = os.pread(self._file(int(columns["shard"][row])), size, offset)
+            self.bytes_read += len(framed)
         if len(framed) < size or size < HEADER + FOOTER:
             raise self._corrupt(row, f"{size} bytes are expected here, {len(framed)} could be read")
         length, crc = struct.unpack_from("<QI", framed)
@@ -79,11 +79,9 @@ class SequenceReader:
     def _decoded(self, row: int) -> Window:
         data = self.data(row)
         try:
-            sequence = decode_sequence(data)
+            sequence = decode_sequence(data, self.vocabulary_size)
             if len(sequence) != self.table.tokens[row]:
                 raise ValueError(f"it has {len(sequence)} tokens, the episode list says {self.table.tokens[row]}")
-            if sequence.ids.min() < 0 or sequence.ids.max() >= self.vocabulary_size:
-                raise ValueError(f"it holds ids outside the vocabulary [0, {self.vocabulary_size})")
         except ValueError as error:
             raise self._corrupt(row, str(error)) from error
         return sequence
@@ -108,60 +106,91 @@ class SequenceReader:
         return CorruptRecordError(Damage(path, number, int(columns["offset"][row]), reason, ends_shard=False))
 
 
-def decode_sequence(data: bytes) -> Window:
-    """What `Record.from_bytes(data).sequence` holds, without the metadata, which cost twice as much as the tokens.
+def decode_sequence(data: bytes, vocabulary_size: int = 2**31) -> Window:
+    """What `Record.from_bytes(data).sequence` holds. The metadata, which cost twice as much as the tokens, stay unread.
 
-    Raises ValueError where `data` is no record of this schema.
+    Raises ValueError where `data` is no record of this schema, or an id is not below `vocabulary_size`.
     """
-    values = decode_example(_token_features(data))
+    items = _token_items(data)
     for field in _TOKEN_FIELDS.values():
-        value = values.get(field.key)
-        if value is None or (field.scalar and len(value) != 1):
+        if field.key not in items or (field.scalar and len(items[field.key]) != 1):
             raise ValueError(f"feature {field.key!r} is missing, or not one value")
-    if int(values["schema_version"][0]) != SCHEMA_VERSION:
-        raise ValueError(f"schema_version {values['schema_version'][0]}: this release reads {SCHEMA_VERSION}")
-    return _window(values)
-
-
-def _window(values: dict[str, Any]) -> Window:
-    ids, splits = np.asarray(values["tokens"], np.int64), np.asarray(values["step_splits"], np.int64)
-    lengths = np.diff(splits)
-    if not splits.size or splits[0] or splits[-1] != len(ids) or (lengths < 0).any():
+    version = _integers(items["schema_version"])
+    if version.tolist() != [SCHEMA_VERSION]:
+        raise ValueError(f"schema_version {version.tolist()}: this release reads {SCHEMA_VERSION}")
+    ids, splits = _integers(items["tokens"]), _integers(items["step_splits"])
+    if ids.size and (ids.min() < 0 or ids.max() >= vocabulary_size):
+        raise ValueError(f"feature 'tokens' holds ids outside the vocabulary [0, {vocabulary_size})")
+    if not splits.size or splits[0] or splits[-1] != len(ids) or (splits[1:] < splits[:-1]).any():
         raise ValueError(f"feature 'step_splits' does not rise from 0 to the {len(ids)} tokens: {splits[:8]}")
-    kinds = _inflated(values["token_kind"][0], len(ids), "token_kind")
-    loss_mask = _inflated(values["loss_mask"][0], len(ids), "loss_mask")
-    if ids.size and (kinds.max() > max(Kind) or loss_mask.max() > 1 or ids.min() < 0 or ids.max() >= 2**31):
-        raise ValueError("feature 'token_kind', 'loss_mask' or 'tokens' holds a number that is out of its range")
-    grids = np.asarray(values["image_grid"], np.int64).reshape(-1, 2).astype(np.int32)
+    kinds = _inflated(items["token_kind"][0], len(ids), "token_kind")
+    loss_mask = _inflated(items["loss_mask"][0], len(ids), "loss_mask")
+    if ids.size and (kinds.max() > max(Kind) or loss_mask.max() > 1):
+        raise ValueError("feature 'token_kind' or 'loss_mask' holds a number that is out of its range")
+    return Window(ids.astype(np.int32), kinds, loss_mask, splits, *_images(items, kinds))
+
+
+def _images(items: dict[str, list[bytes]], kinds: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+    """(uint8[p, 16, 16, 3], the images' grids int32[m, 2])."""
+    grid = _integers(items["image_grid"])
     count = int(np.count_nonzero(kinds == Kind.PATCH))
-    if count != int(grids.astype(np.int64).prod(axis=1).sum()):
-        raise ValueError(f"{count} patch tokens, but image grids {grids.tolist()[:8]}")
-    if values["images/encoded"]:
-        patches = _decoded_images(values["images/encoded"], grids)
-    else:
-        patches = _inflated(values["image_patches"][0], count * 768, "image_patches").reshape(count, 16, 16, 3)
-    return Window(ids.astype(np.int32), kinds, loss_mask, lengths, patches, grids)
+    if grid.size % 2 or (grid < 1).any() or (grid > 2**16).any() or int((grid[::2] * grid[1::2]).sum()) != count:
+        raise ValueError(f"{count} patch tokens, but feature 'image_grid' holds {grid.tolist()[:8]}")
+    grids = grid.reshape(-1, 2).astype(np.int32)
+    if not items["images/encoded"]:
+        pixels = _inflated(items["image_patches"][0], count * 16 * 16 * 3, "image_patches")
+        return pixels.reshape(count, 16, 16, 3), grids
+    images = [ImageTokenizer().encode(data) for data in items["images/encoded"]]
+    if [image.grid for image in images] != [tuple(pair) for pair in grids.tolist()]:
+        raise ValueError("feature 'images/encoded' does not fit 'image_grid'")
+    return np.concatenate([image.pixels for image in images]), grids
 
 
-def _token_features(data: bytes) -> bytes:
-    """The Example without the features of the metadata. Raises ValueError where it is cut or framed otherwise."""
+def _token_items(data: bytes) -> dict[str, list[bytes]]:
+    """{key: the items of its list} of the fields that are no metadata; packed numbers are one item.
+
+    A walk over the wire bytes as `gato_tokenize.example` writes them, three times as fast as decoding everything.
+    Raises ValueError where they are cut or framed otherwise.
+    """
     try:
-        size, at = _size(data, 1)
-        if data[0] != 0x0A or at + size != len(data):
-            raise ValueError("not a tf.train.Example of one list of features")
-        kept = []
+        at = _body(data, 0, len(data), 0x0A)
+        items = {}
         while at < len(data):
             size, start = _size(data, at + 1)
-            key_size, key = _size(data, start + 1)
-            if data[at] != 0x0A or data[start] != 0x0A or start + size > len(data):
+            key = start + 2  # keys are short: their size is one byte
+            value = key + data[start + 1]
+            field = _TOKEN_FIELDS.get(data[key:value])
+            if data[at] != 0x0A or data[start] != 0x0A:
                 raise ValueError(f"the feature at byte {at} is no pair of key and value")
-            if data[key : key + key_size] in _TOKEN_FIELDS:
-                kept.append(data[at : start + size])
             at = start + size
+            if field:
+                items[field.key] = _list_items(data, _body(data, value, at, 0x12), at, field)
     except IndexError as error:
         raise ValueError("the tf.train.Example is truncated") from error
-    body = b"".join(kept)
-    return b"\x0a" + encode_varints(np.array([len(body)])) + body
+    if at != len(data):
+        raise ValueError("the tf.train.Example is truncated")
+    return items
+
+
+def _list_items(data: bytes, at: int, stop: int, field: RecordField) -> list[bytes]:
+    """The items of the list in bytes at to stop."""
+    items = []
+    at = _body(data, at, stop, 0x0A if field.dtype == "bytes" else 0x1A) if at < stop else stop
+    while at < stop:
+        size, start = _size(data, at + 1)
+        if data[at] != 0x0A or start + size > stop:
+            raise ValueError(f"feature {field.key!r} is no list of {field.dtype}")
+        items.append(data[start : start + size])
+        at = start + size
+    return items
+
+
+def _body(data: bytes, at: int, stop: int, tag: int) -> int:
+    """Where the body of the one message that fills bytes at to stop starts."""
+    size, start = _size(data, at + 1)
+    if data[at] != tag or start + size != stop:
+        raise ValueError(f"byte {at} should start a message of {stop - start} bytes with tag {tag}, not {data[at]}")
+    return start
 
 
 def _size(data: bytes, at: int) -> tuple[int, int]:
@@ -179,6 +208,10 @@ def _size(data: bytes, at: int) -> tuple[int, int]:
         shift += 7
 
 
+def _integers(items: list[bytes]) -> NDArray[np.int64]:
+    return decode_varints(items[0] if len(items) == 1 else b"".join(items))
+
+
 def _inflated(data: bytes, length: int, key: str) -> NDArray[np.uint8]:
     """uint8[length] from zlib, of which no more is inflated than it should hold."""
     if not data and not length:
@@ -190,10 +223,3 @@ def _inflated(data: bytes, length: int, key: str) -> NDArray[np.uint8]:
     if len(raw) != length:
         raise ValueError(f"feature {key!r} does not inflate to {length} bytes")
     return np.frombuffer(raw, np.uint8)
-
-
-def _decoded_images(encoded: list[bytes], grids: NDArray[np.int32]) -> NDArray[np.uint8]:
-    images = [ImageTokenizer().encode(data) for data in encoded]
-    if [image.grid for image in images] != [tuple(grid) for grid in grids.tolist()]:
-        raise ValueError("feature 'images/encoded' does not fit 'image_grid'")
-    return np.concatenate([image.pixels for image in images])

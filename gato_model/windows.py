@@ -14,7 +14,7 @@ from gato_tokenize.vocabulary import Kind
 class Window:
     """n tokens in whole timesteps (of a document: any tokens), p of them patches.
 
-    ids int32[n], kinds uint8[n], loss_mask uint8[n], step_lengths int64[t] with sum n,
+    ids int32[n], kinds uint8[n], loss_mask uint8[n], step_splits int64[t + 1] from 0 to n,
     patches uint8[p, 16, 16, 3], grids int32[m, 2] of the m images that it was cut from, and first_patch: which patch of
     theirs is its first.
     """
@@ -22,7 +22,7 @@ class Window:
     ids: NDArray[np.int32]
     kinds: NDArray[np.uint8]
     loss_mask: NDArray[np.uint8]
-    step_lengths: NDArray[np.int64]
+    step_splits: NDArray[np.int64]
     patches: NDArray[np.uint8]
     grids: NDArray[np.int32]
     first_patch: int = 0
@@ -33,8 +33,7 @@ class Window:
     @property
     def nbytes(self) -> int:
         return sum(
-            array.nbytes
-            for array in (self.ids, self.kinds, self.loss_mask, self.step_lengths, self.patches, self.grids)
+            array.nbytes for array in (self.ids, self.kinds, self.loss_mask, self.step_splits, self.patches, self.grids)
         )
 
     def patch_intervals(self, quantization: int) -> NDArray[np.int32]:
@@ -48,8 +47,8 @@ class Window:
         """Tokens start to stop of a whole sequence, as copies: they outlive what they were cut from."""
         if (start, stop) == (0, len(self)):
             return self
-        splits = np.concatenate([[0], np.cumsum(self.step_lengths)])
-        inside = splits[(splits > start) & (splits < stop)]
+        splits = self.step_splits
+        inside = splits[np.searchsorted(splits, start, side="right") : np.searchsorted(splits, stop)] - start
         patches, grids, first = self.patches, self.grids, 0
         if len(patches):
             before = int(np.count_nonzero(self.kinds[:start] == Kind.PATCH))
@@ -63,7 +62,7 @@ class Window:
             self.ids[start:stop].copy(),
             self.kinds[start:stop].copy(),
             self.loss_mask[start:stop].copy(),
-            np.diff(np.concatenate([[start], inside, [stop]])),
+            np.concatenate([[0], inside, [stop - start]]),
             patches,
             grids,
             first,
