@@ -116,6 +116,16 @@ def _header(picture: Any) -> tuple[int, int, bool]:
     return height, width, image.has_transparency_data
 
 
+def plain_counts(field: dict[str, Any]) -> dict[str, Any]:
+    """A field's statistics for one line: without those of each element, and of the bins how many are used.
+
+    >>> plain_counts({"values": 3, "bins": {"512": 2, "744": 1}, "dimensions": {"min": [0.0]}})
+    {'values': 3, 'bins_used': 2}
+    """
+    plain = {name: value for name, value in field.items() if not isinstance(value, dict)}
+    return plain | ({"bins_used": len(field["bins"])} if "bins" in field else {})
+
+
 _SMALLEST, _LARGEST = {"min"}, {"max", "error_max", "longest_run"}  # of these names; all else is summed
 
 

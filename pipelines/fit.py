@@ -19,7 +19,7 @@ from gato_tokenize.vocabulary import Vocabulary
 
 MOST_CLIPPED = 0.001  # of a dimension's values; fewer are outliers, for which nobody should scale the rest
 LEAST_LEVELS = 16  # 1024 uniform bins over just the range would be 1024; companded values in [-1, 1] have about 200
-_JITTER = 1e-4  # a range of this share of the largest value is a constant with noise: no scaling helps it
+_JITTER = 2**-12  # a range of this share of the largest value is a constant with noise: float32 has few steps there
 
 
 @functools.lru_cache(maxsize=256)  # an episode is often shorter work than making its tokenizer
@@ -107,6 +107,14 @@ class Row(NamedTuple):
     levels: float | None  # the least of the elements that vary; None where none does
     scaling: str  # that would fit better; "" where there is no need
 
+    def words(self) -> list[str]:
+        """Element, range, clipped, saturated, error, levels, scaling."""
+        fit = self.fit
+        levels = "constant" if self.levels is None else "exact" if self.levels == math.inf else f"{self.levels:.0f}"
+        error = f"{fit.mean_error:.2g}, at most {fit.max_error:.2g}"
+        shares = [f"{share:.2%}" for share in (fit.clipped, fit.saturated)]
+        return [self.element, f"{fit.low:.4g} to {fit.high:.4g}", *shares, error, levels, self.scaling]
+
 
 def report(spec: ContinuousSpec, action: bool, field: Mapping[str, Any], m: float) -> list[Row]:
     """The field as a whole, where it has several elements, and each element; m: the vocabulary's."""
@@ -147,22 +155,20 @@ def advice(fit: Fit, action: bool, m: float) -> str:
     if not fit.bad:
         return ""
     if action:
-        low, high = (-0.5, 0.5) if fit.constant else (0.0, 0.0)  # bounds must differ
-        return f"give it the bounds low={_outwards(fit.low + low, -1):g}, high={_outwards(fit.high + high, 1):g}"
+        margin = max(abs(fit.low), 1.0) if fit.constant else 0.0  # bounds must differ
+        size = fit.high - fit.low + 2 * margin
+        low, high = 0.0 - _up(margin - fit.low, size), _up(fit.high + margin, size)
+        return f"give it the bounds low={low:.9g}, high={high:.9g}"
     middle, half = (fit.low + fit.high) / 2, (fit.high - fit.low) / 2
     largest = max(abs(fit.low), abs(fit.high))
     if abs(middle) > 2 * half:  # far from 0, where the bins are wide
-        divide = "" if fit.constant else f", divide by {_outwards(half, 1):g}"
+        divide = "" if fit.constant else f", divide by {_up(half, half):g}"
         return f"subtract {middle:.6g}{divide}"
-    if fit.clipped > MOST_CLIPPED:
-        return f"divide by {_outwards(largest / m, 1):g}"
-    return f"divide by {_outwards(largest, 1):g}"
+    scale = largest / m if fit.clipped > MOST_CLIPPED else largest
+    return f"divide by {_up(scale, scale):g}"
 
 
-def _outwards(value: float, direction: int) -> float:
-    """Two digits of it, rounded towards minus or plus infinity: the values stay inside."""
-    if value == 0:
-        return 0.0
-    unit = 10.0 ** (math.floor(math.log10(abs(value))) - 1)
-    tens = round(value / unit, 6)  # 0.003 / 0.0001 is 30.000000000000004
-    return (math.floor(tens) if direction < 0 else math.ceil(tens)) * unit
+def _up(value: float, of: float) -> float:
+    """Rounded up, so that the values stay inside, to two digits of `of`."""
+    digits = 1 - math.floor(math.log10(of))
+    return math.ceil(round(value * 10.0**digits, 6)) / 10.0**digits  # 0.003 * 10^4 is 30.000000000000004

@@ -20,14 +20,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gato_tokenize import CorruptRecordError, Dataset, ImageSpec, Kind, Record, TextSpec, read_record
+from gato_tokenize import ContinuousSpec, CorruptRecordError, Dataset, ImageSpec, Kind, Record, TextSpec, read_record
 from gato_tokenize.durable import durable_file
+from pipelines.field_stats import plain_counts
 from pipelines.filmstrip import filmstrip
+from pipelines.fit import LEAST_LEVELS, Row
+from pipelines.fit import report as fit_report
+from pipelines.lints import LINTS
 
 EXIT_FAILED, EXIT_REFUSED = 1, 2
 SAMPLE_RECORDS, SAMPLE_TOKENS = 64, 200_000  # of each task, for the charts of values and bins
 MOST_TASKS = 40  # with charts and episodes; the tables have all
 MOST_REJECTS = 100
+MOST_ELEMENTS = 64  # of a field, in the table of fits
 _COUNTS = {"episodes", "steps", "tokens", "loss_tokens", "tokens_by_kind", "unknown_pieces", "fields"}
 
 
@@ -164,6 +169,16 @@ def _tasks(dataset: Dataset, lines: dict[str, Lines], steps: int) -> Iterator[di
         }
 
 
+def fit_rows(dataset: Dataset, task: str, counts: dict[str, Any]) -> list[tuple[str, list[Row]]]:
+    """(path, lines of the fit report) of the continuous fields that the statistics of a task know."""
+    specs, m = dataset.tokenizer.specs[task].fields, dataset.tokenizer.vocabulary.m
+    return [
+        (path, fit_report(spec, path.split("/")[0] == "action", counts["fields"][path], m)[: MOST_ELEMENTS + 1])
+        for path, spec in specs.items()
+        if isinstance(spec, ContinuousSpec)
+    ]
+
+
 def _rejects(dataset: Dataset) -> Iterator[dict[str, Any]]:
     for path in sorted((dataset.path / "rejects").glob("*.jsonl")):
         with open(path, encoding="utf-8", newline="\n") as file:
@@ -198,7 +213,7 @@ def render(dataset: Dataset, episodes: int, steps: int) -> Iterator[str]:
         lstrip_blocks=True,
     )
     environment.filters.update(number=_number, kind=_kind_name, css=_css_name, csp=_csp)
-    environment.globals.update(shares=shares_chart, notes=notes)
+    environment.globals.update(shares=shares_chart, notes=notes, plain_counts=plain_counts, fit_rows=fit_rows)
     lines = read_lines(dataset, episodes)
     stats = json.loads((dataset.path / "stats.json").read_text(encoding="utf-8"))
     yield from environment.get_template("report.html").generate(
@@ -212,6 +227,9 @@ def render(dataset: Dataset, episodes: int, steps: int) -> Iterator[str]:
         kinds=list(Kind),
         rejects=itertools.islice(_rejects(dataset), MOST_REJECTS),
         most_rejects=MOST_REJECTS,
+        most_elements=MOST_ELEMENTS,
+        least_levels=LEAST_LEVELS,
+        meanings=LINTS,
     )
 
 

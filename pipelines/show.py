@@ -4,7 +4,6 @@ import argparse
 import dataclasses
 import gzip
 import json
-import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +19,7 @@ from gato_tokenize.dataset import Dataset
 from gato_tokenize.field_spec import ContinuousSpec, ImageSpec
 from gato_tokenize.records import FIELDS, Record, read_record
 from gato_tokenize.view import show
+from pipelines.field_stats import plain_counts
 from pipelines.fit import Row
 from pipelines.fit import report as fit_report
 from pipelines.lints import LINTS
@@ -49,7 +49,9 @@ def overview(dataset: Dataset, console: Console) -> None:
             tasks.add_row(task, split, *columns, kinds)
             for path, field in counts["fields"].items():
                 spec = dataset.tokenizer.specs[task].fields[path]
-                numbers = ", ".join(f"{name} {_short(value)}" for name, value in plain_counts(field).items())
+                numbers = ", ".join(
+                    f"{name.replace('_', ' ')} {_short(value)}" for name, value in plain_counts(field).items()
+                )
                 fields.add_row(task, split, path, spec.describe(), numbers)
                 if isinstance(spec, ContinuousSpec):
                     rows = fit_report(spec, path.split("/")[0] == "action", field, dataset.tokenizer.vocabulary.m)
@@ -65,9 +67,9 @@ def overview(dataset: Dataset, console: Console) -> None:
 
 def _fit_rows(rows: list[Row]) -> Iterator[list[str]]:
     """The field as a whole in words, then the elements that need another scaling."""
-    yield fit_words(rows[0])
+    yield rows[0].words()
     bad = [row for row in rows[1:] if row.scaling]
-    yield from (fit_words(row) for row in bad[:_MOST_ELEMENTS])
+    yield from (row.words() for row in bad[:_MOST_ELEMENTS])
     if len(bad) > _MOST_ELEMENTS:
         yield [f"and {len(bad) - _MOST_ELEMENTS} more"]
 
@@ -133,21 +135,6 @@ def _plain(value: Any) -> str:
         else np.array2string(np.asarray(value), precision=4, threshold=20, max_line_width=10**6)
     )
     return text if len(text) <= 200 else f"{text[:200]}..."
-
-
-def plain_counts(field: dict[str, Any]) -> dict[str, Any]:
-    """A field's statistics in one line: without those of each element, and of the bins how many are used."""
-    plain = {name.replace("_", " "): value for name, value in field.items() if not isinstance(value, dict)}
-    return plain | ({"bins used": len(field["bins"])} if "bins" in field else {})
-
-
-def fit_words(row: Row) -> list[str]:
-    """A line of the fit report: element, range, clipped, saturated, error, levels, scaling."""
-    fit = row.fit
-    levels = "constant" if row.levels is None else "exact" if row.levels == math.inf else f"{row.levels:.0f}"
-    error = f"{fit.mean_error:.2g}, at most {fit.max_error:.2g}"
-    shares = [f"{share:.2%}" for share in (fit.clipped, fit.saturated)]
-    return [row.element, f"{fit.low:.4g} to {fit.high:.4g}", *shares, error, levels, row.scaling]
 
 
 def _short(value: Any) -> str:

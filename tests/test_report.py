@@ -34,7 +34,9 @@ from gato_tokenize import (
 from gato_tokenize.dataset import DatasetTokenizer
 from pipelines import charts, report
 from pipelines.__main__ import main
+from pipelines.field_stats import plain_counts
 from pipelines.filmstrip import END, MOST_TOKENS, filmstrip, pieces
+from pipelines.lints import LINTS
 
 ROOT = Path(__file__).parent.parent
 HOSTILE = "</script><script>alert(1)</script>\"'><img src=http://x.invalid/ onerror=alert(2)>{{ 7 * 7 }}"
@@ -223,6 +225,8 @@ def shown(value: object) -> float:
 def test_every_number_is_the_manifest_s_or_the_statistics(made: Path, page: Page) -> None:
     folder = made / "out/toy/1.0.0"
     manifest, stats = (json.loads((folder / name).read_text()) for name in ("manifest.json", "stats.json"))
+    for counts in (counts for by_task in stats.values() for counts in by_task.values()):
+        counts["fields"] = {path: plain_counts(field) for path, field in counts["fields"].items()}
     expected = flat(stats, ("stats",)) | flat(manifest["episodes"], ("episodes",))
     splits = manifest["splits"]
     for split, counts in splits.items():
@@ -310,6 +314,30 @@ def test_rejects_and_notes(made: Path, page: Page) -> None:
     assert page.numbers["stats/train/LunarLander-v3/continuous=true/notes/final observation left out"]
 
 
+def test_the_fit_of_every_element(made: Path, page: Page) -> None:
+    dataset = Dataset.open(made / "out/toy/1.0.0")
+    stats = json.loads((dataset.path / "stats.json").read_text())
+    task = "LunarLander-v3/continuous=true"
+    rows = [re.sub(r"<[^>]*>", "|", row) for row in re.findall(r'<tr class="fit">(.*?)</tr>', page.text, re.S)]
+    rows = [[word for word in row.split("|") if word] for row in rows]
+    splits = [split for split in stats if task in stats[split]]
+    assert sum(row[2] == "all" for row in rows) == 2 * len(splits)
+    for split in splits:
+        columns = stats[split][task]["fields"]["observation"]["dimensions"]
+        for i in range(8):
+            found = [row for row in rows if row[:3] == ["observation", split, str(i)]]
+            assert found and all(row[3] == f"{columns['min'][i]:.4g} to {columns['max'][i]:.4g}" for row in found)
+    assert "equal bins over the range" in page.text and page.text.count("<summary>each element") == 1
+
+
+def test_lints_have_their_meaning(here: Path) -> None:
+    stats = json.loads((here / "stats.json").read_text())
+    next(iter(stats["train"].values()))["lints"] = {"empty texts": 1234}
+    (here / "stats.json").write_text(json.dumps(stats))
+    page = Page(make())
+    assert LINTS["empty texts"] in page.words and "1,234" in page.words
+
+
 def test_what_the_page_says_of_its_samples(page: Page) -> None:
     words = re.sub(r"\s+", " ", "".join(page.words))
     assert "rest: 8 of 8 records" in words and "chosen by a hash of their ids" in words
@@ -387,10 +415,15 @@ def test_limits_are_said(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(report, "SAMPLE_TOKENS", 1)
     monkeypatch.setattr(report, "MOST_TASKS", 1)
     monkeypatch.setattr(report, "MOST_REJECTS", 0)
+    monkeypatch.setattr(report, "MOST_ELEMENTS", 5)
     page = Page(make())
     words = re.sub(r"\s+", " ", "".join(page.words))
     assert "rest: 1 of 8 records" in words and "the first 1 of 4 tasks" in words
     assert "The first 0 are shown" in words
+    lander = Page(make("--out", "more.html")).words  # the first task alone is shown
+    assert "stats.json has the elements behind these" not in lander
+    monkeypatch.setattr(report, "MOST_TASKS", 9)
+    assert "stats.json has the elements behind these" in Page(make("--out", "all.html")).words
 
 
 @pytest.mark.parametrize(
