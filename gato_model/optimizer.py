@@ -1,0 +1,84 @@
+"""How the weights move: the paper's optimisers and learning rates (Reed et al. 2022, appendices C.1 and D)."""
+
+import dataclasses
+import math
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+INITIAL_RATE = 1e-7  # where the warm-up begins
+FINAL_SHARE = 0.1  # of the maximum, at the schedule's end
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerSettings:
+    """AdamW with linear warm-up and cosine decay, or, with `decay_steps=0`, Adam at a constant rate (fine-tuning).
+
+    The paper's: 1e-4 (364M: 2e-4), 15,000 steps of warm-up, decay to a tenth at 1M steps, weight decay 0.1, no
+    clipping. Weight decay spares biases and the gains of norms. Raises ValueError where a number makes no sense.
+    """
+
+    learning_rate: float = 1e-4
+    warmup_steps: int = 15_000
+    decay_steps: int = 1_000_000  # counted from step 0
+    weight_decay: float = 0.1
+    beta_2: float = 0.95
+    clip_norm: float | None = None  # of all gradients together
+
+    def __post_init__(self) -> None:
+        if not (0 < self.learning_rate < math.inf):
+            raise ValueError(f"learning_rate must be above 0, not {self.learning_rate}")
+        if self.decay_steps and not 0 <= self.warmup_steps < self.decay_steps:
+            raise ValueError(f"warm-up ({self.warmup_steps} steps) must end before the decay does ({self.decay_steps})")
+        if not 0 <= self.weight_decay < 1 or not 0 <= self.beta_2 < 1:
+            raise ValueError(f"weight_decay {self.weight_decay} and beta_2 {self.beta_2} must be in [0, 1)")
+        if self.clip_norm is not None and not self.clip_norm > 0:
+            raise ValueError(f"clip_norm must be above 0, or None for no clipping, not {self.clip_norm}")
+
+    @classmethod
+    def fine_tuning(cls) -> "OptimizerSettings":
+        """Appendix D: Adam, constant 1e-5."""
+        return cls(learning_rate=1e-5, warmup_steps=0, decay_steps=0, weight_decay=0.0)
+
+    def make(self, model: Any) -> Any:
+        """The Keras optimizer of a built model, built too: a checkpoint finds all of its variables."""
+        rate = Schedule(self) if self.decay_steps else self.learning_rate
+        optimizer = keras.optimizers.AdamW(rate, self.weight_decay, 0.9, self.beta_2, 1e-8)
+        spared = [variable for variable in model.trainable_variables if not _is_matrix(variable)]
+        optimizer.exclude_from_weight_decay(var_list=spared)
+        optimizer.build(model.trainable_variables)
+        return optimizer
+
+
+def _is_matrix(variable: Any) -> bool:
+    """Tables, matrices and convolutions; the attention's two biases are [heads, 1, key size]."""
+    return len(variable.shape) > 1 and 1 not in variable.shape
+
+
+@keras.saving.register_keras_serializable("gato")
+class Schedule(keras.optimizers.schedules.LearningRateSchedule):
+    """Linear from 1e-7 to the maximum over the warm-up, then a half cosine to a tenth, then constant.
+
+    >>> schedule = Schedule(OptimizerSettings(1e-4, warmup_steps=10, decay_steps=110))
+    >>> [f"{float(schedule(step)):.2e}" for step in (0, 5, 10, 60, 110, 500)]
+    ['1.00e-07', '5.00e-05', '1.00e-04', '5.50e-05', '1.00e-05', '1.00e-05']
+    """
+
+    def __init__(self, settings: OptimizerSettings) -> None:
+        self.settings = settings
+
+    def __call__(self, step: Any) -> Any:
+        step, highest = tf.cast(step, tf.float32), self.settings.learning_rate
+        warmup, end = float(self.settings.warmup_steps), float(self.settings.decay_steps)
+        rising = INITIAL_RATE + (highest - INITIAL_RATE) * step / max(warmup, 1.0)
+        done = tf.clip_by_value((step - warmup) / (end - warmup), 0.0, 1.0)
+        falling = highest * (FINAL_SHARE + (1 - FINAL_SHARE) * 0.5 * (1 + tf.cos(math.pi * done)))
+        return tf.where(step < warmup, rising, falling)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"settings": dataclasses.asdict(self.settings)}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "Schedule":
+        return cls(OptimizerSettings(**config["settings"]))
