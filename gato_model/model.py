@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
+from gato_model.chance import fold_in, integers, uniform
 from gato_model.config import GatoConfig
 from gato_model.embedding import DiscreteEmbedding, ResidualEmbedding
 from gato_model.position import LocalPositionEncoding, PatchPositionEncoding
@@ -35,20 +36,18 @@ class Training:
     """
 
     seed: Any
-    first_row: int = 0
-    total_rows: int | None = None  # None: the batch is the whole one
+    first_row: Any = 0
+    total_rows: Any = None  # None: the batch is the whole one
 
     def uniform(self, purpose: int, rows: int, *shape: int) -> Any:
         """float32[rows, *shape] in [0, 1): this batch's part of the global batch's numbers."""
         total = rows if self.total_rows is None else self.total_rows
-        seed = tf.random.experimental.stateless_fold_in(self.seed, purpose)
-        return tf.random.stateless_uniform((total, *shape), seed)[self.first_row : self.first_row + rows]
+        numbers = uniform((total, *shape), fold_in(self.seed, purpose))
+        return tf.slice(numbers, (self.first_row, *(0 for _ in shape)), (rows, *shape))
 
     def seeds(self, purpose: int, *shape: int) -> Any:
         """int32[*shape, 2]: of dropout. These do depend on the cut: each worker has its own."""
-        seed = tf.random.experimental.stateless_fold_in(self.seed, purpose)
-        seed = tf.random.experimental.stateless_fold_in(seed, self.first_row)
-        return tf.random.stateless_uniform((*shape, 2), seed, None, None, tf.int32)
+        return integers((*shape, 2), fold_in(fold_in(self.seed, purpose), self.first_row))
 
 
 _DEPTH, _PATCHES, _DROPOUT = range(3)
@@ -56,7 +55,7 @@ _DEPTH, _PATCHES, _DROPOUT = range(3)
 
 @keras.saving.register_keras_serializable("gato")
 class Gato(keras.Model):
-    """The model. Its input is a batch as `gato_model.batches` makes it, any number of rows of any length:
+    """The model. Its input is a batch as `gato_model.batches` makes it, any number of rows of any length, N 1 or more:
 
     tokens, local_positions, segments     int32[B, L]
     patches, patch_index, patch_intervals uint8[N, 16, 16, 3], int32[N] flat places, int32[N, 4]

@@ -20,7 +20,7 @@ class PatchPositionEncoding(keras.layers.Layer):
     """
 
     def __init__(self, quantization: int, width: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(**{"autocast": False, **kwargs})  # draws in half precision would reach `high`
         self.quantization, self.width = quantization, width
         self.rows = self.add_weight((quantization, width), _SMALL(stddev=0.02), name="rows")
         self.columns = self.add_weight((quantization, width), _SMALL(stddev=0.02), name="columns")

@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from gato_model.attention import RelativeAttention
+from gato_model.chance import dropout
 from gato_model.config import GatoConfig
 from gato_model.layer import ConfiguredLayer
 
@@ -61,8 +62,8 @@ class TransformerBlock(ConfiguredLayer):
         return x + self._regularised(self.feed_forward(self.norms[1](x)), 1, keep, seeds)
 
     def _regularised(self, x: Any, sublayer: int, keep: Any, seeds: Any) -> Any:
-        if seeds is not None and self.config.dropout:  # stateless: recomputing a block must drop the same
-            x = tf.nn.experimental.stateless_dropout(x, self.config.dropout, seeds[sublayer])
+        if seeds is not None and self.config.dropout:
+            x = dropout(x, self.config.dropout, seeds[sublayer])
         return x if keep is None else x * tf.cast(keep[:, sublayer], x.dtype)[:, None, None]
 
 
