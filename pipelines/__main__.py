@@ -1,4 +1,4 @@
-"""`python -m pipelines`, also installed as `gato-data`: convert, verify, inspect, report."""
+"""`python -m pipelines`, also installed as `gato-data`: convert, verify, inspect, rejects, report."""
 
 import argparse
 import importlib
@@ -12,6 +12,7 @@ COMMANDS = {  # imported only when asked for: Beam alone costs two seconds
     "convert": ("pipelines.convert", "convert sources into a dataset of TFRecord episodes"),
     "verify": ("pipelines.verify", "check every byte of a dataset"),
     "inspect": ("pipelines.show", "show what a dataset holds, or one episode of it"),
+    "rejects": ("pipelines.rejects", "list what was rejected, or try it again after a fix"),
     "report": ("pipelines.report", "write one HTML page about a dataset"),
 }
 EXIT_INTERRUPTED = 130
@@ -39,7 +40,7 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         return int(module.run(arguments, rest))
     except KeyboardInterrupt:
-        message = module.how_to_resume(arguments) if arguments.command == "convert" else "stopped"
+        message = module.how_to_resume(arguments) if hasattr(module, "how_to_resume") else "stopped"
         print(f"\ngato-data: {message}", file=sys.stderr, flush=True)
         os._exit(EXIT_INTERRUPTED)  # a worker thread in the middle of an episode would hold up a normal exit
     except BrokenPipeError:  # `| head`

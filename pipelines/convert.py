@@ -21,11 +21,16 @@ from gato_tokenize.dataset import MANIFEST, DatasetTokenizer
 from gato_tokenize.durable import TEMPORARY, durable_file
 from gato_tokenize.tokenizer import LOCAL_POSITIONS
 from pipelines.lints import listed
-from pipelines.local_runner import LOCAL_RUNNER, WorkerDiedError, io_error, pipeline_maker, silent, watched
+from pipelines.local_runner import LOCAL_RUNNER, io_error, pipeline_maker
 from pipelines.plan import Plan, PlanError, make_plan
 from pipelines.progress import progress
-from pipelines.publish import PublishError, RejectBudget, RejectBudgetError, publish
+from pipelines.publish import PublishError, publish
+from pipelines.reject_budget import RejectBudget, RejectBudgetError
+from pipelines.run_options import add_run_options, limits_of, positive
 from pipelines.source import SourceError
+from pipelines.tally import Tally
+from pipelines.watched_run import run_watched
+from pipelines.write_alone import Failed, Limits, WorkerDiedError
 from pipelines.write_partition import PLAN
 from pipelines.write_shards import WritePartitions
 
@@ -42,10 +47,14 @@ def convert(
     out: Path,
     max_rejects: RejectBudget,
     make_pipeline: Callable[[], beam.Pipeline],
+    limits: Limits | None = None,
+    prepare: Callable[[Path], None] = lambda folder: None,
 ) -> dict[str, Any]:
     """Run a plan into `out` (.../NAME/VERSION), or go on where a dead run of it stopped; returns the manifest.
 
-    Raises ConvertError, PublishError, OSError (a full disk); what is done stays and is not done again.
+    limits: the pipeline is a local one, to be watched; None: another runner's, which looks after itself. prepare:
+    called with the work folder before the pipeline. Raises ConvertError, PublishError, RejectBudgetError,
+    WorkerDiedError, Failed, OSError (a full disk); what is done stays and is not done again.
     """
     if out.exists():
         return _published(plan, out)
@@ -56,11 +65,20 @@ def convert(
         if not (partial / MANIFEST).exists():
             _clean(partial)
             _save_plan(plan, tokenizer, partial)
-            pipeline = make_pipeline()  # not before it is needed: one that never runs leaves a temporary folder
-            _ = pipeline | WritePartitions(str(partial), len(plan.partitions))
-            with progress(plan, partial), watched(), silent(pipeline):
-                pipeline.run().wait_until_finish()
+            prepare(partial)
+            if limits is not None:
+                run_watched(plan, tokenizer, partial, max_rejects, make_pipeline, limits)
+            else:
+                _run_elsewhere(plan, partial, make_pipeline)
+        _clean(partial)  # of processes that died and whose work others have done since
         return publish(partial, out, plan, max_rejects)
+
+
+def _run_elsewhere(plan: Plan, folder: Path, make_pipeline: Callable[[], beam.Pipeline]) -> None:
+    pipeline = make_pipeline()  # not before it is needed: one that never runs leaves a temporary folder
+    _ = pipeline | WritePartitions(str(folder), len(plan.partitions))
+    with progress(Tally(plan, folder), len(plan.partitions)):
+        pipeline.run().wait_until_finish()
 
 
 def partial_folder(plan: Plan, out: Path) -> Path:
@@ -105,8 +123,8 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _clean(folder: Path) -> None:
-    """Remove the temporary files of dead runs; nobody else writes here while the folder is locked."""
-    for path in folder.rglob(f"*{TEMPORARY}*"):
+    """Remove the temporary files and journals of the dead; nobody else writes here while the folder is locked."""
+    for path in (*folder.rglob(f"*{TEMPORARY}*"), *folder.glob("_run/*.journal")):
         path.unlink(missing_ok=True)
 
 
@@ -120,11 +138,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "sources", nargs="+", metavar="SOURCE", help="NAME:ARGUMENT[?option=value&...], see docs/sources.md"
     )
-    parser.add_argument("--out", required=True, type=Path, metavar="DIR/NAME/VERSION")
-    parser.add_argument("--workers", type=_positive, default=1, metavar="N", help="local worker processes (default 1)")
-    parser.add_argument("--limit", type=_positive, metavar="N", help="at most N episodes of each source")
+    parser.add_argument("--limit", type=positive, metavar="N", help="at most N episodes of each source")
     parser.add_argument("--dry-run", action="store_true", help="print the plan and stop; write nothing")
-    parser.add_argument("--max-rejects", default="0", metavar="N|P%", help="episodes that may fail (default 0)")
     parser.add_argument("--validation-fraction", type=float, default=0.0, metavar="F", help="of the episodes, by id")
     parser.add_argument(
         "--split-seed", type=int, default=0, metavar="N", help="another seed, another split (default 0)"
@@ -132,55 +147,61 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--text-model", type=Path, metavar="FILE", help="a SentencePiece model instead of the shipped one"
     )
-    parser.add_argument("--local-positions", type=_positive, default=LOCAL_POSITIONS, metavar="N",
+    parser.add_argument("--local-positions", type=positive, default=LOCAL_POSITIONS, metavar="N",
                         help="most observation tokens a timestep may have (default %(default)s)")  # fmt: skip
-    parser.add_argument("--runner", default=LOCAL_RUNNER, help="a Beam runner (default: %(default)s, in this process);"
+    parser.add_argument("--runner", default=LOCAL_RUNNER, help="a Beam runner (default: %(default)s, on this machine);"
                         " Beam's own options may follow")  # fmt: skip
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, not {number}")
-    return number
+    add_run_options(parser, max_rejects="0")
 
 
 def run(arguments: argparse.Namespace, rest: list[str]) -> int:
-    """The command; returns its exit code: 0 published, 2 refused, 3 too many rejects, 1 any other failure."""
+    """The command; returns its exit code: see `exit_code`."""
+    return exit_code(lambda: _run(arguments, rest))
+
+
+def _run(arguments: argparse.Namespace, rest: list[str]) -> None:
+    budget, limits = RejectBudget(arguments.max_rejects), limits_of(arguments)
+    make_pipeline = pipeline_maker(arguments.runner, arguments.workers, rest)
+    text = TextTokenizer.from_file(arguments.text_model) if arguments.text_model else None
+    plan, tokenizer = make_plan(
+        arguments.sources,
+        arguments.out,
+        limit=arguments.limit,
+        text=text,
+        local_positions=arguments.local_positions,
+        validation_fraction=arguments.validation_fraction,
+        split_seed=arguments.split_seed,
+    )
+    if arguments.dry_run:
+        print(describe(plan, tokenizer))
+        return
+    local = arguments.runner == LOCAL_RUNNER
+    manifest = convert(plan, tokenizer, arguments.out, budget, make_pipeline, limits if local else None)
+    print(summary(manifest, arguments.out))
+
+
+def exit_code(command: Callable[[], None]) -> int:
+    """What became of a command that writes a dataset: 0 done, 2 refused, 3 too many rejects, 1 failed on the way."""
     try:
-        budget = RejectBudget(arguments.max_rejects)
-        make_pipeline = pipeline_maker(arguments.runner, arguments.workers, rest)
-        text = TextTokenizer.from_file(arguments.text_model) if arguments.text_model else None
-        plan, tokenizer = make_plan(
-            arguments.sources,
-            arguments.out,
-            limit=arguments.limit,
-            text=text,
-            local_positions=arguments.local_positions,
-            validation_fraction=arguments.validation_fraction,
-            split_seed=arguments.split_seed,
-        )
-        if arguments.dry_run:
-            print(describe(plan, tokenizer))
-            return 0
-        manifest = convert(plan, tokenizer, arguments.out, budget, make_pipeline)
+        command()
     except RejectBudgetError as error:
-        print(f"gato-data: {error}", file=sys.stderr)
-        return EXIT_REJECTS
+        return _told(error, EXIT_REJECTS)
     except (ConvertError, PlanError, PublishError, SourceError, ValueError, FileNotFoundError) as error:
-        print(f"gato-data: {error}", file=sys.stderr)
-        return EXIT_REFUSED
+        return _told(error, EXIT_REFUSED)
     except WorkerDiedError as error:
-        print(f"gato-data: {error}", file=sys.stderr, flush=True)
-        os._exit(EXIT_FAILED)  # Beam's threads still wait for the dead
+        return _told(f"{error}. What is done is kept: the same command goes on from there", EXIT_FAILED)
     except (OSError, RuntimeError) as error:
-        reason = str(error) if isinstance(error, OSError) else io_error(error)
+        reason = error.io_error if isinstance(error, Failed) else str(error) if isinstance(error, OSError) else None
+        reason = reason or io_error(error)
         if reason is None:
             raise  # no fault of the machine: show where it came from
-        print(f"gato-data: {reason}. What is done is kept: mend it and give the same command again", file=sys.stderr)
-        return EXIT_FAILED
-    print(summary(manifest, arguments.out))
+        return _told(f"{reason}. What is done is kept: mend it and give the same command again", EXIT_FAILED)
     return 0
+
+
+def _told(what: object, code: int) -> int:
+    print(f"gato-data: {what}", file=sys.stderr)
+    return code
 
 
 def describe(plan: Plan, tokenizer: DatasetTokenizer) -> str:

@@ -1,63 +1,64 @@
-"""Progress of a conversion, told from the done-files on disk: the runner's own metrics arrive only at the end."""
+"""Progress of a conversion, told from the files on disk: the runner's own metrics arrive only at the end."""
 
 import contextlib
-import json
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from pipelines.plan import Plan
-from pipelines.write_partition import done_path
+from pipelines.tally import Tally
 
-_POLL_SECONDS = 0.5
+POLL_SECONDS = 0.5
 _LINE_SECONDS = 30.0  # between lines where standard error is no terminal
 
 
 @contextlib.contextmanager
-def progress(plan: Plan, folder: Path) -> Iterator[None]:
-    """Show partitions done, episodes a second and time left on standard error until the block ends."""
+def shown(tally: Tally, total: int) -> Iterator[Callable[[], None]]:
+    """Gives a function that reads the tally again and shows partitions done of `total`, episodes a second and time left
+    on standard error; it does so once more when the block ends. It starts no thread."""
+    console = Console(stderr=True)
+    columns = (TextColumn("shards"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
+    times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+    quiet = not console.is_terminal
+    tally.refresh()
+    before, started, told = tally.written, time.monotonic(), [time.monotonic()]  # an earlier run's work is no rate
+    with Progress(*columns, *times, console=console, disable=quiet, auto_refresh=False, redirect_stdout=False,
+                  redirect_stderr=False) as bar:  # fmt: skip
+        task = bar.add_task("", total=total)
+
+        def show(last: bool = False) -> None:
+            tally.refresh()
+            now = time.monotonic()
+            rate = (tally.written - before) / max(now - started, 1e-9)
+            text = f"{tally.written} episodes, {rate:.1f}/s"
+            bar.update(task, completed=len(tally.done), description=text, refresh=True)
+            if quiet and (last or now - told[0] >= _LINE_SECONDS):
+                print(f"{len(tally.done)}/{total} shards, {text}", file=sys.stderr, flush=True)
+                told[0] = now
+
+        try:
+            yield show
+        finally:
+            show(last=True)
+
+
+@contextlib.contextmanager
+def progress(tally: Tally, total: int) -> Iterator[None]:
+    """Show the progress from a thread until the block ends."""
     stop = threading.Event()
-    watcher = threading.Thread(target=_watch, args=(plan, folder, stop), name="progress", daemon=True)
+
+    def watch() -> None:
+        with shown(tally, total) as show:
+            while not stop.wait(POLL_SECONDS):
+                show()
+
+    watcher = threading.Thread(target=watch, name="progress", daemon=True)
     watcher.start()
     try:
         yield
     finally:
         stop.set()
         watcher.join(timeout=5)
-
-
-def _watch(plan: Plan, folder: Path, stop: threading.Event) -> None:
-    console = Console(stderr=True)
-    columns = (TextColumn("shards"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
-    shown = (*columns, TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
-    quiet = not console.is_terminal
-    with Progress(*shown, console=console, disable=quiet, redirect_stdout=False, redirect_stderr=False) as bar:
-        task = bar.add_task("", total=len(plan.partitions))
-        counts: dict[int, int] = {}
-        before = _count(plan, folder, counts)  # what an earlier run did tells nothing of this run's rate
-        started = told = time.monotonic()
-        while True:
-            last = stop.wait(_POLL_SECONDS)
-            episodes = _count(plan, folder, counts)
-            now = time.monotonic()
-            text = f"{episodes} episodes, {(episodes - before) / max(now - started, 1e-9):.1f}/s"
-            bar.update(task, completed=len(counts), description=text)
-            if quiet and (last or now - told >= _LINE_SECONDS):
-                print(f"{len(counts)}/{len(plan.partitions)} shards, {text}", file=sys.stderr, flush=True)
-                told = now
-            if last:
-                return
-
-
-def _count(plan: Plan, folder: Path, counts: dict[int, int]) -> int:
-    """Episodes in all done partitions; `counts` remembers those already seen."""
-    for index in range(len(plan.partitions)):
-        if index not in counts:
-            with contextlib.suppress(FileNotFoundError):
-                counts[index] = int(json.loads(done_path(folder, index).read_text())["written"])
-    return sum(counts.values())

@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ from gato_tokenize.tfrecord import index_path
 from pipelines.field_stats import merge_stats
 from pipelines.lints import complete
 from pipelines.plan import Plan
+from pipelines.quarantine import quarantine_path
+from pipelines.reject_budget import RejectBudget
 from pipelines.write_partition import PLAN, done_path, episodes_path, read_done, rejects_path
 
 FORMAT_VERSION = 1
@@ -32,11 +34,7 @@ class PublishError(RuntimeError):
     """The finished work does not add up, or may not be published as it is."""
 
 
-class RejectBudgetError(PublishError):
-    """More episodes were rejected than `--max-rejects` allows."""
-
-
-def publish(partial: Path, final: Path, plan: Plan, max_rejects: "RejectBudget") -> dict[str, Any]:
+def publish(partial: Path, final: Path, plan: Plan, max_rejects: RejectBudget) -> dict[str, Any]:
     """Turn the complete work folder `partial` into the dataset `final`; returns the manifest.
 
     Raises RejectBudgetError, and PublishError where partitions are missing, ids are double or nothing was written;
@@ -44,7 +42,7 @@ def publish(partial: Path, final: Path, plan: Plan, max_rejects: "RejectBudget")
     """
     if not (partial / MANIFEST).exists():  # else an earlier attempt died between the manifest and the rename
         done = [_done(partial, plan, index) for index in range(len(plan.partitions))]
-        max_rejects.check(done, partial)
+        max_rejects.check(_total(part["rejected"] for part in done), sum(part["read"] for part in done), partial)
         _check_ids(partial, plan)
         splits = _splits(done, plan)
         _write_documents(partial, plan, done, splits)
@@ -67,37 +65,6 @@ def _remove_spare(folder: Path, plan: Plan, splits: dict[str, Any]) -> None:
             index_path(shard).unlink(missing_ok=True)
 
 
-class RejectBudget:
-    """`--max-rejects`: a count (`10`) or a share of the episodes read (`0.5%`).
-
-    Raises ValueError for anything else.
-    """
-
-    def __init__(self, text: str = "0") -> None:
-        self.text = text
-        number = text.removesuffix("%")
-        try:
-            self.limit = float(number) if text.endswith("%") else int(number)
-        except ValueError as error:
-            raise ValueError(f"--max-rejects is a count such as 10 or a share such as 0.5%, not {text!r}") from error
-        if not 0 <= self.limit <= (100 if text.endswith("%") else float("inf")):
-            raise ValueError(f"--max-rejects cannot be {text}")
-
-    def allows(self, rejected: int, read: int) -> bool:
-        return rejected <= (read * self.limit / 100 if self.text.endswith("%") else self.limit)
-
-    def check(self, done: list[dict[str, Any]], folder: Path) -> None:
-        reasons = _total(part["rejected"] for part in done)
-        rejected, read = sum(reasons.values()), sum(part["read"] for part in done)
-        if not self.allows(rejected, read):
-            listed = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
-            raise RejectBudgetError(
-                f"{rejected} of {read} episodes were rejected ({listed}), --max-rejects is {self.text}. Nothing is"
-                f" published. Each has a line in {folder / 'rejects'}; the same command with --max-rejects {rejected}"
-                " publishes the rest without doing the work again"
-            )
-
-
 def _done(folder: Path, plan: Plan, index: int) -> dict[str, Any]:
     done = read_done(folder, plan, index)
     if done is None:
@@ -108,7 +75,7 @@ def _done(folder: Path, plan: Plan, index: int) -> dict[str, Any]:
     return done
 
 
-def _total(counts: Any) -> dict[str, int]:
+def _total(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
     total: Counter[str] = Counter()
     for count in counts:
         total.update(count)
@@ -194,7 +161,7 @@ def _other_files(folder: Path, plan: Plan, splits: dict[str, Any]) -> list[str]:
     """Every file of a dataset but the shards and the manifest, whose hashes stand elsewhere."""
     names = ["dataset_info.json", "features.json", "stats.json", "episodes.jsonl.gz", SPEC, TEXT_MODEL, PLAN]
     for index in range(len(plan.partitions)):
-        paths = [done_path(folder, index), rejects_path(folder, index)]
+        paths = [done_path(folder, index), rejects_path(folder, index), quarantine_path(folder, index)]
         paths += [index_path(folder / plan.shard(split, index)) for split in splits]
         names += [path.relative_to(folder).as_posix() for path in paths]
     return sorted(name for name in names if (folder / name).exists())

@@ -54,6 +54,11 @@ class Reject:
         place = (candidate.source_uri, candidate.source_index, candidate.episode_id)
         return cls(source, *place, stage, type(error).__name__, str(error))
 
+    @property
+    def reason(self) -> str:
+        """What rejects are counted by: "read: ValueError"."""
+        return f"{self.stage}: {self.exception}"
+
 
 class Source(abc.ABC):
     """A named source and its argument, opened from a string such as `text:docs/*.txt?by=line`.
@@ -80,7 +85,7 @@ class Source(abc.ABC):
     def partitions(self, limit: int | None = None) -> list[dict[str, Any]]:
         """Pieces of work as JSON, in order, one output shard each, `limit` candidates in all at most. They depend on
         the inputs and the options alone, never on the number of workers, and each holds few enough episodes for a
-        shard of about 100 MB."""
+        shard of about 100 MB. A partition that knows how many candidates it has at most may say so as "count"."""
 
     @abc.abstractmethod
     def candidates(self, partition: dict[str, Any]) -> Iterator[Candidate]:
@@ -89,20 +94,21 @@ class Source(abc.ABC):
 
 
 def read_partition(
-    source: Source, partition: dict[str, Any]
+    source: Source, partition: dict[str, Any], candidates: Iterator[Candidate] | None = None
 ) -> Iterator[tuple[Candidate, Episode | Reject | Filtered]]:
     """Every candidate of a partition with what became of it; never raises for what is in the data.
 
-    An error of the iterator itself gives one last Reject: what follows in the partition cannot be reached.
+    candidates: instead of all that the source finds there. An error of the iterator itself gives one last Reject: what
+    follows in the partition cannot be reached.
     """
     last = Candidate("", source.source, -1, lambda: None)  # type: ignore[arg-type,return-value]
-    candidates = source.candidates(partition)
+    candidates = source.candidates(partition) if candidates is None else candidates
     while True:
         try:
             candidate = next(candidates)
         except StopIteration:
             return
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             lost = Candidate(
                 f"after {last.episode_id or 'the start'}", last.source_uri, last.source_index + 1, last.load
             )
@@ -113,7 +119,7 @@ def read_partition(
             yield candidate, candidate.load()
         except Filtered as reason:
             yield candidate, reason
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a library made for programs may leave them
             yield candidate, Reject.of(source.source, candidate, "read", error)
         last = candidate
 

@@ -18,8 +18,11 @@ from gato_tokenize.durable import durable_file
 from gato_tokenize.records import Record, segments
 from gato_tokenize.tfrecord import ShardWriter, index_path, shard_writer
 from pipelines.field_stats import as_json, episode_stats, merge_stats
+from pipelines.guarded import Guarded
+from pipelines.journal import Watch
 from pipelines.plan import Plan
-from pipelines.source import Candidate, Filtered, Reject, open_source, read_partition
+from pipelines.quarantine import read_quarantine
+from pipelines.source import Candidate, Filtered, Reject, open_source
 
 PLAN = "_run/plan.json"
 EPISODE_COLUMNS = (  # of the metadata, in episodes.jsonl.gz
@@ -53,26 +56,46 @@ def read_done(folder: Path, plan: Plan, index: int) -> dict[str, Any] | None:
     return done if whole and all(index_path(shard).exists() for shard, _ in files) else None
 
 
-def write_partition(folder: Path, plan: Plan, tokenizer: DatasetTokenizer, index: int) -> dict[str, Any]:
+def write_done(folder: Path, index: int, done: dict[str, Any]) -> dict[str, Any]:
+    """Write a partition's done-file: all that it speaks of must be there."""
+    with durable_file(done_path(folder, index)) as file:
+        file.write((json.dumps(done, indent=1, sort_keys=True) + "\n").encode())
+    return done
+
+
+def read_rejects(folder: Path, index: int) -> list[Reject]:
+    """The dead letters of a partition that is done."""
+    path = rejects_path(folder, index)
+    return [Reject(**json.loads(line)) for line in path.read_bytes().splitlines()] if path.exists() else []
+
+
+def write_partition(
+    folder: Path, plan: Plan, tokenizer: DatasetTokenizer, index: int, watch: Watch = lambda event: None
+) -> dict[str, Any]:
     """Write partition `index` of a plan below `folder` and return its done-file's content; do nothing if it is done.
 
-    Raises OSError where a file cannot be written; nothing in the data makes it raise.
+    Candidates in the partition's quarantine are left out. `watch` is told of each step. Raises OSError where a file
+    cannot be written; nothing in the data makes it raise.
     """
     done = read_done(folder, plan, index)
     if done is not None:
         return done
     work = plan.partitions[index]
     source = open_source(work["source"])
+    guarded = Guarded(source, work, read_quarantine(folder, index), watch)
     report = _Report(folder, plan, tokenizer, index)
     with contextlib.ExitStack() as stack:
         report.open(stack)
-        for candidate, result in read_partition(source, work["partition"]):
+        for candidate, result in guarded.results():
+            guarded.tell("tokenize")
+            outcome: Any = result
             if isinstance(result, Episode):
                 outcome = tokenize_episode(tokenizer, plan.dataset, source.source, candidate, result)
-                report.add(candidate, outcome)
-            else:
-                report.add(candidate, result)
-    return report.save()
+            report.add(candidate, outcome)
+            if isinstance(outcome, Reject):
+                watch(outcome)
+        guarded.tell("save")
+    return report.save(guarded.rest_lost(len(report.rejects)))
 
 
 def tokenize_episode(
@@ -133,21 +156,21 @@ class _Report:
         line |= {"tokens": tokens, "steps": steps}
         line |= {name: getattr(named, name) for name in EPISODE_COLUMNS}
         line["return"] = named.return_ if named.return_ == named.return_ else None  # JSON has no NaN
-        self.lines.write(_json_line(line))
+        self.lines.write(json_line(line))
         tally["records"] += 1
         tally["steps"] += steps
         tally["tokens"] += tokens
         tally["first_id"] = tally["first_id"] or named.episode_id
         tally["last_id"] = named.episode_id
 
-    def save(self) -> dict[str, Any]:
+    def save(self, rest_lost: dict[str, int] | None) -> dict[str, Any]:
         """Write the rejects and, last, the done-file; return its content."""
         if self.rejects:
             rejects = rejects_path(self.folder, self.index)
             rejects.parent.mkdir(exist_ok=True)
             with durable_file(rejects) as file:
-                file.writelines(_json_line(dataclasses.asdict(reject)) for reject in self.rejects)
-        rejected = Counter(f"{reject.stage}: {reject.exception}" for reject in self.rejects)
+                file.writelines(json_line(dataclasses.asdict(reject)) for reject in self.rejects)
+        rejected = Counter(reject.reason for reject in self.rejects)
         shards = {
             split: {**self.tallies[split], "bytes": shard.bytes, "sha256": shard.sha256}
             for split, shard in self.shards.items()
@@ -159,13 +182,13 @@ class _Report:
             "written": self.written,
             "rejected": dict(rejected),
             "filtered": dict(self.filtered),
+            "rest_lost": rest_lost,
             "shards": shards,
             "stats": as_json(self.stats),
         }
-        with durable_file(done_path(self.folder, self.index)) as file:
-            file.write((json.dumps(done, indent=1, sort_keys=True) + "\n").encode())
-        return done
+        return write_done(self.folder, self.index, done)
 
 
-def _json_line(line: dict[str, Any]) -> bytes:
+def json_line(line: dict[str, Any]) -> bytes:
+    """A line of episodes.jsonl.gz or of rejects/."""
     return (json.dumps(line, sort_keys=True, ensure_ascii=False) + "\n").encode()

@@ -10,8 +10,9 @@ import apache_beam as beam
 from gato_tokenize.dataset import DatasetTokenizer, shard_name
 from gato_tokenize.records import Record
 from gato_tokenize.tfrecord import shard_writer
+from pipelines.journal import Journal
 from pipelines.plan import Plan
-from pipelines.write_partition import PLAN, write_partition
+from pipelines.write_partition import PLAN, read_done, write_partition
 
 
 class WritePartitions(beam.PTransform):  # type: ignore[misc]
@@ -40,7 +41,10 @@ class _WritePartition(beam.DoFn):  # type: ignore[misc]
         self.tokenizer = DatasetTokenizer.load(folder)
 
     def process(self, index: int) -> Iterator[int]:
-        write_partition(Path(self.folder), self.plan, self.tokenizer, index)
+        folder = Path(self.folder)
+        if read_done(folder, self.plan, index) is None:
+            with Journal(folder, index) as journal:
+                write_partition(folder, self.plan, self.tokenizer, index, journal)
         yield index
 
 

@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -104,18 +104,19 @@ def refused_by_the_disk(words: list[str], name: str, capsys: pytest.CaptureFixtu
 
 
 @pytest.fixture
-def failed(monkeypatch: pytest.MonkeyPatch) -> set[str]:
-    """The kinds of files whose writing has failed, as the removal of their temporaries tells."""
-    kinds: set[str] = set()
-    unlink = Path.unlink
+def failed(monkeypatch: pytest.MonkeyPatch) -> Callable[[], set[str]]:
+    """The kinds of files whose writing has failed until it is called, as the removal of their temporaries tells."""
+    unlink, told = Path.unlink, Path("failed").resolve()  # the pipeline's process has no other way to tell
+    told.touch()
 
     def spy(path: Path, missing_ok: bool = False) -> None:
         if TEMPORARY in path.name:
-            kinds.add(re.sub(r"\d{5}(-of-\d{5})?", "N", path.name.split(TEMPORARY)[0].removeprefix(".")))
+            kind = re.sub(r"\d{5}(-of-\d{5})?", "N", path.name.split(TEMPORARY)[0].removeprefix("."))
+            told.write_text(f"{told.read_text()}{kind}\n")
         unlink(path, missing_ok)
 
     monkeypatch.setattr(Path, "unlink", spy)
-    return kinds
+    return lambda: set(told.read_text().split())
 
 
 KINDS = {
@@ -126,7 +127,9 @@ KINDS = {
 
 
 @pytest.mark.parametrize("step", [5, pytest.param(1, marks=pytest.mark.slow)])
-def test_a_full_disk_that_grows(disk: Disk, step: int, capsys: pytest.CaptureFixture[str], failed: set[str]) -> None:
+def test_a_full_disk_that_grows(
+    disk: Disk, step: int, capsys: pytest.CaptureFixture[str], failed: Callable[[], set[str]]
+) -> None:
     """The same command comes further each time, to the same bytes at the end."""
     words = everything()
     assert convert(*words, out="whole/toy/1.0.0") == 0
@@ -135,13 +138,15 @@ def test_a_full_disk_that_grows(disk: Disk, step: int, capsys: pytest.CaptureFix
         disk.remount(size=size * PAGE)
         if _finishes(words, capsys):
             break
-    assert len(failed) >= 5 and failed <= KINDS, failed
+    assert len(failed()) >= 5 and failed() <= KINDS, failed()
     assert tree("disk") == tree("whole")
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_a_disk_that_is_full_at_every_stage(disk: Disk, capsys: pytest.CaptureFixture[str], failed: set[str]) -> None:
+def test_a_disk_that_is_full_at_every_stage(
+    disk: Disk, capsys: pytest.CaptureFixture[str], failed: Callable[[], set[str]]
+) -> None:
     """Disks of every size, each enlarged after it was full: writing of each kind of file fails at one of them."""
     words = everything()
     assert convert(*words, out="whole/toy/1.0.0") == 0
@@ -154,7 +159,7 @@ def test_a_disk_that_is_full_at_every_stage(disk: Disk, capsys: pytest.CaptureFi
         disk.unmount()
         if finished:
             break
-    assert failed == KINDS, KINDS - failed
+    assert failed() == KINDS, KINDS - failed()
 
 
 def _finishes(words: list[str], capsys: pytest.CaptureFixture[str]) -> bool:
@@ -242,7 +247,7 @@ def test_an_output_that_cannot_be_a_folder(place: str, capsys: pytest.CaptureFix
 # ------------------------------------------------------------------------------------------ killed at every step
 
 KILLED = """
-import os, signal, sys
+import mmap, os, signal, sys
 from pipelines.__main__ import main
 
 step, words = int(sys.argv[1]), sys.argv[2:]
@@ -250,14 +255,14 @@ every = step
 while True:
     child = os.fork()  # nothing is imported again
     if not child:
-        count = 0
+        os.setpgid(0, 0)
+        count = mmap.mmap(-1, 8)  # shared with the process of the pipeline
 
         def counted(call):
             def until(*arguments, **named):
-                global count
-                count += 1
-                if count == every:
-                    os.kill(os.getpid(), signal.SIGKILL)
+                count[:] = (int.from_bytes(count[:], "little") + 1).to_bytes(8, "little")
+                if int.from_bytes(count[:], "little") == every:
+                    os.killpg(0, signal.SIGKILL)
                 return call(*arguments, **named)
             return until
 

@@ -1,0 +1,75 @@
+"""A function in a fork of this process: it can be watched and killed, and never outlives its parent."""
+
+import contextlib
+import ctypes
+import multiprocessing
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
+from typing import Any
+
+_PR_SET_PDEATHSIG = 1
+
+
+class Forked:
+    """A running fork. Made by `forked`."""
+
+    def __init__(self, process: Any, messages: "Connection[Any, Any]") -> None:
+        self._process, self._messages = process, messages
+
+    def receive(self, seconds: float) -> Any:
+        """The next message, as soon as there is one. Raises TimeoutError after so many seconds without, EOFError
+        where the process has ended and none is left."""
+        if not self._messages.poll(seconds):
+            raise TimeoutError(f"no message within {seconds:g} s")
+        return self._messages.recv()
+
+    def end(self) -> str:
+        """Wait for the end of the process, and say how it came: "SIGSEGV", "exit code 3"."""
+        self._process.join()
+        code: int = self._process.exitcode
+        return signal.Signals(-code).name if code < 0 else f"exit code {code}"
+
+    def kill(self) -> None:
+        """End the process, whatever it is doing, and wait for that. It can be called twice."""
+        self._process.kill()
+        self._process.join()
+
+
+@contextlib.contextmanager
+def forked(function: Callable[[Callable[[Any], None]], None]) -> Iterator[Forked]:
+    """Run `function(send)` in a fork; what it sends is received here. It is killed where the block ends before it.
+
+    A fork shares what is loaded and registered here, and starts in milliseconds. It should be made while this process
+    has no threads of its own that hold locks. Ctrl-C is left to this process. What `function` raises is told on
+    standard error and ends the fork with exit code 1.
+    """
+    receiver, sender = multiprocessing.Pipe(duplex=False)
+    process = multiprocessing.get_context("fork").Process(target=_run, args=(function, sender, os.getpid()))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 counts the idle threads of numpy's library
+        process.start()
+    sender.close()
+    child = Forked(process, receiver)
+    try:
+        yield child
+    finally:
+        child.kill()
+        receiver.close()
+
+
+def _run(function: Callable[[Callable[[Any], None]], None], sender: "Connection[Any, Any]", parent: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    die_with_parent()
+    if os.getppid() == parent:
+        function(sender.send)
+    os._exit(0)  # a normal end would wait for threads that nobody ends
+
+
+def die_with_parent() -> None:
+    """Have the kernel kill this process when the thread that started it is gone, on Linux."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

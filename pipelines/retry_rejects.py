@@ -1,0 +1,137 @@
+"""A new version of a dataset: all of the old one, and what was rejected then and succeeds now.
+
+Shards of the old version are carried over as files (hard links, or copies), under the names of the larger count; each
+partition that had rejects gets one shard more, for which nothing but these is read from its source. From there on it
+is a conversion like any other: planned, resumed, watched, published.
+"""
+
+import argparse
+import dataclasses
+import functools
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from gato_tokenize import __version__
+from gato_tokenize.dataset import MANIFEST, Dataset
+from gato_tokenize.records import SCHEMA_VERSION
+from pipelines.carry_over import carry_over
+from pipelines.convert import convert, exit_code, summary
+from pipelines.local_runner import LOCAL_RUNNER, pipeline_maker
+from pipelines.plan import Plan, PlanError
+from pipelines.reject_budget import RejectBudget
+from pipelines.run_options import limits_of
+from pipelines.source import Source, open_source
+from pipelines.write_partition import PLAN, done_path, read_rejects
+
+
+def plan_retry(dataset: Dataset, out: Path) -> tuple[Plan, Plan]:
+    """(the plan of `dataset`, that of its new version `out`).
+
+    Partitions of the old plan come first, each marked as carried over; behind them stands one for each of these that
+    had rejects. Raises PlanError where there is nothing to retry, or where a spec, the schema or the name has changed.
+    """
+    old = Plan.from_json((dataset.path / PLAN).read_text())
+    if old.sha256 != dataset.manifest["plan_sha256"]:
+        raise PlanError(f"{dataset.path / PLAN} is not the plan that the manifest names: see gato-data verify")
+    if out.parent.name != old.dataset or out.resolve() == dataset.path.resolve():
+        raise PlanError(f"a retry makes another version of {old.dataset}: give --out DIR/{old.dataset}/VERSION")
+    if old.schema_version != SCHEMA_VERSION:
+        raise PlanError(
+            f"{dataset.path} has schema version {old.schema_version}, this release writes {SCHEMA_VERSION}: convert"
+            " anew, into another version"
+        )
+    retries = [retry for index in range(len(old.partitions)) for retry in _retries(dataset, old, index)]
+    if not retries:
+        raise PlanError(f"{dataset.path} has no rejects: there is nothing to retry")
+    inputs = [*old.inputs, _fingerprint(dataset)]
+    for name in dict.fromkeys(work["source"] for work in retries):
+        inputs += [given for given in _inputs(_checked(dataset, name)) if given not in inputs]
+    carried = tuple({**work, "carried": True} for work in old.partitions)
+    return old, dataclasses.replace(
+        old,
+        version=out.name,
+        partitions=(*carried, *retries),
+        inputs=tuple(inputs),
+        generator=f"gato-toolchain {__version__}",
+    )
+
+
+def _retries(dataset: Dataset, old: Plan, index: int) -> Iterator[dict[str, Any]]:
+    """The work to do again of partition `index`: none, or one piece."""
+    letters = read_rejects(dataset.path, index)
+    if not letters:
+        return
+    work = old.partitions[index]
+    before: dict[str, Any] = work.get("retry") or {"number": _number(old, index), "from": None}
+    lost = json.loads(done_path(dataset.path, index).read_text())["rest_lost"]
+    start = before["from"]
+    if lost:
+        del letters[lost["letter"]]  # it stands for no episode of its own
+        start = lost["from"] if "retry" not in work or start is not None else None
+    only = [[letter.source_uri, letter.source_index, letter.episode_id] for letter in letters]
+    piece = _piece(_checked(dataset, work["source"]), old, work["partition"], before["number"])
+    retry = {"number": before["number"], "only": only, "from": start}
+    yield {"source": work["source"], "partition": piece, "retry": retry}
+
+
+def _number(plan: Plan, index: int) -> int:
+    """Which of its source's pieces a partition is."""
+    source = plan.partitions[index]["source"]
+    return sum(work["source"] == source and "retry" not in work for work in plan.partitions[:index])
+
+
+def _piece(source: Source, old: Plan, piece: dict[str, Any], number: int) -> dict[str, Any]:
+    """The piece as it was planned, where the inputs are as they were; else the one of its number in a new plan."""
+    if all(given in old.inputs for given in _inputs(source)):
+        return piece
+    pieces = source.partitions()
+    known = sum(work["source"] == source.source and "retry" not in work for work in old.partitions)
+    if len(pieces) != known:
+        raise PlanError(
+            f"{source.source} has other inputs now, cut into {len(pieces)} partitions, not {known}: what was rejected"
+            " cannot be found there. Convert anew, into another version"
+        )
+    return pieces[number]
+
+
+def _inputs(source: Source) -> list[dict[str, Any]]:
+    return [{"source": source.source, **given} for given in source.inputs()]
+
+
+def _checked(dataset: Dataset, name: str) -> Source:
+    """The source; PlanError where a spec of it is not the one that the dataset was made with."""
+    source = open_source(name)
+    for task, spec in source.specs().items():
+        known = dataset.tokenizer.specs.get(task)
+        if known is None or known.to_json() != spec.to_json():
+            raise PlanError(
+                f"{name}: the spec of task {task!r} is not the one that {dataset.path} was made with: old and new"
+                " records would not be alike. Convert anew, into another version"
+            )
+    return source
+
+
+def _fingerprint(dataset: Dataset) -> dict[str, Any]:
+    data = (dataset.path / MANIFEST).read_bytes()
+    uri = "/".join((*dataset.path.resolve().parts[-2:], MANIFEST))
+    return {"source": "rejects retry", "uri": uri, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+
+
+def retry(arguments: argparse.Namespace) -> None:
+    dataset = Dataset.open(arguments.dataset)
+    rejected = sum(dataset.manifest["episodes"]["rejected"].values())
+    budget = RejectBudget(str(rejected) if arguments.max_rejects is None else arguments.max_rejects)
+    limits = limits_of(arguments)
+    old, plan = plan_retry(dataset, arguments.out)
+    make_pipeline = pipeline_maker(LOCAL_RUNNER, arguments.workers, [])
+    prepare = functools.partial(carry_over, dataset, old, plan)
+    manifest = convert(plan, dataset.tokenizer, arguments.out, budget, make_pipeline, limits, prepare)
+    print(summary(manifest, arguments.out))
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """The command; returns its exit code, that of a conversion."""
+    return exit_code(lambda: retry(arguments))

@@ -1,0 +1,110 @@
+"""Tally: how far a conversion is, told from the files on disk: done-files, and journals of what is being written."""
+
+import json
+import os
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from pipelines.journal import JournalReader, journal_path
+from pipelines.plan import Plan
+from pipelines.quarantine import quarantine_path, read_quarantine
+from pipelines.source import Reject
+from pipelines.write_partition import done_path
+
+_START_SECONDS = 120.0  # for the imports of many processes on a busy machine
+
+
+class Tally:
+    """What is done and what is in flight in the work folder of a plan, as of the last `refresh`."""
+
+    def __init__(self, plan: Plan, folder: Path) -> None:
+        self._plan, self._folder = plan, folder
+        self._partitions = range(len(plan.partitions))
+        self.done: dict[int, dict[str, Any]] = {}  # {partition: "read", "written" and "rejected" of its done-file}
+        self._journals: dict[int, JournalReader] = {}
+        self._quarantined: dict[int, set[Reject]] = {}
+        self._alive: dict[int | None, float] = {None: time.monotonic()}  # last sign of life of each, None: of any
+
+    def refresh(self) -> None:
+        names = set(os.listdir(self._folder / "_run"))
+        for index in self._partitions:
+            if index not in self.done and done_path(self._folder, index).name in names:
+                done = json.loads(done_path(self._folder, index).read_text())
+                self.done[index] = {name: done[name] for name in ("read", "written", "rejected")}
+                self._alive[None] = time.monotonic()
+            if index not in self.done and quarantine_path(self._folder, index).name in names:
+                self._quarantined[index] = {q.reject for q in read_quarantine(self._folder, index).values()}
+            self._follow(index, names)
+
+    def _follow(self, index: int, names: set[str]) -> None:
+        path = journal_path(self._folder, index)
+        if path.name not in names:
+            self._journals.pop(index, None)
+            return
+        new = index not in self._journals
+        journal = self._journals.setdefault(index, JournalReader(path))
+        try:
+            if journal.refresh() or new:
+                self._alive[index] = self._alive[None] = time.monotonic()
+        except FileNotFoundError:  # done in this instant
+            del self._journals[index]
+
+    def forget_journals(self) -> None:
+        """Remove the journals of processes that are gone."""
+        for index in self.in_flight:
+            journal_path(self._folder, index).unlink(missing_ok=True)
+        self._journals.clear()
+        self._alive = {None: time.monotonic()}
+
+    @property
+    def complete(self) -> bool:
+        return len(self.done) == len(self._partitions)
+
+    @property
+    def in_flight(self) -> list[int]:
+        """Partitions that somebody writes, or died of."""
+        return sorted(self._journals)
+
+    def silent_for(self) -> float:
+        """Seconds since the last sign of life of the partition in flight that is silent longest; where none is in
+        flight, since that of any, but for the time that processes need to start."""
+        if not self._journals:
+            return time.monotonic() - self._alive[None] - _START_SECONDS
+        return time.monotonic() - min(self._alive[index] for index in self._journals)
+
+    @property
+    def written(self) -> int:
+        """Episodes in the partitions that are done."""
+        return sum(int(done["written"]) for done in self.done.values())
+
+    @property
+    def reasons(self) -> dict[str, int]:
+        """Rejects by reason, with those of other partitions as far as their journals and quarantines tell."""
+        total: Counter[str] = Counter()
+        for done in self.done.values():
+            total.update(done["rejected"])
+        for index in {*self._journals, *self._quarantined} - set(self.done):
+            rejects = set(self._journals[index].rejects) if index in self._journals else set()
+            total.update(reject.reason for reject in rejects | self._quarantined.get(index, set()))
+        return dict(total)
+
+    @property
+    def most(self) -> int | None:
+        """So many episodes will be read at most; None where a partition to come does not say how many it has."""
+        total = 0
+        for index in self._partitions:
+            count = self.done[index]["read"] if index in self.done else self._count(index)
+            if count is None:
+                return None
+            total += count
+        return total
+
+    def _count(self, index: int) -> int | None:
+        work = self._plan.partitions[index]
+        retry = work.get("retry")
+        if retry:
+            return None if retry["from"] is not None else len(retry["only"])
+        count = work["partition"].get("count")
+        return count if isinstance(count, int) else None
