@@ -13,6 +13,7 @@ from test_convert import convert, slow_source, write_documents, write_pictures
 from gato_tokenize import Dataset
 from gato_tokenize.tfrecord import read_index
 from pipelines.__main__ import main
+from pipelines.publish import manifest_bytes
 from pipelines.verify import verify
 
 
@@ -36,7 +37,7 @@ def dataset(made: Path, tmp_path: Path) -> Path:
 
 
 def faults(folder: Path) -> list[str]:
-    return [fault.file for fault in verify(folder)]
+    return [fault.file for fault in verify(folder, deep=True)]
 
 
 def shards(folder: Path) -> list[Path]:
@@ -64,7 +65,7 @@ def test_every_changed_byte_is_found(made: Path, dataset: Path, edits: int) -> N
     for number in range(edits):
         path = flip(dataset, generator)
         name = path.relative_to(dataset).as_posix()
-        assert name in [fault.file for fault in verify(dataset, records=False)], f"edit {number}"
+        assert name in [fault.file for fault in verify(dataset)], f"edit {number}"
         shutil.copyfile(made / name, path)
     assert faults(dataset) == []
 
@@ -91,8 +92,11 @@ def test_a_shard_cut_at_a_record_s_border(dataset: Path) -> None:
     path = shards(dataset)[0]
     offset, _ = read_index(dataset / "index" / f"{path.name}.idx")[-1]
     path.write_bytes(path.read_bytes()[:offset])
-    problems = [str(fault) for fault in verify(dataset) if fault.file == path.name]
-    assert any("sha256" in problem for problem in problems) and any("records" in problem for problem in problems)
+    assert [fault.file for fault in verify(dataset)] == [path.name]
+    problems = [str(fault) for fault in verify(dataset, deep=True) if fault.file == path.name]
+    assert any("sha256" in problem for problem in problems) and any(
+        "its index knows" in problem for problem in problems
+    )
 
 
 def test_a_link_is_no_file_of_a_dataset(dataset: Path) -> None:
@@ -102,13 +106,33 @@ def test_a_link_is_no_file_of_a_dataset(dataset: Path) -> None:
     assert path.name in faults(dataset)
 
 
-def test_a_manifest_that_lies_consistently_is_caught_by_the_records(dataset: Path) -> None:
-    from pipelines.publish import manifest_bytes
-
+def lie(dataset: Path, split: str = "train", **changes: int) -> str:
+    """Add to numbers of a shard in the manifest, and sign it again; returns the shard's name."""
     manifest = json.loads((dataset / "manifest.json").read_text())
-    manifest["splits"]["train"]["shards"][0]["tokens"] += 1
+    shard = manifest["splits"][split]["shards"][0]
+    for name, more in changes.items():
+        shard[name] += more
     (dataset / "manifest.json").write_bytes(manifest_bytes(manifest))
-    assert [fault.file for fault in verify(dataset)] == [manifest["splits"]["train"]["shards"][0]["file"]]
+    return str(shard["file"])
+
+
+def test_a_manifest_that_lies_consistently_is_caught_by_the_records(dataset: Path) -> None:
+    name = lie(dataset, tokens=1)
+    assert list(verify(dataset)) == []
+    assert faults(dataset) == [name]
+
+
+@pytest.mark.parametrize("changes", [{"records": 1}, {"bytes": -1}])
+def test_a_manifest_that_lies_of_what_its_index_lists(dataset: Path, changes: dict[str, int]) -> None:
+    name = lie(dataset, **changes)
+    (fault,) = verify(dataset)
+    assert fault.file == f"index/{name}.idx" and "the manifest says" in fault.problem
+
+
+def test_an_index_that_is_none(dataset: Path) -> None:
+    path = dataset / "index" / f"{shards(dataset)[0].name}.idx"
+    path.write_text("x\n")
+    assert [fault.file for fault in verify(dataset)] == [f"index/{path.name}"] * 2  # its hash, and its first line
 
 
 def test_json_and_exit_codes(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -121,9 +145,16 @@ def test_json_and_exit_codes(dataset: Path, capsys: pytest.CaptureFixture[str]) 
     assert "is no complete dataset" in capsys.readouterr().err
 
 
-def test_fast_does_not_parse_the_records(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipelines.verify.Record.from_bytes", lambda data: pytest.fail("parsed"))
-    assert main(["verify", str(dataset), "--fast"]) == 0
+def test_only_deep_parses_the_records(
+    dataset: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(data: bytes) -> None:
+        raise ValueError("looked at")
+
+    monkeypatch.setattr("pipelines.verify.Record.from_bytes", broken)
+    assert main(["verify", str(dataset)]) == 0
+    assert main(["verify", str(dataset), "--deep"]) == 1
+    assert "record 0: looked at" in capsys.readouterr().out
 
 
 def test_a_dataset_with_another_tokenizer_is_not_opened(dataset: Path) -> None:
