@@ -1,7 +1,6 @@
 """ChildProcess: calls in a process of its own, each with a time limit; what hangs or crashes there is an exception."""
 
-import concurrent.futures
-import multiprocessing
+import contextlib
 import multiprocessing.context
 import os
 import pickle
@@ -10,13 +9,14 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future
+from multiprocessing.connection import Connection
 from typing import Any
 
-import pebble
-
 START = 120.0  # seconds that a process may take to start and warm up, imports on a busy machine included
-GRACE = 10.0  # seconds after its limit at which a call ends its own process, should the parent be gone
+GRACE = 10.0  # seconds after its limit at which a call is ended from outside, should the process's own timer be gone
+_LONGEST = 1e6  # seconds that a connection can be waited for
 _starting = threading.Lock()
 
 
@@ -54,10 +54,11 @@ class ChildProcess:
     def __init__(self, warm_up: Callable[..., Any], *args: Any) -> None:
         self._warm_up = (warm_up, args)
         self.warmed: Any = None
-        self._pool: Any = None
-        self._process: Any = None  # the one that answered last; None: none did, or it may be gone
+        self.closed = False
+        self.answered = 0  # calls that the process of now has answered, warming up among them
+        self._process: Any = None
+        self._pipe: Any = None
         self._warm = False
-        self._closed = False
 
     def __enter__(self) -> "ChildProcess":
         return self
@@ -71,58 +72,92 @@ class ChildProcess:
         Raises what the function raises (RuntimeError with type and message, where the exception cannot be pickled or
         is no Exception), TimeoutError after `limit` seconds, ChildProcessError where the process dies.
         """
+        with contextlib.closing(self.calls(function, [args], limit)) as futures:
+            return next(futures).result()
+
+    def calls(
+        self, function: Callable[..., Any], arguments: Iterable[tuple[Any, ...]], limit: float
+    ) -> "Generator[Future[Any], None, None]":
+        """A future, done, for each of `arguments` in order; the result is as for `call`, the limit is of each alone.
+
+        The process works ahead of whoever asks, as far as the pipe between them has room. A call that kills it costs
+        itself alone: the next ones have a new process. An iterator that is closed early kills it; end or close one
+        before the next call.
+
+        >>> with ChildProcess(abs, 0) as child:
+        ...     [future.result() for future in child.calls(pow, [(2, 3), (3, 2)], limit=60)]
+        [8, 9]
+        """
+        waiting, asked = list(arguments), False
         try:
-            if not self._warm:
-                self.warmed = self._run(*self._warm_up, limit=START)
-                self._warm = True
-            return self._run(function, args, limit)
-        except BaseException:
-            if self._process is None:
-                self._stop()
-            raise
+            while waiting:
+                future: Future[Any] = Future()
+                try:
+                    if not asked:
+                        self._begin()
+                        self._pipe.send((function, waiting, limit))
+                        asked = True
+                    future.set_result(self._answer(limit))
+                except Exception as error:
+                    asked = asked and self._process is not None
+                    future.set_exception(error)
+                del waiting[0]
+                yield future
         finally:
-            if self._closed:
+            if waiting or self.closed:
                 self._stop()
 
     def close(self) -> None:
         """Kill the process and wait for its end. It can be called twice."""
-        self._closed = True
+        self.closed = True
         self._stop()
 
-    def _stop(self) -> None:
-        pool, self._pool, self._process, self._warm = self._pool, None, None, False
-        if pool is not None:
-            pool.stop()
-            pool.join()
+    def _begin(self) -> None:
+        """See to a warm process that waits for a request."""
+        if self._process is not None and not self._process.is_alive():
+            self._stop()  # it died in no call, and no call is to blame
+        if self._process is None:
+            context = _SpawnContext()
+            self._pipe, theirs = context.Pipe()
+            self._process = context.Process(target=_serve, args=(theirs, os.getpid()), daemon=True)
+            self._process.start()
+            theirs.close()  # so that its death is the end of the pipe
+            self.answered = 0
+        if not self._warm:
+            function, args = self._warm_up
+            self._pipe.send((function, [args], START))
+            self.warmed = self._answer(START)
+            self._warm = True
 
-    def _run(self, function: Callable[..., Any], args: tuple[Any, ...], limit: float) -> Any:
-        if self._pool is None:
-            arguments = (os.getpid(),)
-            self._pool = pebble.ProcessPool(1, initializer=_begin, initargs=arguments, context=_SpawnContext())
-        process, self._process = self._process, None
-        future = self._pool.schedule(_answer, (function, args, limit), timeout=limit)
-        _wait(future, process, limit)
+    def _answer(self, limit: float) -> Any:
+        """The value of the call that the process is at, or what it raised."""
         try:
-            pid, error, value = future.result()
-        except TimeoutError as late:
-            raise TimeoutError(f"no end after {limit:g} s") from late
-        except (pebble.ProcessExpired, concurrent.futures.process.BrokenProcessPool) as crash:
-            raise ChildProcessError(f"the process died of {_cause(getattr(crash, 'exitcode', None))}") from crash
-        self._process = next((child for child in multiprocessing.active_children() if child.pid == pid), None)
-        if error:
-            raise _exception(*value)
-        return value
+            data = self._pipe.recv_bytes() if self._pipe.poll(min(limit + GRACE, _LONGEST)) else None
+        except (EOFError, OSError):
+            self._process.join(GRACE)  # for its own exit code
+            data = b""
+        if not data:
+            code = self._stop()
+            if code == -signal.SIGALRM or data is None and code == -signal.SIGKILL:
+                raise TimeoutError(f"no end after {limit:g} s")
+            raise ChildProcessError(f"the process died of {_cause(code)}")
+        self.answered += 1
+        raised, answer = pickle.loads(data)
+        if raised:
+            raise _exception(*answer)
+        return answer
 
-
-def _wait(future: Any, process: Any, limit: float) -> None:
-    """Return when the future is done; raise where it never will be: pebble takes a process that ends itself with exit
-    code 0 for one that has done its work."""
-    give_up = time.monotonic() + START + limit + GRACE
-    while not concurrent.futures.wait([future], timeout=0.2).done:
-        if process is not None and process.exitcode == 0:
-            raise ChildProcessError("the process died of exit code 0")
-        if time.monotonic() > give_up:
-            raise TimeoutError(f"a process could not be started, or stopped, in {START:g} s")
+    def _stop(self) -> int | None:
+        """Kill the process, if there is one; its exit code."""
+        process, self._process, self._warm = self._process, None, False
+        if process is None:
+            return None
+        self._pipe.close()
+        process.kill()
+        process.join()
+        code: int | None = process.exitcode
+        process.close()
+        return code
 
 
 def _cause(exitcode: int | None) -> str:
@@ -139,13 +174,20 @@ def _exception(pickled: bytes, name: str, message: str) -> Exception:
     return error if isinstance(error, Exception) else RuntimeError(f"{name}: {message}")
 
 
-def _begin(parent: int) -> None:
-    """Runs first in the new process."""
+def _serve(pipe: Connection, parent: int) -> None:
+    """What the new process does: answer requests until the parent closes the pipe."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # MiniGrid prints; stdout belongs to the parent
     warnings.simplefilter("ignore")
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # no handler of Python's: it would wait for native code to return
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
+    with contextlib.suppress(EOFError, OSError):
+        while True:
+            function, arguments, limit = pipe.recv()
+            for args in arguments:
+                pipe.send_bytes(_called(function, args, limit))
+    os._exit(0)  # threads that an environment left behind would keep it
 
 
 def _die_with(parent: int) -> None:
@@ -154,18 +196,19 @@ def _die_with(parent: int) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _answer(function: Callable[..., Any], args: tuple[Any, ...], limit: float) -> tuple[int, bool, Any]:
-    """(process id, raised?, the value or what `_exception` takes). Exceptions travel as bytes: one that cannot be
-    unpickled would break the pool."""
-    signal.setitimer(signal.ITIMER_REAL, limit + GRACE)  # ends native code, too, where no parent lives to do it
+def _called(function: Callable[..., Any], args: tuple[Any, ...], limit: float) -> bytes:
+    """(raised?, the value or what `_exception` takes), pickled; the process is dead where it takes longer."""
     try:
-        return os.getpid(), False, function(*args)
+        signal.setitimer(signal.ITIMER_REAL, limit)  # ends native code, too, where no parent lives to do it
+        try:
+            value = function(*args)
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        return pickle.dumps((False, value), pickle.HIGHEST_PROTOCOL)
     except BaseException as error:
         error.__traceback__ = None
         try:
             pickled = pickle.dumps(error)
         except Exception:
             pickled = b""
-        return os.getpid(), True, (pickled, type(error).__name__, str(error))
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        return pickle.dumps((True, (pickled, type(error).__name__, str(error))))

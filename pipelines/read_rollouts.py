@@ -1,9 +1,13 @@
 """RolloutSource: Gymnasium environments played by experts or at random, each episode a function of its seed."""
 
+import contextlib
 import functools
 import json
 import math
-from collections.abc import Iterator
+import os
+import threading
+from collections.abc import Generator, Iterator
+from concurrent.futures import Future
 from typing import Any
 
 from gato_tokenize import Episode, EpisodeMetadata, EpisodeSpec
@@ -95,21 +99,25 @@ class RolloutSource(Source):
         return [{"first": i, "count": min(size, total - i)} for i in range(0, total, size)]
 
     def candidates(self, partition: dict[str, Any]) -> Iterator[Candidate]:
-        """One process plays them all, started with the first that is loaded and gone when the iterator is."""
-        with ChildProcess(describe, self.rollout) as child:
-            for i in range(partition["first"], partition["first"] + partition["count"]):
-                yield Candidate(self._episode_id(i), self.uri, i, functools.partial(self._load, child, i))
+        """One process plays them, ahead of whoever loads them in order. An iterator that comes to its end keeps it for
+        the next partition; one that is closed early kills it."""
+        with _process_for(self.rollout) as child:
+            stop = partition["first"] + partition["count"]
+            player = _Player(child, self.rollout, self.seed, stop, self.time_limit)
+            with contextlib.closing(player):
+                for i in range(partition["first"], stop):
+                    yield Candidate(self._episode_id(i), self.uri, i, functools.partial(self._load, player, i))
 
     def _episode_id(self, i: int) -> str:
         cut = f"/max_steps={self.rollout.max_steps}" if self.rollout.max_steps else ""
         return f"{self.task}/seed={self.seed + i}/{self.rollout.policy}{cut}"
 
-    def _load(self, child: ChildProcess, i: int) -> Episode:
+    def _load(self, player: "_Player", i: int) -> Episode:
         try:
-            played: Played = child.call(play, self.rollout, self.seed + i, limit=self.time_limit)
+            played, description = player.played(i)
         except (TimeoutError, ChildProcessError) as error:
             raise type(error)(f"{error}: {self._episode_id(i)}") from error
-        end, recipe, description = played.ending, self.rollout.recipe, child.warmed
+        end, recipe = played.ending, self.rollout.recipe
         success = recipe.success(end)
         metadata = EpisodeMetadata(
             episode_id=self._episode_id(i),
@@ -129,6 +137,64 @@ class RolloutSource(Source):
         if played.clipped:
             notes["action values beyond their bounds, played at the bound"] = played.clipped
         return Episode(description.spec, played.observation, played.action, metadata, notes)
+
+
+class _Player:
+    """Episode i < stop of a rollout, played with seed `seed + i`; ahead, while they are asked for in order."""
+
+    def __init__(self, child: ChildProcess, rollout: Rollout, seed: int, stop: int, limit: float) -> None:
+        self._child: ChildProcess | None = child  # None: another partition may have it
+        self._rollout, self._seed, self._stop, self._limit = rollout, seed, stop, limit
+        self._ahead: Generator[Future[Any], None, None] | None = None
+        self._next = -1
+
+    def played(self, i: int) -> tuple[Played, Description]:
+        """Raises whatever environment and policy raise, TimeoutError, ChildProcessError."""
+        if self._child is None:
+            with ChildProcess(describe, self._rollout) as alone:
+                return alone.call(play, self._rollout, self._seed + i, limit=self._limit), alone.warmed
+        if self._ahead is None or i != self._next:
+            self._leave()
+            seeds = range(self._seed + i, self._seed + self._stop)
+            self._ahead = self._child.calls(play, [(self._rollout, seed) for seed in seeds], self._limit)
+        self._next = i + 1
+        return next(self._ahead).result(), self._child.warmed
+
+    def _leave(self) -> None:
+        if self._ahead is not None:
+            self._ahead.close()
+
+    def close(self) -> None:
+        """An episode asked for after this has a process for itself alone."""
+        self._leave()
+        self._child = None
+
+
+# Processes that wait for the next partition of their rollout, the one used last at the end: starting one costs as much
+# as playing a hundred episodes of BabyAI. Few, and not for ever: simulators are large, and some leak.
+_idle: dict[Rollout, ChildProcess] = {}
+_idle_lock = threading.Lock()
+_MOST_IDLE, _MOST_EPISODES = 2, 1000
+os.register_at_fork(after_in_child=_idle.clear)  # they are the parent's
+
+
+@contextlib.contextmanager
+def _process_for(rollout: Rollout) -> Iterator[ChildProcess]:
+    """A process of the caller's own, afterwards kept for the next one who wants it unless something was raised."""
+    with _idle_lock:
+        child = _idle.pop(rollout, None) or ChildProcess(describe, rollout)
+    try:
+        yield child
+    except BaseException:  # GeneratorExit, too
+        child.close()
+        raise
+    with _idle_lock:
+        surplus = [child] if child.answered > _MOST_EPISODES or rollout in _idle else []
+        if not surplus:
+            _idle[rollout] = child
+            surplus = [_idle.pop(next(iter(_idle))) for _ in range(len(_idle) - _MOST_IDLE)]
+    for one in surplus:
+        one.close()
 
 
 def _json_or_text(text: str) -> Any:

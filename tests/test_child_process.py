@@ -5,6 +5,7 @@ import sys
 import textwrap
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,107 @@ def test_a_call_that_raises_keeps_the_process() -> None:
         with pytest.raises(RuntimeError, match="SystemExit: 7"):
             child.call(sys.exit, 7, limit=60)
         assert child.call(os.getpid, limit=60) == pid
+
+
+class TestCallsInOrder:
+    def test_a_case_by_hand(self) -> None:
+        with ChildProcess(int) as child:
+            futures = list(child.calls(divmod, [(7, 2), (7, 0), (9, 4)], limit=60))
+        assert (futures[0].result(), futures[2].result()) == ((3, 1), (2, 1))
+        assert isinstance(futures[1].exception(), ZeroDivisionError)
+
+    @pytest.mark.parametrize(
+        "bad, exception, message",
+        [
+            (60.0, TimeoutError, r"no end after 1 s"),
+            (-signal.SIGSEGV, ChildProcessError, "SIGSEGV"),
+            (-signal.SIGTERM, ChildProcessError, "SIGTERM"),
+            (None, TypeError, "NoneType"),
+        ],
+    )
+    def test_a_call_that_kills_or_raises_costs_itself_alone(
+        self, bad: float | None, exception: type[Exception], message: str
+    ) -> None:
+        with ChildProcess(int) as child:
+            numbers = [0.0, 0.1, bad, 0.2, bad, 0.3]
+            futures = list(child.calls(_sleep_or_die, [(number,) for number in numbers], limit=1))
+        assert [future.result() for future in futures if not future.exception()] == [0.0, 0.1, 0.2, 0.3]
+        for future in (futures[2], futures[4]):
+            with pytest.raises(exception, match=message):
+                future.result()
+
+    def test_the_limit_is_of_each_call_alone(self) -> None:
+        """Neither the calls before it count, nor the time that a large answer waits to be taken."""
+        with ChildProcess(int) as child:
+            for future in child.calls(_sleep_and_give, [(0.4, 2**20)] * 4, limit=0.8):
+                assert len(future.result()) == 2**20
+                time.sleep(0.6)
+
+    def test_the_process_works_ahead(self, tmp_path: Path) -> None:
+        with ChildProcess(int) as child:
+            futures = child.calls(os.mkdir, [(str(tmp_path / name),) for name in "abc"], limit=60)
+            next(futures)
+            assert _within(60, lambda: (tmp_path / "c").exists())
+            assert len(list(futures)) == 2
+
+    def test_closed_early_it_kills_and_the_next_call_has_a_new_process(self) -> None:
+        with ChildProcess(int) as child:
+            futures = child.calls(_pid_then_sleep, [(0,), (50,)], limit=60)
+            pid = next(futures).result()
+            futures.close()
+            assert _gone(pid, 0.5)
+            assert child.call(os.getpid, limit=60) != pid
+
+    def test_a_process_that_dies_between_calls_costs_none(self) -> None:
+        with ChildProcess(int) as child:
+            pid = child.call(os.getpid, limit=60)
+            assert child.answered == 2  # warming up is one
+            os.kill(pid, signal.SIGKILL)
+            assert _gone(pid, 5)
+            assert child.call(os.getpid, limit=60) != pid
+            assert child.answered == 2
+
+    def test_a_call_that_switches_the_timer_off_is_ended_from_outside(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("pipelines.child_process.GRACE", 0.5)
+        with ChildProcess(int) as child:
+            with pytest.raises(TimeoutError, match=r"no end after 0\.5 s"):
+                child.call(_sleep_without_timer, limit=0.5)
+
+    def test_an_answer_that_cannot_be_pickled_is_that_calls_error(self) -> None:
+        with ChildProcess(int) as child:
+            pid = child.call(os.getpid, limit=60)
+            with pytest.raises((TypeError, AttributeError, RuntimeError), match="pickle"):
+                child.call(threading.Lock, limit=60)
+            assert child.call(os.getpid, limit=60) == pid
+
+
+def _within(seconds: float, true: Callable[[], bool]) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and not true():
+        time.sleep(0.05)
+    return true()
+
+
+def _sleep_or_die(seconds: float) -> float:
+    if seconds < 0:
+        os.kill(os.getpid(), -int(seconds))
+    time.sleep(seconds)
+    return seconds
+
+
+def _sleep_and_give(seconds: float, size: int) -> bytes:
+    time.sleep(seconds)
+    return bytes(size)
+
+
+def _pid_then_sleep(seconds: float) -> int:
+    time.sleep(seconds)
+    return os.getpid()
+
+
+def _sleep_without_timer() -> None:
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    time.sleep(60)
 
 
 def test_a_process_that_could_not_warm_up_is_warmed_up_again(tmp_path: Path) -> None:

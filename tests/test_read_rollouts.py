@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from gato_tokenize import ContinuousSpec, DiscreteSpec, Episode, EpisodeTokenizer, ImageSpec, TextSpec, TextTokenizer
+from pipelines import read_rollouts
 from pipelines.read_rollouts import RolloutSource
 from pipelines.source import Reject, Source, SourceError, open_source, read_partition
 from pipelines.source_contract import SourceContract
@@ -230,6 +232,21 @@ class TestFaults:
             open_source("rollouts:faulty_environments:Faulty/Broken-v0?policy=random").specs()
 
 
+@pytest.fixture
+def nothing_kept() -> Iterator[None]:
+    """No process of an earlier test, and none left to a later one."""
+    _end_the_idle()
+    yield
+    _end_the_idle()
+
+
+def _end_the_idle() -> None:
+    for child in read_rollouts._idle.values():
+        child.close()
+    read_rollouts._idle.clear()
+
+
+@pytest.mark.usefixtures("nothing_kept")
 class TestLife:
     def test_a_closed_iterator_leaves_no_child(self) -> None:
         candidates = open_source(COUNT).candidates({"first": 0, "count": 3})
@@ -238,10 +255,63 @@ class TestLife:
         candidates.close()  # type: ignore[attr-defined]
         assert not _children()
 
+    def test_an_iterator_that_ends_before_its_episodes_leaves_no_child(self) -> None:
+        for candidate in open_source(COUNT).candidates({"first": 0, "count": 3}):
+            if candidate.source_index == 0:
+                candidate.load()
+        assert not _children()
+
     def test_a_candidate_is_loaded_after_the_others(self) -> None:
         kept = list(open_source(COUNT).candidates({"first": 0, "count": 3}))
         assert kept[2].load().metadata.source_index == 2
         assert not _children()
+
+    def test_candidates_are_loaded_in_any_order_and_again(self) -> None:
+        in_order = played(COUNT + "&episodes=4")
+        candidates = open_source(COUNT).candidates({"first": 0, "count": 4})
+        four = [next(candidates) for _ in range(4)]
+        for i in (2, 0, 1, 1, 3):
+            assert_same(four[i].load(), in_order[i])
+
+    def test_the_process_is_kept_for_the_next_partition_of_its_rollout(self) -> None:
+        played(COUNT, 0, 2)
+        (first,) = _children()
+        played(COUNT, 2, 2)
+        assert _children() == [first]
+        played(COUNT + "&max_steps=2", 0, 1)
+        two = _children()
+        assert len(two) == 2 and first in two
+        played(COUNT + "&max_steps=1", 0, 1)
+        three = _children()
+        assert len(three) == 2 and first not in three  # the one used longest ago makes room
+        played(COUNT + "&max_steps=2", 0, 1)
+        assert sorted(_children()) == sorted(three)
+
+    def test_it_is_not_kept_for_ever(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("pipelines.read_rollouts._MOST_EPISODES", 3)
+        played(COUNT, 0, 2)
+        (first,) = _children()
+        played(COUNT, 2, 1)
+        assert not _children() and first
+
+    def test_two_partitions_at_once_have_a_process_each(self) -> None:
+        one, two = (open_source(COUNT).candidates({"first": i, "count": 2}) for i in (0, 2))
+        loaded = [next(source).load() for source in (one, two, one, two)]
+        assert [episode.metadata.source_index for episode in loaded] == [0, 2, 1, 3]
+        assert len(_children()) == 2
+        assert not list(one) and not list(two)
+        assert len(_children()) == 1
+
+    @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+    def test_a_forked_process_leaves_those_of_its_parent_alone(self) -> None:
+        played(COUNT, 0, 2)
+        (first,) = _children()
+        pid = os.fork()
+        if pid == 0:
+            os._exit(7 if not read_rollouts._idle else 8)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+        played(COUNT, 2, 2)
+        assert _children() == [first]
 
     def test_in_a_thread(self) -> None:
         results: list[Any] = []
@@ -252,17 +322,17 @@ class TestLife:
         assert [type(result) for result in results] == [Episode, Reject, Episode]
 
 
-def _children() -> list[str]:
+def _children() -> list[int]:
     """Processes of this one, but for the tracker that multiprocessing keeps until the end."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            parent = (folder / "stat").read_text().rpartition(")")[2].split()[1]
+            state, parent = (folder / "stat").read_text().rpartition(")")[2].split()[:2]
             command = (folder / "cmdline").read_text()
         except OSError:
             continue
-        if int(parent) == os.getpid() and "resource_tracker" not in command:
-            found.append(command)
+        if int(parent) == os.getpid() and state != "Z" and "resource_tracker" not in command:
+            found.append(int(folder.name))
     return found
 
 
