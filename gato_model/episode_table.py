@@ -116,7 +116,11 @@ def expert_return(returns: NDArray[np.float64]) -> float:
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
     try:
         with gzip.open(path, "rb") as file:
-            yield from map(json.loads, file)
+            for text in file:
+                line = json.loads(text)
+                if not isinstance(line, dict):
+                    raise ValueError(f"a line is no JSON object: {text[:80]!r}")
+                yield line
     except (EOFError, gzip.BadGzipFile, zlib.error, ValueError) as error:
         raise ValueError(f"{path} is damaged: {error}; `gato-data verify {path.parent}` tells more") from error
 
@@ -137,7 +141,9 @@ def _check(dataset: Dataset, split: str, rows: dict[str, NDArray[np.int64]]) -> 
         if any(shard[name] != count for name, count in counted.items()):
             wanted = {name: shard[name] for name in counted}
             raise ValueError(f"{path} lists {counted} of {shard['file']}, the manifest {wanted}: convert it again")
-    index, count = rows["segment_index"], rows["num_segments"]
-    follows = np.append(index[1:] == index[:-1] + 1, False)  # the next record continues this one's episode
-    if (rows["tokens"] < 1).any() or (rows["steps"] < 1).any() or (follows != (index < count - 1)).any():
+    index, last = rows["segment_index"], rows["segment_index"] == rows["num_segments"] - 1
+    expected = np.where(
+        np.append(True, last)[:-1], 0, np.append(-1, index)[:-1] + 1
+    )  # the next, or a new episode's first
+    if (rows["tokens"] < 1).any() or (rows["steps"] < 1).any() or (index != expected).any() or not last[-1:].all():
         raise ValueError(f"{path} has records without tokens, or episodes without all their segments: convert it again")

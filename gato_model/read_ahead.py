@@ -21,10 +21,10 @@ class ReadAhead(Generic[Item]):
     """
 
     def __init__(self, make: Callable[[int], Item], start: int = 0, prefetch: int = 2) -> None:
+        self._stop = threading.Event()
         if prefetch < 1 or start < 0:
             raise ValueError(f"prefetch must be at least 1 and start at least 0, not {prefetch} and {start}")
         self._items: queue.Queue[Item | _Failure] = queue.Queue(prefetch)
-        self._stop = threading.Event()
         arguments = (make, start, self._items, self._stop)
         self._thread = threading.Thread(target=_work, args=arguments, name="read-ahead", daemon=True)
         self._thread.start()
@@ -33,13 +33,14 @@ class ReadAhead(Generic[Item]):
         return self
 
     def __next__(self) -> Item:
-        if self._stop.is_set():
-            raise StopIteration
-        item = self._items.get()
-        if isinstance(item, _Failure):
-            self._stop.set()
-            raise item.error
-        return item
+        while not self._stop.is_set():
+            with contextlib.suppress(queue.Empty):  # closed by another thread meanwhile, perhaps: look again
+                item = self._items.get(timeout=0.1)
+                if isinstance(item, _Failure):
+                    self._stop.set()
+                    raise item.error
+                return item
+        raise StopIteration
 
     def __enter__(self) -> "ReadAhead[Item]":
         return self
