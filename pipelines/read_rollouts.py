@@ -6,8 +6,7 @@ import json
 import math
 import os
 import threading
-from collections.abc import Generator, Iterator
-from concurrent.futures import Future
+from collections.abc import Iterator
 from typing import Any
 
 from gato_tokenize import Episode, EpisodeMetadata, EpisodeSpec
@@ -140,12 +139,12 @@ class RolloutSource(Source):
 
 
 class _Player:
-    """Episode i < stop of a rollout, played with seed `seed + i`; ahead, while they are asked for in order."""
+    """Episode i < stop of a rollout, played with seed `seed + i`; from the second in order on, also those behind it."""
 
     def __init__(self, child: ChildProcess, rollout: Rollout, seed: int, stop: int, limit: float) -> None:
         self._child: ChildProcess | None = child  # None: another partition may have it
         self._rollout, self._seed, self._stop, self._limit = rollout, seed, stop, limit
-        self._ahead: Generator[Future[Any], None, None] | None = None
+        self._ahead = child.calls(play, [], limit)
         self._next = -1
 
     def played(self, i: int) -> tuple[Played, Description]:
@@ -153,20 +152,18 @@ class _Player:
         if self._child is None:
             with ChildProcess(describe, self._rollout) as alone:
                 return alone.call(play, self._rollout, self._seed + i, limit=self._limit), alone.warmed
-        if self._ahead is None or i != self._next:
-            self._leave()
-            seeds = range(self._seed + i, self._seed + self._stop)
-            self._ahead = self._child.calls(play, [(self._rollout, seed) for seed in seeds], self._limit)
-        self._next = i + 1
-        return next(self._ahead).result(), self._child.warmed
-
-    def _leave(self) -> None:
-        if self._ahead is not None:
+        in_order, self._next = i == self._next, i + 1
+        future = next(self._ahead, None) if in_order else None
+        if future is None:
             self._ahead.close()
+            seeds = range(self._seed + i, self._seed + (self._stop if in_order else i + 1))
+            self._ahead = self._child.calls(play, [(self._rollout, seed) for seed in seeds], self._limit)
+            future = next(self._ahead)
+        return future.result(), self._child.warmed
 
     def close(self) -> None:
         """An episode asked for after this has a process for itself alone."""
-        self._leave()
+        self._ahead.close()
         self._child = None
 
 

@@ -255,9 +255,18 @@ class TestLife:
         candidates.close()  # type: ignore[attr-defined]
         assert not _children()
 
+    def test_single_episodes_are_played_by_one_process_that_plays_no_others(self) -> None:
+        """A retry asks for the rejects of a partition alone: were those behind them played, here they would hang."""
+        pids = []
+        for candidate in open_source(f"{COUNT}&fault=loop&bad=2").candidates({"first": 0, "count": 9}):
+            if candidate.source_index in (1, 3, 7):
+                assert candidate.load().metadata.source_index == candidate.source_index
+                pids += _children()
+        assert len(pids) == 3 and len(set(pids)) == 1
+
     def test_an_iterator_that_ends_before_its_episodes_leaves_no_child(self) -> None:
-        for candidate in open_source(COUNT).candidates({"first": 0, "count": 3}):
-            if candidate.source_index == 0:
+        for candidate in open_source(COUNT).candidates({"first": 0, "count": 4}):
+            if candidate.source_index < 2:  # the second in order: those behind it are played, too
                 candidate.load()
         assert not _children()
 
