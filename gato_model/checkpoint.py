@@ -39,7 +39,7 @@ class Checkpoints:
     def __init__(self, folder: Path, model: Gato, optimizer: Any, keep: int = 3, chief: bool = True) -> None:
         self._scratch = None if chief else tempfile.mkdtemp(prefix="gato-worker-")
         root = folder / CHECKPOINTS
-        self._checkpoint = tf.train.Checkpoint(model=model, optimizer=optimizer)
+        self._checkpoint = tf.train.Checkpoint(weights=_weights(model), optimizer=optimizer)
         self._read = _manager(self._checkpoint, root / "last", keep)
         self._last = self._read if chief else _manager(self._checkpoint, Path(str(self._scratch)) / "last", 1)
         best = root / "best" if chief else Path(str(self._scratch)) / "best"
@@ -72,6 +72,12 @@ def step_of(path: str) -> int:
     return int(path.rpartition("-")[2])
 
 
+def _weights(model: Gato) -> dict[str, Any]:
+    """By number. Given the model itself, TensorFlow does not find the layers that Keras keeps in lists, and restores
+    the rest without a word."""
+    return {f"{number:04d}": variable.value for number, variable in enumerate(model.weights)}
+
+
 def _manager(checkpoint: Any, folder: Path, keep: int) -> Any:
     return tf.train.CheckpointManager(checkpoint, str(folder), keep, checkpoint_name="step")
 
@@ -82,7 +88,9 @@ def _restore(checkpoint: Any, path: str, partly: bool = False) -> None:
     try:
         status = checkpoint.restore(path)
         status.assert_existing_objects_matched()
-        if not partly:
+        if partly:
+            status.expect_partial()  # the optimizer's part is not wanted
+        else:
             status.assert_consumed()
     except (AssertionError, ValueError, tf.errors.OpError) as error:
         raise CheckpointError(f"{path} is not a checkpoint of this model: {str(error)[:500]}") from error
@@ -107,7 +115,7 @@ def load_weights(model: Gato, run: Path, which: Literal["best", "last"] = "best"
     path = next(filter(None, found), None)
     if path is None:
         raise CheckpointError(f"{run} holds no checkpoint yet: it has not trained to its first --save-every")
-    _restore(tf.train.Checkpoint(model=model), path, partly=True)
+    _restore(tf.train.Checkpoint(weights=_weights(model)), path, partly=True)
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -121,7 +121,7 @@ class _Run:
         self.settings, self.habits, self.out, self.step, self.checkpoints = settings, habits, out, step, checkpoints
         self.cut, self.readers, self.held_out = cut, readers, held_out
         self.groups, self.names = tuple(readers[0][0].domains), tuple(readers[0][0].names)
-        self.best = best_loss(out)
+        self.best = float("inf")
         self.table: LossTable | None = None
 
     def go(self, start: int, quiet: bool) -> LossTable | None:
@@ -129,6 +129,7 @@ class _Run:
         tokens = settings.batch_size * settings.config.sequence_length
         with contextlib.ExitStack() as stack:
             log = stack.enter_context(RunLog(self.out, start, settings.steps, tokens, quiet))
+            self.best = best_loss(self.out)
             streams = [[stack.enter_context(reader.iterate(start)) for reader in part] for part in self.readers]
             for number in range(start, settings.steps):
                 self._learn(number, [self._on_replicas(map(next, part), i) for i, part in enumerate(streams)], log)

@@ -86,7 +86,7 @@ class TrainingStep:
     def _update(self, totals: tuple[list[Any], Any]) -> tuple[Any, Any]:
         replica = tf.distribute.get_replica_context()
         gradients, sums = totals
-        sums = replica.all_reduce(tf.distribute.ReduceOp.SUM, sums)
+        sums = replica.all_reduce(tf.distribute.ReduceOp.SUM, tf.identity(sums))  # an argument is on no device
         count = tf.maximum(tf.reduce_sum(sums[..., 2]), 1.0)
         gradients = [gradient / count for gradient in gradients]
         norm = tf.linalg.global_norm(replica.all_reduce(tf.distribute.ReduceOp.SUM, gradients))
