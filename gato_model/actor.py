@@ -42,9 +42,10 @@ class Actor(tf.Module):
         self.reset = tf.function(self._reset, input_signature=each, autograph=False)
         self.empty = tf.function(self._empty, input_signature=each[:1], autograph=False)
 
-    def _reset(self, rows: Any, seeds: Any) -> None:
+    def _reset(self, rows: Any, seeds: Any) -> Any:
         self.decoder.reset(rows, seeds)
         self.pending.scatter_nd_update(rows[:, None], tf.fill(tf.shape(rows), NONE))
+        return self.decoder.counts.value()  # a signature of a SavedModel must return something
 
     def _empty(self, rows: Any) -> None:
         self.decoder.counts.scatter_nd_update(rows[:, None], tf.zeros_like(rows))

@@ -70,11 +70,11 @@ class Chunk:
 def batch(chunks: Mapping[int, Chunk], rows: int) -> dict[str, NDArray[Any]]:
     """{row: its chunk} as the decoder's input, padded behind each; a row without a chunk gets none (length 0).
 
-    tokens, local_positions  int32[rows, n]
+    tokens, local_positions  int32[rows, n], n at least 1
     lengths                  int32[rows]
     patches, patch_index, patch_intervals  as `Gato` takes them, at least one, which may be padding
     """
-    longest = max((len(chunk) for chunk in chunks.values()), default=0)
+    longest = max([1, *map(len, chunks.values())])
     tokens, positions = np.zeros((2, rows, longest), np.int32)
     lengths = np.zeros(rows, np.int32)
     padding = Chunk.of_ids([], 0), rows * longest

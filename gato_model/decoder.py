@@ -104,7 +104,7 @@ class Decoder(tf.Module):
             x = x + block.attention.merge(self._attended(layer, block.attention, queries, look))
             x = x + block.feed_forward(block.norms[1](x))
         self.counts.assign_add(lengths)
-        return self.model.transformer.norm(x)[:, 0]
+        return tf.ensure_shape(self.model.transformer.norm(x)[:, 0], [self.rows, self.model.config.width])
 
     def _look(self, first: Any, count: Any) -> _Look:
         """Of `count` queries a row, the first of them token number `first`, int32[rows]."""
@@ -148,8 +148,9 @@ class Decoder(tf.Module):
         if top_k:
             least = tf.math.top_k(logits, tf.minimum(top_k, high - low))[0][:, -1:]
             logits = tf.where(logits < least, float("-inf"), logits)
-        drawn = tf.cond(temperature > 0, lambda: self._gumbel(high - low) * temperature, lambda: tf.zeros_like(logits))
-        return tf.argmax(logits + drawn, -1, tf.int32) + low
+        warm = tf.convert_to_tensor(temperature) > 0
+        chance = tf.cond(warm, lambda: self._gumbel(high - low) * temperature, lambda: tf.zeros_like(logits))
+        return tf.argmax(logits + chance, -1, tf.int32) + low
 
     def _gumbel(self, count: Any) -> Any:
         """float32[rows, count]: the largest of logits + these is a draw by their softmax."""

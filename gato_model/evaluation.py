@@ -2,8 +2,11 @@
 
 import contextlib
 import dataclasses
+import importlib
 import io
 import json
+import re
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
@@ -13,7 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gato_model.scores import Interval, mean_interval
-from gato_tokenize.environment import Ending, Recipe, legal
+from gato_tokenize.environment import Ending, Recipe, family_of, legal
+
+SEEN_BY_OPENGL = {"miniworld"}  # words in the names of modules
+DRAWN_BY_OPENGL = {"mujoco", "metaworld", "gymnasium_robotics", "dm_control"}  # when their pictures are asked for
 
 
 class Policy(Protocol):
@@ -102,10 +108,12 @@ def evaluate(
     pictures, uint8[height, width, 3]; its environment must know `render_mode="rgb_array"`. finished: called with the
     number of episodes that are over, after each.
 
-    Raises ValueError for no seeds, and whatever the environment or the policy raise; environments are closed.
+    Raises ValueError for no seeds, and for pictures that OpenGL would draw beside TensorFlow; whatever the environment
+    or the policy raise comes through, and environments are closed.
     """
     if not len(seeds):
         raise ValueError("no seeds: there is nothing to play")
+    _check_opengl(recipe, frames is not None)
     running: dict[int, _Episode] = {}
     over: list[_Episode | None] = [None] * len(seeds)
     latencies: list[float] = []
@@ -148,6 +156,27 @@ def _fill(policy: Policy, recipe: Recipe, seeds: Sequence[int], running: dict[in
             started.append(row)
     if started:
         policy.reset(started, [int(seeds[running[row].number]) for row in started])
+
+
+def _check_opengl(recipe: Recipe, film: bool) -> None:
+    """Mesa's OpenGL crashes the process in which TensorFlow is loaded: an error is better."""
+    risky = _written_in(recipe) & (SEEN_BY_OPENGL | DRAWN_BY_OPENGL if film else SEEN_BY_OPENGL)
+    if risky and "tensorflow" in sys.modules:
+        raise ValueError(
+            f"{recipe.name} draws its pictures by OpenGL ({', '.join(risky)}), which crashes beside TensorFlow:"
+            f" {'play it without a video' if film else 'play it with a policy in another process'}"
+        )
+
+
+def _written_in(recipe: Recipe) -> set[str]:
+    """The words of the module that an environment's class is in; none where there is no such environment, which is
+    told where it is made."""
+    try:
+        importlib.import_module(family_of(recipe.name).module)
+        entry = gymnasium.spec(recipe.environment).entry_point
+    except (ImportError, gymnasium.error.Error):
+        return set()
+    return set(re.split("[.:]", entry if isinstance(entry, str) else entry.__module__))
 
 
 def _quiet() -> contextlib.AbstractContextManager[Any]:

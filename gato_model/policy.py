@@ -53,7 +53,7 @@ class GatoPolicy:
         self.config = model.config
         ranges = tokenizer.action_ranges
         self._decoder = Decoder(model, rows, longest=_longest(tokenizer, self.config.sequence_length))
-        self._actor = Actor(self._decoder, ranges, temperature)
+        self.actor = Actor(self._decoder, ranges, temperature)
         self._action_tokens = len(ranges)
         self._started = 0  # episodes
         self._prompts = self._demonstrations(prompt)
@@ -64,15 +64,15 @@ class GatoPolicy:
         self.reset()
 
     def reset(self, rows: Sequence[int] | None = None, seeds: Sequence[int] | None = None) -> None:
-        """Start new episodes, behind the prompt, in these rows (in all). seeds: of each row's draws, int32; by default
-        the policy's seed plus the number of the episode."""
+        """Start new episodes, behind the prompt, in these rows (in all). seeds: of each row's draws, below 2^31, to
+        which the policy's is added; by default the number of the episode."""
         rows = list(range(self.rows)) if rows is None else list(rows)
-        if seeds is None:
-            seeds = range(self.seed + self._started, self.seed + self._started + len(rows))
+        seeds = range(self._started, self._started + len(rows)) if seeds is None else seeds
         if len(seeds) != len(rows) or not set(rows) <= set(range(self.rows)):
             raise ValueError(f"rows {rows} with {len(seeds)} seeds: rows are 0 to {self.rows - 1}, with one seed each")
         self._started += len(rows)
-        self._actor.reset(np.array(rows, np.int32), np.array(list(seeds), np.int32))
+        own = (np.array(list(seeds), np.int64) + self.seed) % 2**31
+        self.actor.reset(np.array(rows, np.int32), own.astype(np.int32))
         for row in rows:
             self._steps[row] = list(self._prompts[row])
 
@@ -96,7 +96,7 @@ class GatoPolicy:
             return []
         if self.context == "window":
             self._make_room(chunks)
-        ids = self._read(chunks, self._actor.act).numpy()
+        ids = self._read(chunks, self.actor.act).numpy()
         if self.context == "window":
             for row, chunk in chunks.items():
                 self._steps[row].append(Chunk.join([chunk, Chunk.of_ids(ids[row], ACTION_POSITION)]))
@@ -145,20 +145,20 @@ class GatoPolicy:
                 self._steps[row] = _newest(steps, min(self.config.sequence_length // 2, room - len(chunk)))
                 again[row] = self._steps[row]
         if again:
-            self._actor.empty(np.array(list(again), np.int32))
+            self.actor.empty(np.array(list(again), np.int32))
             self._read_all({row: Chunk.join(steps) for row, steps in again.items() if steps})
 
     def _read_all(self, chunks: Mapping[int, Chunk]) -> None:
         if chunks:
-            self._read(chunks, self._actor.read)
+            self._read(chunks, self.actor.read)
 
     def _read(self, chunks: Mapping[int, Chunk], last: Any) -> Any:
         """Chunks of any length through `read`, and the last piece of each through `last`; -> what that gives."""
-        longest = self._actor.longest
+        longest = self.actor.longest
         while max(map(len, chunks.values())) > longest:
             split = {row: _front(len(chunk), longest) for row, chunk in chunks.items()}
             front = {row: chunks[row].cut(0, at) for row, at in split.items() if at}
-            self._actor.read(*batch(front, self.rows).values())
+            self.actor.read(*batch(front, self.rows).values())
             chunks = {row: chunk.cut(split[row], len(chunk)) for row, chunk in chunks.items()}
         return last(*batch(chunks, self.rows).values())
 
