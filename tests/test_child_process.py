@@ -98,9 +98,9 @@ class TestCallsInOrder:
     def test_the_limit_is_of_each_call_alone(self) -> None:
         """Neither the calls before it count, nor the time that a large answer waits to be taken."""
         with ChildProcess(int) as child:
-            for future in child.calls(_sleep_and_give, [(0.4, 2**20)] * 4, limit=0.8):
+            for future in child.calls(_sleep_and_give, [(0.4, 2**20)] * 3, limit=1.0):
                 assert len(future.result()) == 2**20
-                time.sleep(0.6)
+                time.sleep(1.2)
 
     def test_the_process_works_ahead(self, tmp_path: Path) -> None:
         with ChildProcess(int) as child:
