@@ -1,17 +1,18 @@
 """Journal: what a partition tells of itself while it is written, for those who watch it from outside.
 
 `_run/part-NNNNN.journal` is there from the partition's beginning until it is done; who finds it without a done-file
-knows that somebody writes the partition, or died of it. It holds a JSON line for each dead letter, {"reject": ...},
-and at most one a second as a sign of life, {"read": how many}.
+knows that somebody writes the partition, or died of it. It holds a JSON line for each dead letter; it is touched as a
+sign of life, once a second at most.
 """
 
 import dataclasses
 import json
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from pipelines.source import Reject
 
@@ -52,31 +53,28 @@ class Journal:
 
     def __call__(self, event: Place | Reject) -> None:
         if isinstance(event, Reject):
-            self._write({"reject": dataclasses.asdict(event)})
-        elif event.stage == "read" and time.monotonic() >= self._next:
+            self._file.write((json.dumps(dataclasses.asdict(event), ensure_ascii=False) + "\n").encode())
+        elif time.monotonic() >= self._next:
             self._next = time.monotonic() + _TICK_SECONDS
-            self._write({"read": event.ordinal})
-
-    def _write(self, line: dict[str, Any]) -> None:
-        self._file.write((json.dumps(line, ensure_ascii=False) + "\n").encode())
+            os.utime(self._file.fileno())  # takes no room on a disk that is full
 
 
 class JournalReader:
-    """Follows a journal while it grows: `rejects` and `read` as far as they are known."""
+    """Follows a journal while it grows: `rejects` are those known so far."""
 
     def __init__(self, path: Path) -> None:
-        self.path, self.size, self.read = path, 0, 0
+        self._path, self._read, self._touched = path, 0, -1
         self.rejects: list[Reject] = []
 
     def refresh(self) -> bool:
-        """Read what is new; True where there is any. Raises FileNotFoundError where the journal is gone."""
-        with open(self.path, "rb") as file:
-            file.seek(self.size)
+        """Read what is new; True where there is any sign of life since the last time. Raises FileNotFoundError where
+        the journal is gone."""
+        with open(self._path, "rb") as file:
+            touched = os.fstat(file.fileno()).st_mtime_ns
+            file.seek(self._read)
             data = file.read()
         whole = data[: data.rfind(b"\n") + 1]
-        for line in map(json.loads, whole.splitlines()):
-            self.read = line.get("read", self.read)
-            if "reject" in line:
-                self.rejects.append(Reject(**line["reject"]))
-        self.size += len(whole)
-        return bool(whole)
+        self.rejects += [Reject(**json.loads(line)) for line in whole.splitlines()]
+        self._read += len(whole)
+        alive, self._touched = touched != self._touched, touched
+        return alive

@@ -43,10 +43,9 @@ class Tally:
         if path.name not in names:
             self._journals.pop(index, None)
             return
-        new = index not in self._journals
         journal = self._journals.setdefault(index, JournalReader(path))
         try:
-            if journal.refresh() or new:
+            if journal.refresh():
                 self._alive[index] = self._alive[None] = time.monotonic()
         except FileNotFoundError:  # done in this instant
             del self._journals[index]

@@ -3,6 +3,7 @@ that nothing of the machine shows in the bytes. Each test failed once, when its 
 
 import contextlib
 import glob
+import io
 import itertools
 import json
 import os
@@ -12,13 +13,26 @@ import resource
 import shutil
 import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from test_convert import command, convert, minari_file, slow_source, tree, write_documents, write_lines, write_pictures
+from PIL import Image
+from test_convert import (
+    children,
+    command,
+    convert,
+    minari_file,
+    slow_source,
+    tree,
+    write_documents,
+    write_lines,
+    write_pictures,
+)
 
 from gato_tokenize import Dataset, train_text_model
 from gato_tokenize.durable import TEMPORARY
@@ -309,11 +323,12 @@ def test_killed_before_each_sync_and_each_rename(step: int) -> None:
 
 
 def descriptors(process: "subprocess.Popen[Any]") -> int:
-    """The most files that a process has open at once, looked at until it ends."""
+    """The most files that a process, or one below it, has open at once, looked at until it ends."""
     most = 0
     while process.poll() is None:
         with contextlib.suppress(OSError):
-            most = max(most, len(os.listdir(f"/proc/{process.pid}/fd")))
+            for pid in (process.pid, *children(process.pid)):
+                most = max(most, len(os.listdir(f"/proc/{pid}/fd")))
         time.sleep(0.005)
     return most
 
@@ -360,9 +375,9 @@ def write_corpus(path: str, size: int) -> str:
 
 
 def peak(words: list[str], data_limit: int) -> int:
-    """Bytes resident at most of a command that must end well with at most `data_limit` bytes of its own to write to:
-    heap and anonymous maps, stacks too; not the libraries, nor address space that is only reserved, of which threads
-    and allocators take gigabytes."""
+    """Bytes resident at most of the largest process of a command, each of which must do with at most `data_limit` bytes
+    of its own to write to: heap and anonymous maps, stacks too; not the libraries, nor address space that is only
+    reserved, of which threads and allocators take gigabytes."""
 
     def limited() -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (data_limit, data_limit))
@@ -371,7 +386,8 @@ def peak(words: list[str], data_limit: int) -> int:
     most = 0
     while process.poll() is None:
         with contextlib.suppress(OSError, IndexError):  # getrusage would begin with this process's own
-            most = int(Path(f"/proc/{process.pid}/status").read_text().split("VmHWM:")[1].split()[0])
+            for pid in (process.pid, *children(process.pid)):
+                most = max(most, int(Path(f"/proc/{pid}/status").read_text().split("VmHWM:")[1].split()[0]))
         time.sleep(0.02)
     assert process.returncode == 0
     return most * 1024
@@ -386,9 +402,51 @@ def test_memory_does_not_grow_with_the_data(megabytes: int) -> None:
         source = write_corpus(f"{number}.jsonl", size)
         peaks.append(peak(command(source, out=f"out/toy/1.0.{number}"), 10**9))
         assert Dataset.open(f"out/toy/1.0.{number}").manifest["episodes"]["rejected"] == {}
+        Path(f"{number}.jsonl").unlink()
         print(f"{size / 1e6:.1f} MB of text: {peaks[-1] / 1e6:.0f} MB resident at most")
     assert peaks[1] < 500e6
     assert peaks[1] - peaks[0] < max(20e6, 0.1 * (sizes[1] - sizes[0]))
+
+
+def write_photographs(path: str, size: int) -> int:
+    """An archive of at least `size` bytes, of photographs of about 1 MB with captions; returns how many."""
+    generator = np.random.default_rng(0)
+    photographs = []
+    for _ in range(8):
+        out = io.BytesIO()
+        noise = generator.integers(0, 256, (768, 1024, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(out, "JPEG", quality=92)
+        photographs.append(out.getvalue())
+    written = number = 0
+    with tarfile.open(path, "w") as archive:
+        while written < size:
+            for name, data in (
+                (f"{number:06d}.jpg", photographs[number % 8]),
+                (f"{number:06d}.txt", f"noise number {number}".encode()),
+            ):
+                member = tarfile.TarInfo(name)
+                member.size = len(data)
+                archive.addfile(member, io.BytesIO(data))
+                written += len(data)
+            number += 1
+    return number
+
+
+@pytest.mark.parametrize("megabytes", [20, pytest.param(4000, marks=[pytest.mark.slow, pytest.mark.timeout(3000)])])
+def test_four_gigabytes_within_one(megabytes: int) -> None:
+    """Each process has at most 1 GB to write to, and takes less than half of it."""
+    try:
+        counts = [write_photographs(f"{number}.tar", megabytes * 10**6 // 4) for number in range(4)]
+        started = time.monotonic()
+        most = peak(command("image-text:*.tar"), 10**9)
+        took = time.monotonic() - started
+        dataset = Dataset.open("out/toy/1.0.0")
+        assert dataset.manifest["episodes"]["written"] == len(dataset) == sum(counts)
+        assert most < 500e6
+        print(f"{megabytes} MB of photographs: {most / 1e6:.0f} MB resident at most, {megabytes / took:.0f} MB/s")
+    finally:  # pytest keeps the folders of its last runs
+        for path in (*Path().glob("*.tar"), Path("out")):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 # ------------------------------------------------------------------------------------------------- the same bytes
