@@ -67,10 +67,11 @@ def _retries(dataset: Dataset, old: Plan, index: int) -> Iterator[dict[str, Any]
     work = old.partitions[index]
     before: dict[str, Any] = work.get("retry") or {"number": _number(old, index), "from": None}
     lost = json.loads(done_path(dataset.path, index).read_text())["rest_lost"]
-    start = before["from"]
+    start = None
     if lost:
         del letters[lost["letter"]]  # it stands for no episode of its own
-        start = lost["from"] if "retry" not in work or start is not None else None
+        if "retry" not in work or before["from"] is not None:  # else all that was asked for has a letter
+            start = max(lost["from"], before["from"] or 0)
     only = [[letter.source_uri, letter.source_index, letter.episode_id] for letter in letters]
     piece = _piece(_checked(dataset, work["source"]), old, work["partition"], before["number"])
     retry = {"number": before["number"], "only": only, "from": start}
