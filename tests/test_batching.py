@@ -1,7 +1,11 @@
 """Batches against a slow, plain reference for every kind of dataset; each promise was broken to see its test fail."""
 
+import contextlib
 import functools
+import importlib.util
 import itertools
+import re
+import runpy
 import subprocess
 import sys
 from collections import Counter
@@ -10,7 +14,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from model_datasets import flip, write_all, write_dataset_of_documents
+from model_datasets import (
+    flip,
+    write_all,
+    write_captions,
+    write_dataset,
+    write_dataset_of_documents,
+    write_questions,
+)
 from numpy.typing import NDArray
 
 from gato_model.batching import Batches, Share, batches
@@ -413,6 +424,28 @@ def test_a_tf_dataset_and_a_foreign_keras_model(made: dict[str, Path]) -> None:
     model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     history = model.fit(pairs, steps_per_epoch=2, shuffle=False, verbose=0)
     assert np.isfinite(history.history["loss"][0])
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # tensorflow_datasets itself
+def test_the_page_on_reading_runs(made: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On pictures of both ways of storing them, read with tf.data as the record reader reads them."""
+    pytest.importorskip("tensorflow_datasets")
+    (tmp_path / "sources").mkdir()
+    with contextlib.chdir(tmp_path / "sources"):
+        write_dataset(tmp_path / "data" / "toy" / "1.0.0", [write_questions(), write_captions()])
+    monkeypatch.chdir(tmp_path)
+    page = (Path(__file__).parent.parent / "docs" / "reading.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", page, re.S)
+    wanted = [block for block in blocks if "import torch" not in block or importlib.util.find_spec("torch")]
+    Path("page.py").write_text("\n".join(wanted))  # AutoGraph needs the source of functions: a file
+    names = runpy.run_path("page.py")
+    for mine, theirs in zip(Dataset.open("data/toy/1.0.0").records(), names["records"], strict=True):
+        sequence = mine.sequence
+        assert np.array_equal(sequence.ids, theirs["tokens"]) and np.array_equal(sequence.kinds, theirs["kinds"])
+        assert np.array_equal(sequence.loss_mask, theirs["loss_mask"])
+        assert np.array_equal(sequence.patches, theirs["patches"])
+    table = dict(re.findall(r"^\| `(\w+)` \| (\w+)\[", page, re.M))
+    assert {name: array.dtype.name for name, array in names["following"].items()} == table
 
 
 def test_reading_needs_no_tensorflow(made: dict[str, Path]) -> None:

@@ -1,0 +1,224 @@
+"""Reading batches against a plain tf.data pipeline that parses the same records and packs nothing.
+
+    python -m benchmarks.bench_batches [--folder DIR]
+
+needs tensorflow and apache-beam. Datasets made here, of 1,024-token rows, 32 a batch:
+
+    short        2,000 episodes of 342 tokens: 6 timesteps of 55 discrete values, separator, action
+    pixels       24 episodes of 600 timesteps of 96x96 pixels (38 tokens): records of 16,384 tokens cut at 8 MiB
+    documents    400 texts of 5 to 4,000 words
+    mixture      these three, a third of the rows each
+
+"cached" reads the same rounds again with everything in memory, "uncached" has no cache; tf.data is `.dataset()`, the
+whole way through its iterator. "plain" is `parse_single_example`, inflating and decoding, one record after the other.
+Tokens are those of records or batches without padding, a second of CPU time of all threads, medians of turns. Peak
+memory is what a process of its own needs to read 100 batches, beyond what it had before.
+"""
+
+import argparse
+import contextlib
+import itertools
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+os.environ.update(TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES="-1")
+
+import numpy as np
+
+from benchmarks.side_by_side import in_turns
+from gato_model.batching import Batches, Share, batches
+from gato_tokenize import Dataset, DiscreteSpec, Episode, EpisodeMetadata, EpisodeSpec, ImageSpec
+from pipelines.plan import make_plan
+from pipelines.publish import RejectBudget, publish
+from pipelines.source import SOURCES, Candidate, Source
+from pipelines.write_partition import PLAN, write_partition
+
+ROWS, LENGTH, STEPS = 32, 1024, 16
+NAMES = ("short", "pixels", "documents")
+WORDS = "a model reads what the world writes and answers in tokens of one kind or another".split()
+
+
+class MadeSource(Source):
+    """`made:short` and the others: episodes made from their number."""
+
+    COUNTS = {"short": 2000, "pixels": 24, "documents": 400}
+
+    def __init__(self, argument: str, options: dict[str, str]) -> None:
+        self.name = argument
+
+    def inputs(self) -> list[dict[str, Any]]:
+        return [{"uri": f"made:{self.name}", "versions": {}}]
+
+    def specs(self) -> dict[str, EpisodeSpec]:
+        if self.name == "documents":
+            return {self.name: EpisodeSpec.document()}
+        camera: Any = DiscreteSpec(16, (55,)) if self.name == "short" else ImageSpec((96, 96, 3))
+        return {self.name: EpisodeSpec({"seen": camera}, DiscreteSpec(7))}
+
+    def partitions(self, limit: int | None = None) -> list[dict[str, Any]]:
+        return [{"start": start} for start in range(0, self.COUNTS[self.name], 500)]
+
+    def candidates(self, partition: dict[str, Any]) -> Iterator[Candidate]:
+        start = partition["start"]
+        for number in range(start, min(start + 500, self.COUNTS[self.name])):
+            name = f"{self.name}/{number}"
+            yield Candidate(name, f"made:{self.name}", number, lambda number=number: self.episode(number))  # type: ignore[misc]
+
+    def episode(self, number: int) -> Episode:
+        (spec,) = self.specs().values()
+        metadata = EpisodeMetadata(f"{self.name}/{number}", "made", self.name, "nobody", source_index=number)
+        generator = np.random.default_rng(number)
+        if self.name == "documents":
+            words = random.Random(number).choices(WORDS, k=int(generator.integers(5, 4000)))
+            return Episode(spec, {"text": [" ".join(words)]}, metadata=metadata)
+        steps = 6 if self.name == "short" else 600
+        seen = generator.integers(0, 16, (steps, 55)) if self.name == "short" else moving_picture(generator, steps)
+        return Episode(spec, {"seen": seen}, generator.integers(0, 7, steps), metadata)
+
+
+def moving_picture(generator: np.random.Generator, steps: int) -> np.ndarray[Any, Any]:
+    """uint8[steps, 96, 96, 3]: coloured squares that move, with some noise; compresses about as a game's frames do."""
+    frames = np.zeros((steps, 96, 96, 3), np.uint8)
+    for _ in range(8):
+        colour, start, speed = generator.integers(64, 255, 3), generator.integers(0, 80, 2), generator.integers(1, 4, 2)
+        for step in range(steps):
+            y, x = (start + speed * step) % 80
+            frames[step, y : y + 16, x : x + 16] = colour
+    frames[:, 40:44] += generator.integers(0, 64, (steps, 4, 96, 3), dtype=np.uint8)
+    return frames
+
+
+def write_datasets(folder: Path) -> None:
+    SOURCES["made"] = "benchmarks.bench_batches:MadeSource"
+    for name in NAMES:
+        final = folder / name / "1.0.0"
+        plan, tokenizer = make_plan([f"made:{name}"], final)
+        partial = final.with_name(".partial")
+        (partial / "_run").mkdir(parents=True)
+        (partial / PLAN).write_text(plan.to_json())
+        tokenizer.save(partial)
+        for index in range(len(plan.partitions)):
+            write_partition(partial, plan, tokenizer, index)
+        publish(partial, final, plan, RejectBudget("0"))
+
+
+def opened(folder: Path, name: str, **options: Any) -> Batches:
+    names = NAMES if name == "mixture" else (name,)
+    return batches([Share(folder / one / "1.0.0") for one in names], ROWS, LENGTH, **options)
+
+
+def read(source: Iterator[Any]) -> int:
+    """Tokens of the next STEPS batches."""
+    return sum(int(np.count_nonzero(batch["segments"])) for batch in itertools.islice(source, STEPS))
+
+
+def reading_rate(folder: "str | os.PathLike[str]", turns: int = 3, **options: Any) -> float:
+    """Tokens a CPU second, without padding, of batches of a NAME/VERSION folder; options as for `batches`."""
+    reader = batches(folder, ROWS, LENGTH, **options)
+    steps = itertools.count()
+    batch = map(reader.batch, steps)
+    tokens = read(batch)
+    return tokens / in_turns({"read": lambda: read(batch)}, turns, 1, time.process_time)["read"]
+
+
+def ways(folder: Path, name: str) -> dict[str, Callable[[], int]]:
+    """{way: what reads STEPS batches, or about as many tokens, and says how many tokens}."""
+    streams = {
+        "uncached": map(opened(folder, name, cache_bytes=0).batch, itertools.count()),
+        "cached": map(opened(folder, name, cache_bytes=1 << 30).batch, itertools.cycle(range(STEPS))),
+        "tf.data": opened(folder, name, cache_bytes=1 << 30).dataset().as_numpy_iterator(),
+    }
+    reads: dict[str, Callable[[], int]] = {way: lambda stream=stream: read(stream) for way, stream in streams.items()}  # type: ignore[misc]
+    if name != "mixture":
+        plain = plain_records(folder / name / "1.0.0").as_numpy_iterator()
+        reads["plain"] = lambda: read_plain(plain, ROWS * LENGTH * STEPS)
+    return reads
+
+
+def plain_records(folder: Path) -> Any:
+    """Endless records of a dataset, parsed by tf.data alone."""
+    import tensorflow as tf
+
+    strings = {key: tf.io.FixedLenFeature([], tf.string) for key in ("token_kind", "loss_mask", "image_patches")}
+    features = {key: tf.io.RaggedFeature(tf.int64) for key in ("tokens", "step_splits")} | strings
+
+    def inflated(data: Any) -> Any:
+        whole = lambda: tf.io.decode_raw(tf.io.decode_compressed(data, "ZLIB"), tf.uint8)  # noqa: E731
+        return tf.cond(tf.strings.length(data) > 0, whole, lambda: tf.zeros([0], tf.uint8))
+
+    def parse(data: Any) -> Any:
+        record = tf.io.parse_single_example(data, features)
+        return record | {key: inflated(record[key]) for key in strings}
+
+    shards = [str(path) for path in Dataset.open(folder).shards()]
+    return tf.data.TFRecordDataset(shards).map(parse, num_parallel_calls=tf.data.AUTOTUNE).repeat().prefetch(4)
+
+
+def read_plain(records: Iterator[Any], tokens: int) -> int:
+    read = 0
+    while read < tokens:
+        read += len(next(records)["tokens"])
+    return read
+
+
+def print_speeds(folder: Path, name: str) -> None:
+    calls = ways(folder, name)
+    tokens = {way: call() for way, call in calls.items()}
+    seconds = in_turns(calls, 3, 1, time.process_time)
+    rates = {way: tokens[way] / seconds[way] / 1e6 for way in calls}
+    print(f"{name:<12}" + "".join(f"{rates.get(way, float('nan')):>10.2f}" for way in HEADINGS), end="")
+    reader = opened(folder, name, cache_bytes=0)
+    padding = np.mean([reader.batch(step)["segments"] == 0 for step in range(3 * STEPS)])
+    print(f"{padding:>9.1%}{reader.bytes_read / reader.bytes_used:>11.2f}{peak(folder, name):>10.0f}", flush=True)
+
+
+HEADINGS = ("uncached", "cached", "tf.data", "plain")
+
+
+def peak(folder: Path, name: str) -> float:
+    """Peak MB of a process that reads 100 batches without TensorFlow, beyond what it had before them."""
+    words = [sys.executable, "-m", "benchmarks.bench_batches", "--folder", str(folder), "--peak", name]
+    return float(subprocess.run(words, check=True, capture_output=True, text=True).stdout)
+
+
+def print_peak(folder: Path, name: str) -> None:
+    reader = opened(folder, name)
+    before = peak_kilobytes()
+    for step in range(100):
+        reader.batch(step)
+    print((peak_kilobytes() - before) / 1e3)
+
+
+def peak_kilobytes() -> int:
+    """Of this process; getrusage would tell of the one that started it, where that was larger."""
+    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--folder", type=Path, help="where the datasets are, or are made and kept")
+    parser.add_argument("--peak", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    with contextlib.ExitStack() as stack:
+        folder = arguments.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        if arguments.peak:
+            return print_peak(folder, arguments.peak)
+        if not (folder / NAMES[-1]).exists():
+            write_datasets(folder)
+        print(f"load average {os.getloadavg()[0]:.1f}, million tokens a CPU second, 32 x 1,024 a batch")
+        print(
+            f"{'':<12}" + "".join(f"{way:>10}" for way in HEADINGS) + f"{'padding':>9}{'read/used':>11}{'peak MB':>10}"
+        )
+        for name in (*NAMES, "mixture"):
+            print_speeds(folder, name)
+
+
+if __name__ == "__main__":
+    main()
