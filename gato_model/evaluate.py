@@ -14,6 +14,7 @@ from rich.table import Table
 from gato_model.baselines import Demonstrations, RandomPolicy
 from gato_model.checkpoint import CheckpointError, load
 from gato_model.evaluation import Evaluation, evaluate
+from gato_model.export import check_exportable, export
 from gato_model.policy import GatoPolicy
 from gato_model.scores import normalised
 from gato_model.video import check_video_path, write_video
@@ -76,10 +77,11 @@ class Report:
 
     @property
     def normalised_score(self) -> float | None:
-        """None without an expert. Raises ValueError where the expert is no better than the random policy."""
-        if self.expert_return is None:
+        """None without an expert, or with one who is no better than chance."""
+        random = float(self.random.returns.mean())
+        if self.expert_return is None or not self.expert_return > random:
             return None
-        return normalised(float(self.gato.returns.mean()), float(self.random.returns.mean()), self.expert_return)
+        return normalised(float(self.gato.returns.mean()), random, self.expert_return)
 
     def to_json(self) -> dict[str, Any]:
         policies = {name: _numbers(played) for name, played in (("gato", self.gato), ("random", self.random))}
@@ -103,6 +105,8 @@ class Report:
         console.print(table)
         if self.normalised_score is not None:
             console.print(f"normalised score {self.normalised_score:.3f} (random 0, expert 1)")
+        elif self.expert_return is not None:
+            console.print("no normalised score: the expert's return is not above the random policy's")
         low, high = 1e3 * self.gato.latency(0.5), 1e3 * self.gato.latency(0.95)
         console.print(f"an action for {self.gato.rows} environments at a time: median {low:.1f} ms, p95 {high:.1f} ms")
         console.print("brackets: 95% bootstrap intervals over the episodes")
@@ -116,6 +120,8 @@ def _evaluated(arguments: argparse.Namespace) -> Report:
     task = arguments.task or recipe.task
     if arguments.video:
         check_video_path(arguments.video)
+    if arguments.export:
+        check_exportable(arguments.context)
     tokenizer = DatasetTokenizer.load(arguments.checkpoint).task(task)
     expert = _expert(arguments, task)
     prompt = demonstration(Dataset.open(arguments.prompt), task) if arguments.prompt else None
@@ -127,6 +133,8 @@ def _evaluated(arguments: argparse.Namespace) -> Report:
     played = evaluate(policy, recipe, seeds, max_steps=arguments.max_steps, frames=frames)
     if frames is not None:
         write_video(arguments.video, frames)
+    if arguments.export:
+        export(GatoPolicy(model, tokenizer, prompt, seed=arguments.seed, **options), arguments.export)
     environment = recipe.make(seeds[0])
     at_random = RandomPolicy(environment.action_space, rows)
     environment.close()

@@ -26,8 +26,7 @@ def export(policy: GatoPolicy, folder: "str | os.PathLike[str]") -> None:
 
     Raises ValueError for context="window", which computes anew from what Python keeps.
     """
-    if policy.context != "memory":
-        raise ValueError("context='window' cannot be exported: it needs the tokens that Python keeps; take 'memory'")
+    check_exportable(policy.context)
     policy.reset()
     actor, path = policy.actor, Path(folder)
     signatures = {name: getattr(actor, name) for name in ("reset", "act", "read")}
@@ -45,3 +44,10 @@ def export(policy: GatoPolicy, folder: "str | os.PathLike[str]") -> None:
         "text_model_sha256": tokenizer.text.sha256 if tokenizer.text else None,
     }
     (path / POLICY).write_text(json.dumps(content, indent=1) + "\n")
+
+
+def check_exportable(context: str) -> None:
+    if context != "memory":
+        raise ValueError(
+            f"context={context!r} cannot be exported: it needs the tokens that Python keeps; take 'memory'"
+        )
