@@ -414,8 +414,8 @@ def write_photographs(path: str, size: int) -> int:
     photographs = []
     for _ in range(8):
         out = io.BytesIO()
-        noise = generator.integers(0, 256, (768, 1024, 3), dtype=np.uint8)
-        Image.fromarray(noise).save(out, "JPEG", quality=92)
+        noise = generator.integers(0, 256, (512, 704, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(out, "JPEG", quality=100, subsampling=0)
         photographs.append(out.getvalue())
     written = number = 0
     with tarfile.open(path, "w") as archive:
