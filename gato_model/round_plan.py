@@ -89,7 +89,7 @@ class Source:
     def draw(self, class_: _Class, prompt_share: float, random: np.random.Generator) -> list[_Draw]:
         """A record, and the windows that are taken from it."""
         cumulative = class_.cumulative
-        at = int(np.searchsorted(cumulative, random.random() * cumulative[-1], side="right"))
+        at = int(cumulative.searchsorted(random.random() * cumulative[-1], side="right"))
         record = int(class_.records[min(at, len(cumulative) - 1)])
         task = self.table.columns["task"][record]
         if self.style[task] == SAMPLE:

@@ -11,13 +11,15 @@ from numpy.typing import NDArray
 
 from gato_model.episode_table import EpisodeTable
 from gato_model.windows import Window
-from gato_tokenize.example import decode_varints
+from gato_tokenize.example import decode_varints, encode_varints
 from gato_tokenize.image import ImageTokenizer
 from gato_tokenize.records import FIELDS, SCHEMA_VERSION, RecordField
 from gato_tokenize.tfrecord import FOOTER, HEADER, CorruptRecordError, Damage, masked_crc32c
 from gato_tokenize.vocabulary import Kind
 
 _OPEN_FILES = 64
+_VERSION, _LAST_KIND = encode_varints(np.array([SCHEMA_VERSION])), int(max(Kind))
+_NO_IMAGES = np.zeros((0, 16, 16, 3), np.uint8), np.zeros((0, 2), np.int32)
 _TOKEN_FIELDS = {field.key.encode(): field for field in FIELDS if not field.key.startswith("episode_metadata/")}
 
 
@@ -115,9 +117,9 @@ def decode_sequence(data: bytes, vocabulary_size: int = 2**31) -> Window:
     for field in _TOKEN_FIELDS.values():
         if field.key not in items or (field.scalar and len(items[field.key]) != 1):
             raise ValueError(f"feature {field.key!r} is missing, or not one value")
-    version = _integers(items["schema_version"])
-    if version.tolist() != [SCHEMA_VERSION]:
-        raise ValueError(f"schema_version {version.tolist()}: this release reads {SCHEMA_VERSION}")
+    if items["schema_version"][0] != _VERSION:
+        version = _integers(items["schema_version"]).tolist()
+        raise ValueError(f"schema_version {version}: this release reads {SCHEMA_VERSION}")
     ids, splits = _integers(items["tokens"]), _integers(items["step_splits"])
     if ids.size and (ids.min() < 0 or ids.max() >= vocabulary_size):
         raise ValueError(f"feature 'tokens' holds ids outside the vocabulary [0, {vocabulary_size})")
@@ -125,15 +127,17 @@ def decode_sequence(data: bytes, vocabulary_size: int = 2**31) -> Window:
         raise ValueError(f"feature 'step_splits' does not rise from 0 to the {len(ids)} tokens: {splits[:8]}")
     kinds = _inflated(items["token_kind"][0], len(ids), "token_kind")
     loss_mask = _inflated(items["loss_mask"][0], len(ids), "loss_mask")
-    if ids.size and (kinds.max() > max(Kind) or loss_mask.max() > 1):
+    if ids.size and (kinds.max() > _LAST_KIND or loss_mask.max() > 1):
         raise ValueError("feature 'token_kind' or 'loss_mask' holds a number that is out of its range")
     return Window(ids.astype(np.int32), kinds, loss_mask, splits, *_images(items, kinds))
 
 
 def _images(items: dict[str, list[bytes]], kinds: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
     """(uint8[p, 16, 16, 3], the images' grids int32[m, 2])."""
-    grid = _integers(items["image_grid"])
     count = int(np.count_nonzero(kinds == Kind.PATCH))
+    if not (count or items["image_grid"] or items["images/encoded"] or items["image_patches"][0]):
+        return _NO_IMAGES
+    grid = _integers(items["image_grid"])
     if grid.size % 2 or (grid < 1).any() or (grid > 2**16).any() or int((grid[::2] * grid[1::2]).sum()) != count:
         raise ValueError(f"{count} patch tokens, but feature 'image_grid' holds {grid.tolist()[:8]}")
     grids = grid.reshape(-1, 2).astype(np.int32)

@@ -48,14 +48,14 @@ class Window:
         if (start, stop) == (0, len(self)):
             return self
         splits = self.step_splits
-        inside = splits[np.searchsorted(splits, start, side="right") : np.searchsorted(splits, stop)] - start
+        inside = splits[splits.searchsorted(start, side="right") : splits.searchsorted(stop)] - start
         patches, grids, first = self.patches, self.grids, 0
         if len(patches):
             before = int(np.count_nonzero(self.kinds[:start] == Kind.PATCH))
             within = int(np.count_nonzero(self.kinds[start:stop] == Kind.PATCH))
             ends = np.cumsum(grids.astype(np.int64).prod(axis=1))
-            image = int(np.searchsorted(ends, before, side="right"))
-            last = int(np.searchsorted(ends, before + within, side="left"))
+            image = int(ends.searchsorted(before, side="right"))
+            last = int(ends.searchsorted(before + within, side="left"))
             first = before - int(ends[image - 1]) if image else before
             patches, grids = patches[before : before + within].copy(), grids[image : last + 1].copy()
         return Window(
@@ -94,14 +94,14 @@ def window_at(step_splits: NDArray[np.int64], room: int, place: float, any_token
     if any_token:
         return start, start + room
     if start == length - room:
-        first, last = int(np.searchsorted(step_splits, start)), len(step_splits) - 1
+        first, last = int(step_splits.searchsorted(start)), len(step_splits) - 1
     else:
-        first = int(np.searchsorted(step_splits, start, side="right")) - 1
-        last = int(np.searchsorted(step_splits, step_splits[first] + room, side="right")) - 1
+        first = int(step_splits.searchsorted(start, side="right")) - 1
+        last = int(step_splits.searchsorted(step_splits[first] + room, side="right")) - 1
     if first >= last:  # the timestep there is too long: take the next that fits, if any does
         fits = np.flatnonzero(np.diff(step_splits) <= room)
         if not fits.size:
             return 0, 0
-        first = int(fits[np.searchsorted(fits, first) % fits.size])
-        last = int(np.searchsorted(step_splits, step_splits[first] + room, side="right")) - 1
+        first = int(fits[fits.searchsorted(first) % fits.size])
+        last = int(step_splits.searchsorted(step_splits[first] + room, side="right")) - 1
     return int(step_splits[first]), int(step_splits[last])
