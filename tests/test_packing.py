@@ -46,6 +46,14 @@ def test_a_full_row_predicts_nothing_beyond_itself() -> None:
     assert batch["target_mask"].tolist() == [[0, 1, 0], [0, 1, 0]]
 
 
+def test_nothing_is_predicted_over_the_border_of_a_segment() -> None:
+    """The text token that starts the second is a target of a prompt's last token, not of another sequence's."""
+    together = pack([Placed(0, 1, step(10)), Placed(0, 1, step(20))], 1, 6, 128)
+    assert together["target_mask"].tolist() == [[0, 1, 1, 0, 1, 0]]
+    apart = pack([Placed(0, 1, step(10)), Placed(0, 2, step(20))], 1, 6, 128)
+    assert apart["target_mask"].tolist() == [[0, 1, 0, 0, 1, 0]]
+
+
 def test_empty_rows_are_padding() -> None:
     batch = pack([], 2, 4, 128)
     assert not batch["segments"].any() and (batch["local_positions"] == -1).all()
