@@ -156,7 +156,10 @@ class Batches:
         return ReadAhead(self.batch, start, prefetch)
 
     def dataset(self, start: int = 0, prefetch: int = 2) -> Any:
-        """The same as a `tf.data.Dataset` of dicts, with K and N unknown in its element_spec. Needs TensorFlow."""
+        """The same as a `tf.data.Dataset` of dicts, with K and N unknown in its element_spec. Needs TensorFlow.
+
+        Each iterator over it begins at `start` again.
+        """
         import tensorflow as tf
 
         def generate() -> Iterator[Batch]:
