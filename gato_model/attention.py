@@ -49,45 +49,33 @@ class RelativeAttention(ConfiguredLayer):
 
     def call(self, x: Any, segments: Any, past: Any = None, window: int | None = None) -> Any:
         queries, keys, values = self.project(x)
-        before = 0
+        before, key_segments = 0, segments
         if past is not None:
-            before = past[0].shape[1]
+            before, key_segments = past[0].shape[1], tf.concat([past[1], segments], 1)
             _, past_keys, past_values = self.project(past[0])
             keys, values = tf.concat([past_keys, keys], 2), tf.concat([past_values, values], 2)
-        key_segments = segments if past is None else tf.concat([past[1], segments], 1)
+        content, distant = self._scaled(queries, self.content_bias), self._scaled(queries, self.distance_bias)
         length = x.shape[1]
         far = self.distance_vectors(before + length)  # heads, before + length, key size; the nearest first
-        blocks = [
-            self._block(queries, keys, values, far, segments, key_segments, start, min(start + QUERY_BLOCK, length),
-                        before, window)
-            for start in range(0, length, QUERY_BLOCK)
-        ]  # fmt: skip
+        blocks = []
+        for start in range(0, length, QUERY_BLOCK):
+            stop = min(start + QUERY_BLOCK, length)
+            end = before + stop  # keys behind the block's last query are never computed
+            farthest_first = tf.pad(far[:, :end][:, ::-1], ((0, 0), (1, 0), (0, 0)))
+            mask = _mask(segments[:, start:stop], key_segments[:, :end], window)
+            here = content[:, :, start:stop], distant[:, :, start:stop]
+            blocks.append(_attended(*here, keys[:, :, :end], values[:, :, :end], farthest_first, mask))
         return self.merge(blocks[0] if len(blocks) == 1 else tf.concat(blocks, 2))
-
-    def _block(self, queries: Any, keys: Any, values: Any, far: Any, segments: Any, key_segments: Any,
-               start: int, stop: int, before: int, window: int | None) -> Any:  # fmt: skip
-        """Queries start to stop on all keys but those behind the last of them: [B, heads, stop - start, key size]."""
-        end = before + stop
-        query = queries[:, :, start:stop]
-        content = tf.matmul(query + self._bias(self.content_bias), keys[:, :, :end], transpose_b=True)
-        farthest_first = far[:, :end][:, ::-1]
-        distant = tf.matmul(query + self._bias(self.distance_bias), farthest_first, transpose_b=True)
-        back = tf.range(before + start, end)[:, None] - tf.range(end)  # queries, keys: how far back
-        looks = (back >= 0) if window is None else (back >= 0) & (back < window)
-        looks = looks & (segments[:, start:stop, None] == key_segments[:, None, :end])  # B, queries, keys
-        mask = tf.where(looks, 0.0, _NEVER)[:, None]
-        weights = self._softmax(content + relative_shift(distant), mask)
-        return tf.matmul(weights, values[:, :, :end])
 
     def attend(self, queries: Any, look_at: Keys, far: Any) -> Any:
         """Queries [B, heads, n, key size] on keys at any distances: what decoding with a cache needs. `far` is
         `distance_vectors(span)`, computed once."""
-        content = tf.matmul(queries + self._bias(self.content_bias), look_at.keys, transpose_b=True)
-        by_distance = tf.matmul(queries + self._bias(self.distance_bias), far, transpose_b=True)  # B, heads, n, span
+        content = tf.matmul(self._scaled(queries, self.content_bias), look_at.keys, transpose_b=True)
+        by_distance = tf.matmul(self._scaled(queries, self.distance_bias), far, transpose_b=True)  # B, heads, n, span
         index = tf.clip_by_value(look_at.distances, 0, far.shape[1] - 1)
         distant = tf.gather(by_distance, _over_heads(index, self.config.num_heads), batch_dims=3)
         mask = tf.where((look_at.distances >= 0) & (look_at.distances < far.shape[1]), 0.0, _NEVER)[:, None]
-        return self.merge(tf.matmul(self._softmax(content + distant, mask), look_at.values))
+        return self.merge(tf.matmul(_softmax(content + distant, mask), look_at.values))
 
     def project(self, x: Any) -> tuple[Any, Any, Any]:
         """Queries, keys and values, each [B, heads, L, key size]."""
@@ -110,21 +98,65 @@ class RelativeAttention(ConfiguredLayer):
         joined = tf.reshape(tf.transpose(attended, (0, 2, 1, 3)), (-1, length, inner))
         return tf.matmul(joined, tf.cast(self.output_kernel.value, joined.dtype))
 
-    def _bias(self, variable: Any) -> Any:
-        return tf.cast(variable.value, self.compute_dtype)
+    def _scaled(self, queries: Any, bias: Any) -> Any:
+        return (queries + tf.cast(bias.value, queries.dtype)) * self.config.attention_scale
 
-    def _softmax(self, scores: Any, mask: Any) -> Any:
-        scores = tf.cast(scores, tf.float32) * self.config.attention_scale + mask
-        return tf.cast(tf.nn.softmax(scores), self.compute_dtype)
+
+@tf.custom_gradient
+def _attended(content: Any, distant: Any, keys: Any, values: Any, far: Any, mask: Any) -> Any:
+    """[B, heads, n, key size]: two kinds of scaled queries on m keys and on far [heads, 1 + m, key size], its farthest
+    first behind zeros; mask float32[B, 1, n, m].
+
+    The gradient is written out because it is the half of the time: of [n, m] arrays it keeps the weights alone, and
+    it transposes the small factors, where automatic gradients have XLA transpose the large ones.
+    """
+    by_key = tf.matmul(content, keys, transpose_b=True)
+    weights = _softmax(by_key + relative_shift(tf.matmul(distant, far, transpose_b=True)), mask)
+    attended = tf.matmul(weights, values)
+
+    def gradient(above: Any) -> tuple[Any, ...]:
+        to_weights = tf.matmul(above, values, transpose_b=True)
+        mean = tf.reduce_sum(above * attended, -1, keepdims=True)  # of to_weights under the weights
+        to_scores = weights * (to_weights - mean)
+        to_distances = _shift_back(to_scores)
+        to_far = tf.reduce_sum(_product_of_turned(to_distances, distant), 0)
+        to_keys, to_values = _product_of_turned(to_scores, content), _product_of_turned(weights, above)
+        return tf.matmul(to_scores, keys), tf.matmul(to_distances, far), to_keys, to_values, to_far, None
+
+    return attended, gradient
+
+
+def _product_of_turned(large: Any, small: Any) -> Any:
+    """large^T small, as (small^T large)^T."""
+    return tf.linalg.matrix_transpose(tf.matmul(tf.linalg.matrix_transpose(small), large))
+
+
+def _softmax(scores: Any, mask: Any) -> Any:
+    return tf.cast(tf.nn.softmax(tf.cast(scores, tf.float32) + mask), scores.dtype)
+
+
+def _mask(segments: Any, key_segments: Any, window: int | None) -> Any:
+    """float32[B, 1, n, m]; the last key is the last query's own."""
+    n, m = segments.shape[1], key_segments.shape[1]
+    back = tf.range(m - n, m)[:, None] - tf.range(m)  # queries, keys: how far back
+    looks = (back >= 0) if window is None else (back >= 0) & (back < window)
+    return tf.where(looks & (segments[:, :, None] == key_segments[:, None]), 0.0, _NEVER)[:, None]
 
 
 def relative_shift(scores: Any) -> Any:
-    """[B, heads, n, m] with columns from the farthest distance to 0 -> columns by key: row i moves n - 1 - i to the
-    left, what it lets in on the right is behind the query (Transformer-XL, appendix B)."""
-    rows, columns = scores.shape[2:]
-    padded = tf.pad(scores, ((0, 0), (0, 0), (0, 0), (1, 0)))  # B, heads, n, m + 1
-    turned = tf.reshape(padded, (-1, scores.shape[1], columns + 1, rows))[:, :, 1:]
-    return tf.reshape(turned, (-1, scores.shape[1], rows, columns))
+    """[B, heads, n, 1 + m] with columns from the farthest distance to 0, behind one of no meaning -> [B, heads, n, m]
+    by key: row i moves n - 1 - i to the left; what it lets in on the right is behind the query (Transformer-XL,
+    appendix B)."""
+    heads, rows, columns = scores.shape[1:]
+    flat = tf.reshape(scores, (-1, heads, rows * columns))
+    return tf.reshape(flat[:, :, rows:], (-1, heads, rows, columns - 1))
+
+
+def _shift_back(scores: Any) -> Any:
+    """The gradient of `relative_shift`: [B, heads, n, m] -> [B, heads, n, 1 + m]."""
+    heads, rows, columns = scores.shape[1:]
+    flat = tf.reshape(scores, (-1, heads, rows * columns))
+    return tf.reshape(tf.pad(flat, ((0, 0), (0, 0), (rows, 0))), (-1, heads, rows, columns + 1))
 
 
 def _over_heads(index: Any, heads: int) -> Any:

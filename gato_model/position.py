@@ -36,8 +36,7 @@ class PatchPositionEncoding(keras.layers.Layer):
         if draws is None:
             middle = tf.cast(tf.round(tf.cast(low + high, tf.float32) / 2), tf.int32)
             return tf.minimum(middle, self.quantization - 1)
-        drawn = tf.cast(tf.floor(draws * tf.cast(high - low, tf.float32)), tf.int32)
-        return low + tf.minimum(drawn, high - low - 1)  # a draw just below 1 may round up
+        return low + tf.cast(tf.floor(draws * tf.cast(high - low, tf.float32)), tf.int32)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "quantization": self.quantization, "width": self.width}

@@ -65,7 +65,7 @@ def reference(layer, x, segments, past=None, window=None):
 
 def test_shift_by_hand():
     """Columns by distance 2, 1, 0 become columns by key; what stands right of the query's own key is of no use."""
-    scores = tf.constant([[[[2, 1, 0], [2, 1, 0], [2, 1, 0]]]], tf.float32)
+    scores = tf.constant([[[[9, 2, 1, 0], [9, 2, 1, 0], [9, 2, 1, 0]]]], tf.float32)
     shifted = relative_shift(scores).numpy()[0, 0]
     assert [shifted[i, : i + 1].tolist() for i in range(3)] == [[0], [1, 0], [2, 1, 0]]
 
@@ -90,11 +90,12 @@ def test_vectors_of_distances(layer):
 @given(st.integers(1, 9), st.integers(0, 9))
 def test_shift_is_index_arithmetic(rows, more):
     columns = rows + more
-    scores = np.arange(2 * 3 * rows * columns, dtype=np.float32).reshape(2, 3, rows, columns)
+    scores = np.arange(2 * 3 * rows * (1 + columns), dtype=np.float32).reshape(2, 3, rows, 1 + columns)
     shifted = relative_shift(tf.constant(scores)).numpy()
+    assert shifted.shape == (2, 3, rows, columns)
     for i in range(rows):
         seen = columns - (rows - 1 - i)  # the query's own key is the last of these
-        np.testing.assert_array_equal(shifted[:, :, i, :seen], scores[:, :, i, rows - 1 - i :])
+        np.testing.assert_array_equal(shifted[:, :, i, :seen], scores[:, :, i, rows - i :])
 
 
 @pytest.mark.parametrize("block", [3, 4, 11, 256])
@@ -106,6 +107,33 @@ def test_against_loops(layer, monkeypatch, block, window, past):
     before = (noise(2, 5, 32, seed=2), np.array([[0, 0, 1, 1, 1], [2, 1, 1, 1, 1]], np.int32)) if past else None
     attended = layer(x, SEGMENTS, past=before, window=window)
     np.testing.assert_allclose(attended, reference(layer, x, SEGMENTS, before, window), atol=1e-5)
+
+
+@pytest.mark.parametrize("past", [False, True])
+def test_the_gradient_is_that_of_differences(layer, monkeypatch, past):
+    """It is written out by hand: along a direction in all that it reaches, over the border of a block."""
+    monkeypatch.setattr(attention, "QUERY_BLOCK", 7)
+    before = tf.constant(noise(2, 5, 32, seed=2))
+    segments = tf.constant(SEGMENTS), tf.constant([[0, 0, 1, 1, 1], [1, 1, 1, 1, 1]])
+    watched = [tf.constant(noise(2, LENGTH, 32)), before, *(variable.value for variable in layer.trainable_variables)]
+    direction = [noise(*tensor.shape, seed=i) for i, tensor in enumerate(watched)]
+    weights = noise(2, LENGTH, 32, seed=50)
+
+    def total(x, earlier):
+        attended = layer(x, segments[0], past=(earlier, segments[1]) if past else None)
+        return tf.reduce_sum(attended * weights)
+
+    with tf.GradientTape() as tape:
+        tape.watch(watched[:2])
+        result = total(*watched[:2])
+    gradients = tape.gradient(result, watched, unconnected_gradients="zero")
+    values, sums = layer.get_weights(), []
+    for step in (1e-3, -1e-3):
+        layer.set_weights([value + step * way for value, way in zip(values, direction[2:], strict=True)])
+        sums.append(float(total(watched[0] + step * direction[0], watched[1] + step * direction[1])))
+    layer.set_weights(values)
+    expected = sum(float(tf.reduce_sum(one * way)) for one, way in zip(gradients, direction, strict=True))
+    assert (sums[0] - sums[1]) / 2e-3 == pytest.approx(expected, rel=5e-3)
 
 
 def cached(layer, x, segments, order, span=LENGTH):
