@@ -10,6 +10,7 @@ import fcntl
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ from pipelines.write_partition import PLAN
 from pipelines.write_shards import WritePartitions
 
 EXIT_FAILED, EXIT_REFUSED, EXIT_REJECTS = 1, 2, 3
+_LOCK_SECONDS = 3.0  # that the forks of a run which was killed just now may take to end
 
 
 class ConvertError(RuntimeError):
@@ -109,17 +111,24 @@ def _check_other_plans(partial: Path, out: Path) -> None:
 
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Hold a folder for this process; the lock goes with the process, however it dies."""
+    """Hold a folder for this process and its forks; the lock goes with the last of them, however they die."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(descriptor)
-        raise ConvertError(f"another run is writing to {folder}: wait for it. Nothing was changed") from error
-    try:
+        _lock(descriptor, folder)
         yield
     finally:
         os.close(descriptor)
+
+
+def _lock(descriptor: int, folder: Path) -> None:
+    give_up = time.monotonic() + _LOCK_SECONDS
+    while True:
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if time.monotonic() > give_up:
+                raise ConvertError(f"another run is writing to {folder}: wait for it. Nothing was changed") from error
+        time.sleep(0.05)
 
 
 def _clean(folder: Path) -> None:
