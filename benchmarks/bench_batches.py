@@ -130,15 +130,17 @@ def reading_rate(folder: "str | os.PathLike[str]", turns: int = 3, **options: An
 
 def ways(folder: Path, name: str) -> dict[str, Callable[[], int]]:
     """{way: what reads STEPS batches, or about as many tokens, and says how many tokens}."""
-    streams = {
-        "uncached": map(opened(folder, name, cache_bytes=0).batch, itertools.count()),
-        "cached": map(opened(folder, name, cache_bytes=1 << 30).batch, itertools.cycle(range(STEPS))),
-        "tf.data": opened(folder, name, cache_bytes=1 << 30).dataset().as_numpy_iterator(),
+    uncached = map(opened(folder, name, cache_bytes=0).batch, itertools.count())
+    cached = map(opened(folder, name, cache_bytes=1 << 30).batch, itertools.cycle(range(STEPS)))
+    wrapped = opened(folder, name, cache_bytes=1 << 30).dataset(prefetch=1)
+    reads: dict[str, Callable[[], int]] = {
+        "uncached": lambda: read(uncached),
+        "cached": lambda: read(cached),
+        "tf.data": lambda: read(wrapped.as_numpy_iterator()),  # a new one each time: nothing is read ahead for it
     }
-    reads: dict[str, Callable[[], int]] = {way: lambda stream=stream: read(stream) for way, stream in streams.items()}  # type: ignore[misc]
     if name != "mixture":
-        plain = plain_records(folder / name / "1.0.0").as_numpy_iterator()
-        reads["plain"] = lambda: read_plain(plain, ROWS * LENGTH * STEPS)
+        plain = plain_records(folder / name / "1.0.0")
+        reads["plain"] = lambda: read_plain(plain.as_numpy_iterator(), ROWS * LENGTH * STEPS)
     return reads
 
 
