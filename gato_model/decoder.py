@@ -43,8 +43,8 @@ class Decoder(tf.Module):
     The model's weights are taken as they are now: make another decoder after training on.
 
     append(tokens, local_positions, lengths, patches, patch_index, patch_intervals) -> [rows, width]: the first
-    lengths[row] of at most `longest` tokens go to the end of each row's stream (`chunk.batch` makes the arguments);
-    what comes back is what the head reads at the last of them, and means nothing in a row without any.
+    lengths[row] of at most `longest` tokens go to the end of each row's stream; `token_chunk.batch` makes the arguments.
+    What comes back is what the head reads at the last of them, and means nothing in a row without any.
 
     Raises ValueError where a number is below 1.
     """
@@ -163,7 +163,7 @@ class Decoder(tf.Module):
 
 
 def signature(rows: int) -> list[Any]:
-    """Of `chunk.batch`'s arrays, in their order."""
+    """Of `token_chunk.batch`'s arrays, in their order."""
     return [
         tf.TensorSpec([rows, None], tf.int32, "tokens"),
         tf.TensorSpec([rows, None], tf.int32, "local_positions"),

@@ -4,7 +4,7 @@
     loaded.reset(rows, seeds)                                   int32[r] each: start these rows anew
     ids = loaded.act(tokens, local_positions, lengths, patches, patch_index, patch_intervals)   int32[rows, A]
 
-The arguments are what `gato_model.chunk.batch` makes of an observation's tokens: observation, then separator.
+The arguments are what `gato_model.token_chunk.batch` makes of an observation's tokens: observation, then separator.
 `policy.json` beside it says the rest: the task's spec, the vocabulary, the legal ids of each action token.
 """
 

@@ -11,9 +11,9 @@ import numpy as np
 import tensorflow as tf
 
 from gato_model.checkpoint import CheckpointError, load
-from gato_model.chunk import Chunk, batch
 from gato_model.decoder import Decoder
 from gato_model.model import Gato
+from gato_model.token_chunk import Chunk, batch
 from gato_tokenize import Episode, EpisodeSpec, EpisodeTokenizer, TextTokenizer, TokenSequence
 from gato_tokenize.dataset import DatasetTokenizer
 from gato_tokenize.sequence import NO_POSITION

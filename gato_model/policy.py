@@ -6,9 +6,9 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from gato_model.actor import Actor
-from gato_model.chunk import Chunk, batch
 from gato_model.decoder import LONGEST, Decoder
 from gato_model.model import Gato
+from gato_model.token_chunk import Chunk, batch
 from gato_tokenize import EpisodeSpec, EpisodeTokenizer, Record, TokenSequence
 from gato_tokenize.sequence import ACTION_POSITION
 

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from toy_acting import CONFIG, random_chunk, toy_model, uncached
 
-from gato_model.chunk import batch
 from gato_model.decoder import Decoder
+from gato_model.token_chunk import batch
 
 WINDOW, LONGEST = CONFIG.sequence_length, 6
 
@@ -157,7 +157,7 @@ class TestChoose:
         assert everywhere.tolist() == self.logits(model, hidden, 0, None).argmax(1).tolist() != chosen.tolist()
 
     def test_draws_follow_the_softmax(self, model, decoder, choose, hidden):
-        logits = self.logits(model, hidden, 10, 17)[0] 
+        logits = self.logits(model, hidden, 10, 17)[0]
         expected = np.exp(logits) / np.exp(logits).sum()
         drawn = self.draws(decoder, choose, hidden, 1.0, 400)
         shares = np.bincount(drawn.ravel() - 10, minlength=7) / drawn.size

@@ -18,8 +18,8 @@ from toy_acting import (
 )
 
 from gato_model import policy as policy_module
-from gato_model.chunk import Chunk
 from gato_model.policy import GatoPolicy
+from gato_model.token_chunk import Chunk
 from gato_tokenize import DiscreteSpec, EpisodeSpec, EpisodeTokenizer, Record, TextSpec
 from gato_tokenize.sequence import ACTION_POSITION
 

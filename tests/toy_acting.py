@@ -10,8 +10,8 @@ import gymnasium
 import numpy as np
 from layer_contract import TOY, spread
 
-from gato_model.chunk import Chunk
 from gato_model.model import Gato
+from gato_model.token_chunk import Chunk
 from gato_tokenize import (
     ContinuousSpec,
     DiscreteSpec,

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from toy_acting import STEP, demonstration, random_chunk
 
-from gato_model.chunk import Chunk, batch
+from gato_model.token_chunk import Chunk, batch
 from gato_tokenize.sequence import ACTION_POSITION, NO_POSITION
 
 NAMES = ("ids", "positions", "places", "patches", "intervals")
