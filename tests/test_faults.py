@@ -293,7 +293,7 @@ while True:
 """
 
 
-@pytest.mark.parametrize("step", [17, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("step", [17, pytest.param(1, marks=[pytest.mark.slow, pytest.mark.timeout(3000)])])
 def test_killed_before_each_sync_and_each_rename(step: int) -> None:
     """At every one of the instants at which the state of the disk changes: no final folder, and the run goes on."""
     words = everything()
