@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= demo-data
+TRAIN_OUT ?= train-demo-data
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo test test-all lint bench clean
+.PHONY: demo train-demo test test-all lint bench clean
 
 # Each stamp is a set of extras; it is renewed when setup.cfg changes.
 $(VENV)/.demo: setup.cfg pyproject.toml
@@ -19,6 +20,10 @@ $(VENV)/.test: $(VENV)/.demo
 
 demo: $(VENV)/.demo
 	$(BIN)/python -m examples.demo $(OUT)
+
+# Two BabyAI levels, learned from their expert's episodes: under 20 minutes on 2 cores.
+train-demo: $(VENV)/.demo
+	$(BIN)/python -m examples.train_demo $(TRAIN_OUT)
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
@@ -36,4 +41,4 @@ bench: $(VENV)/.test
 		echo "== $$name"; $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 clean:
-	rm -rf $(VENV) $(OUT) build *.egg-info
+	rm -rf $(VENV) $(OUT) $(TRAIN_OUT) build *.egg-info

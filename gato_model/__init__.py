@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gato_model.batching import Share as Share
     from gato_model.batching import batches as batches
+    from gato_model.checkpoint import load as load
     from gato_model.config import GatoConfig as GatoConfig
     from gato_model.model import Gato as Gato
     from gato_model.policy import GatoPolicy as GatoPolicy
-    from gato_model.checkpoint import load as load
 
 _HOMES = {  # in the order in which data meets them
     "Share": "batching",
