@@ -43,8 +43,8 @@ class Decoder(tf.Module):
     The model's weights are taken as they are now: make another decoder after training on.
 
     append(tokens, local_positions, lengths, patches, patch_index, patch_intervals) -> [rows, width]: the first
-    lengths[row] of at most `longest` tokens go to the end of each row's stream; `token_chunk.batch` makes the arguments.
-    What comes back is what the head reads at the last of them, and means nothing in a row without any.
+    lengths[row] of at most `longest` tokens go to the end of each row's stream (`token_chunk.batch` makes them). What
+    comes back is what the head reads at the last of them, and means nothing in a row without any.
 
     Raises ValueError where a number is below 1.
     """
