@@ -29,6 +29,7 @@ _READERS: dict[bytes, type[ImageFile.ImageFile]] = {
     b"GIF8": GifImagePlugin.GifImageFile,
     b"BM": BmpImagePlugin.BmpImageFile,
 }
+_PNG_END = b"\0\0\0\0IEND\xaeB`\x82"  # the last chunk, with its checksum
 _FORMATS = "PNG, JPEG, WEBP, GIF or BMP"
 # Modes that Pillow converts. Palettes go by RGBA because Pillow warns on the straight way; L and LA are grey.
 _CONVERT = {
@@ -164,7 +165,8 @@ class ImageTokenizer:
         # The mode as stored; some are changed by loading.
         plain = isinstance(image, JpegImagePlugin.JpegImageFile) and image.mode in ("RGB", "L")
         if isinstance(image, PngImagePlugin.PngImageFile) and depth == b"\x08":
-            plain = image.mode in ("RGB", "RGBA", "L")
+            # Without its last bytes a PNG may have all its pixels: Pillow reads it, TensorFlow does not.
+            plain = image.mode in ("RGB", "RGBA", "L") and bytes(data[-len(_PNG_END) :]) == _PNG_END
         pixels = self._decoded(image)
         plain = plain and "transparency" not in image.info and orientation(image) not in _TURNS
         return self._patches(pixels), plain and self._size(*pixels.shape[:2]) == pixels.shape[:2]
@@ -173,7 +175,7 @@ class ImageTokenizer:
         """Whether a file's own bytes may be kept in place of the patches: any plain decoder to 8-bit RGB gives them.
 
         So it is for a JPEG in grey or RGB, and for a PNG in grey, RGB or RGBA with 8 bits and without a palette or
-        a transparent colour, that is not turned by EXIF, not animated, and needs no resizing.
+        a transparent colour, that is whole, not turned by EXIF, not animated, and needs no resizing.
 
         "Plain" is libjpeg's accurate integer DCT, its default; TensorFlow's default is the fast one, up to 5 levels
         off: read with `tf.io.decode_jpeg(data, channels=3, dct_method="INTEGER_ACCURATE")`.

@@ -509,3 +509,15 @@ def test_threads_do_not_disturb_each_other_s_warnings():
         thread.join()
     sys.setswitchinterval(interval)
     assert warnings.filters == filters
+
+
+def test_a_png_cut_behind_its_pixels_is_kept_as_patches():
+    """Pillow decodes it whole; TensorFlow, for one, refuses it, so its bytes must not be kept."""
+    out = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (16, 32, 3), dtype=np.uint8)).save(out, "png")
+    whole = out.getvalue()
+    assert ImageTokenizer().passes_through(whole)
+    for missing in (1, 4, 12):
+        patches, plain = ImageTokenizer().encode_file(whole[:-missing])
+        assert not plain
+        assert np.array_equal(patches.pixels, ImageTokenizer().encode(whole).pixels)
