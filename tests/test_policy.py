@@ -137,13 +137,14 @@ def test_episodes_of_one_policy_differ_when_drawn(model):
 
 def test_an_observation_longer_than_a_chunk_is_read_in_pieces(model, monkeypatch):
     monkeypatch.setattr(policy_module, "LONGEST", 3)  # an observation of 5 tokens, pieces of 2
-    short = GatoPolicy(model, toy_tokenizer(), demonstration(2), rows=2)
+    short = GatoPolicy(model, toy_tokenizer(), demonstration(2), rows=2, temperature=2.0)
     assert short.actor.longest == 2
     monkeypatch.undo()
-    plain = GatoPolicy(model, toy_tokenizer(), demonstration(2), rows=2)
-    for i in range(5):
+    plain = GatoPolicy(model, toy_tokenizer(), demonstration(2), rows=2, temperature=2.0)
+    for i in range(8):
         seen = [observation(2 * i), observation(2 * i + 1)]
         assert short.act_many(seen) == plain.act_many(seen)
+    assert short._decoder.counts.numpy().tolist() == plain._decoder.counts.numpy().tolist() == [69, 69]
 
 
 @pytest.fixture(scope="module")
