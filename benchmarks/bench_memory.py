@@ -21,7 +21,7 @@ MIB = 2**20
 
 
 def measured(rows: int, rematerialize: bool) -> tuple[float, float]:
-    """MiB above an empty process at the peak, and seconds of the last of three steps; in a child process."""
+    """MiB above an empty process at the peak, and seconds of the second of two steps; in a child process."""
     command = [sys.executable, "-m", "benchmarks.bench_memory", "--rows", str(rows), "--child", str(int(rematerialize))]
     last = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1]
     peak, seconds = map(float, last.split())
@@ -39,7 +39,7 @@ def run(rows: int, rematerialize: bool) -> None:
     model = Gato(config, rematerialize=rematerialize)
     model.compile(keras.optimizers.AdamW(1e-4), jit_compile=False)
     data = batch(config, rows, CONTROL)
-    for _ in range(3):
+    for _ in range(2):
         start = time.perf_counter()
         model.train_on_batch(data)
         seconds = time.perf_counter() - start
