@@ -58,5 +58,6 @@ class LossTable:
 
     def not_finite(self) -> list[str]:
         """The groups whose loss is not a number, or infinite."""
-        finite: list[bool] = np.isfinite(self.sums).all((1, 2)).tolist()
-        return sorted({group for group, fine in zip(self.groups, finite, strict=True) if not fine})
+        return sorted(
+            {group for group, sums in zip(self.groups, self.sums, strict=True) if not np.isfinite(sums).all()}
+        )

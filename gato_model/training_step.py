@@ -22,7 +22,7 @@ class TrainingStep:
     parts: one batch a replica of this process, several times where gradients are accumulated (`replicated` makes
     them). Sums and counts are accumulated and reduced, never means: neither the number of workers nor that of parts
     changes the result. Keras's `fit` cannot do this under MultiWorkerMirroredStrategy. Model and optimizer were made
-    in the strategy's scope. With `jit_compile` XLA compiles forward and backward pass, not the reduction.
+    in the strategy's scope. With `jit_compile` XLA compiles the gradients, and with one replica their use.
     """
 
     def __init__(self, strategy: Any, model: Gato, optimizer: Any, datasets: int, total_rows: int, seed: int = 0,
@@ -34,7 +34,8 @@ class TrainingStep:
         )
         self._compute = self._everywhere(compute)
         self._add = self._everywhere(lambda one, other: tf.nest.map_structure(tf.add, one, other))
-        self._apply = self._everywhere(self._update)
+        alone = jit_compile and strategy.num_replicas_in_sync == 1  # XLA on CPU knows no collectives
+        self._apply = self._everywhere(tf.function(self._update, jit_compile=alone, autograph=False))
         self._evaluate = self._everywhere(self._held_out)
 
     def __call__(self, parts: Sequence[Any], number: int) -> tuple[NDArray[np.float64], float]:

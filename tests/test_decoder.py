@@ -64,7 +64,7 @@ def test_the_whole_in_one_chunk(model):
     assert_equal_to_uncached(model, {0: chunk}, stream(one, {0: chunk}, [[20]]), window=None)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(lengths=st.lists(st.tuples(*[st.integers(0, LONGEST)] * 3), min_size=1, max_size=25), seed=st.integers(0, 99))
 def test_rows_of_different_lengths_beyond_the_window(model, decoder, lengths, seed):
     clear(decoder)
