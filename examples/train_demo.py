@@ -60,7 +60,7 @@ def train(folder: Path, datasets: dict[str, Path]) -> Path:
     mixed = [f"{path}:{TASKS[task][1]}" for task, path in datasets.items()]
     words = ("train", "--data", *mixed, "--out", str(run), *MODEL, *TRAINING)
     code = step("gato_model", *words)
-    if code == 1 and run.exists():  # a run of other settings or data, from another release
+    if code == EXIT_REFUSED:  # a run of other settings or data, from another release
         shutil.rmtree(run)
         code = step("gato_model", *words)
     needed(code)

@@ -5,7 +5,7 @@ back it is. The memory at deployment (Gato, section 2.4 and appendix C.1) needs 
 meaning whatever came before.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -15,18 +15,6 @@ from gato_model.layer import ConfiguredLayer
 
 QUERY_BLOCK = 256  # queries that are scored at once: keys behind their last are never computed
 _NEVER = -1e9
-
-
-class Keys(NamedTuple):
-    """What queries look at. `distances` is -1 or less where a query must not look.
-
-    keys, values  [B, heads, n, key size]
-    distances     int32[B, queries, n]: how far back each key is; the same vectors stand for all beyond `span`
-    """
-
-    keys: Any
-    values: Any
-    distances: Any
 
 
 @keras.saving.register_keras_serializable("gato")
@@ -66,16 +54,6 @@ class RelativeAttention(ConfiguredLayer):
             here = content[:, :, start:stop], distant[:, :, start:stop]
             blocks.append(_attended(*here, keys[:, :, :end], values[:, :, :end], farthest_first, mask))
         return self.merge(blocks[0] if len(blocks) == 1 else tf.concat(blocks, 2))
-
-    def attend(self, queries: Any, look_at: Keys, far: Any) -> Any:
-        """Queries [B, heads, n, key size] on keys at any distances: what decoding with a cache needs. `far` is
-        `distance_vectors(span)`, computed once."""
-        content = tf.matmul(self._scaled(queries, self.content_bias), look_at.keys, transpose_b=True)
-        by_distance = tf.matmul(self._scaled(queries, self.distance_bias), far, transpose_b=True)  # B, heads, n, span
-        index = tf.clip_by_value(look_at.distances, 0, far.shape[1] - 1)
-        distant = tf.gather(by_distance, _over_heads(index, self.config.num_heads), batch_dims=3)
-        mask = tf.where((look_at.distances >= 0) & (look_at.distances < far.shape[1]), 0.0, _NEVER)[:, None]
-        return self.merge(tf.matmul(_softmax(content + distant, mask), look_at.values))
 
     def project(self, x: Any) -> tuple[Any, Any, Any]:
         """Queries, keys and values, each [B, heads, L, key size]."""
@@ -157,10 +135,6 @@ def _shift_back(scores: Any) -> Any:
     heads, rows, columns = scores.shape[1:]
     flat = tf.reshape(scores, (-1, heads, rows * columns))
     return tf.reshape(tf.pad(flat, ((0, 0), (0, 0), (rows, 0))), (-1, heads, rows, columns + 1))
-
-
-def _over_heads(index: Any, heads: int) -> Any:
-    return tf.repeat(index[:, None], heads, axis=1)
 
 
 def _sinusoids(span: int, width: int) -> Any:

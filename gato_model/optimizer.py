@@ -52,8 +52,8 @@ class OptimizerSettings:
 
 
 def _is_matrix(variable: Any) -> bool:
-    """Tables, matrices and convolutions; the attention's two biases are [heads, 1, key size]."""
-    return len(variable.shape) > 1 and 1 not in variable.shape
+    """Tables, matrices and convolutions; the attention's two biases have three axes."""
+    return len(variable.shape) > 1 and not variable.name.endswith("bias")
 
 
 @keras.saving.register_keras_serializable("gato")

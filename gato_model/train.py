@@ -14,7 +14,7 @@ from gato_model.batching import Share
 from gato_model.checkpoint import CONFIG, CheckpointError
 from gato_model.config import GatoConfig
 from gato_model.optimizer import OptimizerSettings
-from gato_model.trainer import Habits, TrainingError, TrainSettings, train
+from gato_model.trainer import Habits, RefusedError, TrainingError, TrainSettings, train
 from gato_tokenize import CorruptRecordError
 
 PRESETS = {
@@ -67,9 +67,12 @@ def run(arguments: argparse.Namespace) -> int:
         return EXIT_REFUSED
     try:
         train(settings, arguments.out, habits, strategy)
-    except (TrainingError, CheckpointError, CorruptRecordError, OSError, ValueError, KeyError) as error:
+    except (RefusedError, FileNotFoundError, KeyError, ValueError) as error:
         print(f"gato-model train: {error}", file=sys.stderr)
-        return EXIT_REFUSED if isinstance(error, ValueError | KeyError) else EXIT_FAILED
+        return EXIT_FAILED if isinstance(error, CorruptRecordError) else EXIT_REFUSED
+    except (TrainingError, CheckpointError, OSError) as error:
+        print(f"gato-model train: {error}", file=sys.stderr)
+        return EXIT_FAILED
     except tf.errors.OpError as error:  # another worker is gone: the collective operations end
         print(
             f"gato-model train: {error.message[:300]}\n{how_to_resume(arguments)}",

@@ -28,7 +28,11 @@ EVALUATION_SEED = 0  # held-out batches are the same in every run and at every s
 
 
 class TrainingError(RuntimeError):
-    """A run that cannot begin, or cannot go on."""
+    """A run that cannot go on."""
+
+
+class RefusedError(TrainingError):
+    """A run that cannot begin."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,8 +116,8 @@ def train(settings: TrainSettings, out: Path, habits: Habits | None = None, stra
 
 
 class _Run:
-    """cut, readers: for each part of the batch, for each replica of this process, its rows and what reads them; held_out:
-    readers of the first part's rows, and which shares they read."""
+    """cut, readers: for each part of the batch and each replica of this process, its rows and what reads them;
+    held_out: readers of the first part's rows, and which shares they read."""
 
     def __init__(self, settings: TrainSettings, habits: Habits, out: Path, step: TrainingStep,
                  checkpoints: Checkpoints, cut: list[list[tuple[int, int]]], readers: list[list[Batches]],
@@ -231,14 +235,14 @@ def _held_out(settings: TrainSettings, rows: list[tuple[int, int]]) -> "tuple[li
 
 
 def _open_run(settings: TrainSettings, out: Path, reader: Batches) -> None:
-    """Write what the run is, or check that the run in `out` is this one. Raises TrainingError where it is another."""
+    """Write what the run is, or check that the run in `out` is this one. Raises RefusedError where it is another."""
     out.mkdir(parents=True, exist_ok=True)
     content, path = settings.to_json(), out / RUN
     if path.exists():
         before = json.loads(path.read_text())
         different = sorted(key for key in content if content[key] != before.get(key))
         if different:
-            raise TrainingError(
+            raise RefusedError(
                 f"{out} holds a run with other settings ({', '.join(different)}): give another --out, or the settings"
                 " of the first time"
             )
@@ -249,13 +253,13 @@ def _open_run(settings: TrainSettings, out: Path, reader: Batches) -> None:
 
 
 def merged_tokenizer(paths: "Sequence[str | os.PathLike[str]]") -> DatasetTokenizer:
-    """The tasks of all datasets, for acting. Raises TrainingError where two have one task with different specs."""
+    """The tasks of all datasets, for acting. Raises RefusedError where two have one task with different specs."""
     tokenizers = [Dataset.open(path).tokenizer for path in paths]
     specs: dict[str, EpisodeSpec] = {}
     for path, tokenizer in zip(paths, tokenizers, strict=True):
         for task, spec in tokenizer.specs.items():
             if specs.setdefault(task, spec) != spec:
-                raise TrainingError(f"task {task!r} of {path} has another spec than in the datasets before it")
+                raise RefusedError(f"task {task!r} of {path} has another spec than in the datasets before it")
     text = next((tokenizer.text for tokenizer in tokenizers if tokenizer.text), None)
     positions = max(tokenizer.local_positions for tokenizer in tokenizers)
     return DatasetTokenizer(dict(sorted(specs.items())), tokenizers[0].vocabulary, text, positions)

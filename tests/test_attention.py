@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from layer_contract import TOY, LayerContract, noise, spread
 
 from gato_model import attention
-from gato_model.attention import Keys, RelativeAttention, relative_shift
+from gato_model.attention import RelativeAttention, relative_shift
 
 HEADS, SIZE = TOY.num_heads, TOY.key_value_size
 LENGTH = 11
@@ -134,28 +134,6 @@ def test_the_gradient_is_that_of_differences(layer, monkeypatch, past):
     layer.set_weights(values)
     expected = sum(float(tf.reduce_sum(one * way)) for one, way in zip(gradients, direction, strict=True))
     assert (sums[0] - sums[1]) / 2e-3 == pytest.approx(expected, rel=5e-3)
-
-
-def cached(layer, x, segments, order, span=LENGTH):
-    """The same by `attend`, keys standing in any order."""
-    queries, keys, values = layer.project(x)
-    places = np.arange(x.shape[1])
-    distances = places[:, None] - places
-    distances = np.where(segments[:, :, None] == segments[:, None], distances, -1)[:, :, order]
-    look_at = Keys(tf.gather(keys, order, axis=2), tf.gather(values, order, axis=2), distances.astype(np.int32))
-    return layer.attend(queries, look_at, layer.distance_vectors(span))
-
-
-@pytest.mark.parametrize("order", [np.arange(LENGTH), np.roll(np.arange(LENGTH), 4)], ids=["in turn", "a ring"])
-def test_attending_to_cached_keys_is_the_same(layer, order):
-    x = noise(2, LENGTH, 32)
-    np.testing.assert_allclose(cached(layer, x, SEGMENTS, order), layer(x, SEGMENTS), atol=1e-5)
-
-
-def test_cached_keys_beyond_the_span_are_not_seen(layer):
-    x = noise(2, LENGTH, 32)
-    near = cached(layer, x, SEGMENTS, np.arange(LENGTH), span=4)
-    np.testing.assert_allclose(near, layer(x, SEGMENTS, window=4), atol=1e-5)
 
 
 # What is seen, exactly

@@ -114,6 +114,7 @@ def test_every_option_is_named_on_the_page():
     assert [option for option in sorted(options) if f"`{option}" not in PAGE] == []
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras, loading
 def test_the_python_of_the_page_runs(tmp_path, monkeypatch):
     write_dataset_of_documents(tmp_path / "data", 30, 80)
     (tmp_path / "data" / "texts").rename(tmp_path / "data" / "toy")
