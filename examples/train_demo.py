@@ -24,7 +24,7 @@ HELD_OUT_SEEDS = 1_000_000
 EXIT_REFUSED = 2
 MODEL = ("--preset", "tiny", "--sequence-length", "256", "--set", "stochastic_depth=0")
 TRAINING = (
-    *("--steps", "600", "--batch-size", "64", "--learning-rate", "2e-3", "--warmup-steps", "40", "--clip-norm", "1"),
+    *("--steps", "600", "--batch-size", "32", "--learning-rate", "2e-3", "--warmup-steps", "50", "--clip-norm", "1"),
     *("--weight-decay", "0.02", "--prompt-share", "0", "--log-every", "20", "--evaluate-every", "200"),
     *("--evaluation-batches", "4", "--save-every", "100"),
 )
@@ -71,7 +71,7 @@ def play(folder: Path, run: Path, task: str, dataset: Path) -> dict[str, Any]:
     """What `gato-model evaluate` writes of a task; a GIF of the first episode stands beside it."""
     report = folder / f"{task}.json"
     needed(step("gato_model", "evaluate", "--checkpoint", str(run), "--env", task, "--image", "cells", "--seeds",
-                f"{HELD_OUT_SEEDS}:{EPISODES}", "--rows", "100", "--data", str(dataset), "--json", str(report),
+                f"{HELD_OUT_SEEDS}:{EPISODES}", "--rows", "100", "--temperature", "1", "--data", str(dataset), "--json", str(report),
                 "--video", str(folder / f"{task}.gif")))  # fmt: skip
     return dict(json.loads(report.read_text()))
 
