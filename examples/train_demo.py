@@ -44,11 +44,11 @@ def needed(code: int) -> None:
 
 def collect(folder: Path, task: str, episodes: int) -> Path:
     """The bot's episodes as a dataset. One that another release has begun here is made anew."""
-    out = folder / task / "1.0.0"
+    out = folder / task.lower().replace("-", "_") / "1.0.0"
     words = ("convert", f"rollouts:{task}?episodes={episodes}&image=cells", "--out", str(out),
              "--workers", "2", "--validation-fraction", "0.02")  # fmt: skip
     code = step("pipelines", *words)
-    if code == EXIT_REFUSED:
+    if code == EXIT_REFUSED and out.parent.exists():
         shutil.rmtree(out.parent)
         code = step("pipelines", *words)
     needed(code)
