@@ -68,11 +68,12 @@ def train(folder: Path, datasets: dict[str, Path]) -> Path:
 
 
 def play(folder: Path, run: Path, task: str, dataset: Path) -> dict[str, Any]:
-    """What `gato-model evaluate` writes of a task; a GIF of the first episode stands beside it."""
+    """What `gato-model evaluate` writes of a task; a GIF of the first episode stands beside it. Actions are drawn, as in
+    the paper: the likeliest one, always, turns to and fro in front of a wall for ever."""
     report = folder / f"{task}.json"
-    needed(step("gato_model", "evaluate", "--checkpoint", str(run), "--env", task, "--image", "cells", "--seeds",
-                f"{HELD_OUT_SEEDS}:{EPISODES}", "--rows", "100", "--temperature", "1", "--data", str(dataset), "--json", str(report),
-                "--video", str(folder / f"{task}.gif")))  # fmt: skip
+    where = ("--checkpoint", str(run), "--env", task, "--image", "cells", "--data", str(dataset))
+    how = ("--seeds", f"{HELD_OUT_SEEDS}:{EPISODES}", "--rows", "100", "--temperature", "1")
+    needed(step("gato_model", "evaluate", *where, *how, "--json", str(report), "--video", str(folder / f"{task}.gif")))
     return dict(json.loads(report.read_text()))
 
 
