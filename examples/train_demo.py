@@ -68,8 +68,8 @@ def train(folder: Path, datasets: dict[str, Path]) -> Path:
 
 
 def play(folder: Path, run: Path, task: str, dataset: Path) -> dict[str, Any]:
-    """What `gato-model evaluate` writes of a task; a GIF of the first episode stands beside it. Actions are drawn, as in
-    the paper: the likeliest one, always, turns to and fro in front of a wall for ever."""
+    """What `gato-model evaluate` writes of a task, beside a GIF of the first episode. Actions are drawn, as in the
+    paper: always the likeliest, and some episodes turn to and fro for ever."""
     report = folder / f"{task}.json"
     where = ("--checkpoint", str(run), "--env", task, "--image", "cells", "--data", str(dataset))
     how = ("--seeds", f"{HELD_OUT_SEEDS}:{EPISODES}", "--rows", "100", "--temperature", "1")
