@@ -20,6 +20,7 @@ from gato_model.loss import LossTable
 from gato_model.model import Gato
 from gato_model.optimizer import OptimizerSettings
 from gato_model.run_log import RunLog, best_loss
+from gato_model.token_identity import TokenIdentity, token_identity
 from gato_model.training_step import TrainingStep
 from gato_tokenize import Dataset, EpisodeSpec, Kind
 from gato_tokenize.dataset import MANIFEST, DatasetTokenizer
@@ -211,6 +212,7 @@ def _reader(settings: TrainSettings, shares: Sequence[Share], rows: tuple[int, i
     reader = batches(
         shares, settings.batch_size, config.sequence_length, split=split, rows=rows, quantization=config.quantization,
         seed=settings.seed if split == "train" else EVALUATION_SEED, prompt_share=settings.prompt_share,
+        identity=_identity(settings),
     )  # fmt: skip
     if reader.identity.vocabulary.size != config.vocabulary_size:
         raise ValueError(
@@ -223,6 +225,11 @@ def _reader(settings: TrainSettings, shares: Sequence[Share], rows: tuple[int, i
             f" local_positions={reader.local_positions}"
         )
     return reader
+
+
+def _identity(settings: TrainSettings) -> TokenIdentity | None:
+    """Of the run that is fine-tuned: data in which an id means something else is refused."""
+    return token_identity(DatasetTokenizer.load(Path(settings.fine_tune))) if settings.fine_tune else None
 
 
 def _held_out(settings: TrainSettings, rows: list[tuple[int, int]]) -> "tuple[list[int], list[Batches]] | None":

@@ -1,5 +1,6 @@
 """Runs: gradients by sums, the exact curve after a kill, what is refused, several workers."""
 
+import dataclasses
 import json
 import os
 import re
@@ -27,6 +28,7 @@ from gato_model.optimizer import OptimizerSettings
 from gato_model.run_log import read_metrics
 from gato_model.trainer import Habits, TrainingError, TrainSettings, train
 from gato_model.training_step import TrainingStep
+from gato_tokenize import Dataset, Vocabulary
 from gato_tokenize.dataset import DatasetTokenizer
 
 ROOT = Path(__file__).parent.parent
@@ -212,9 +214,15 @@ def test_fine_tuning_starts_from_the_weights_of_a_run(data, tmp_path):
     assert 0 < moved < 5e-5  # one step of 1e-5
 
 
-def test_data_that_does_not_fit_the_model_is_refused(data, tmp_path):
-    import dataclasses
+def test_data_with_other_tokens_than_the_run_that_is_fine_tuned_is_refused(data, tmp_path):
+    (tmp_path / "first").mkdir()
+    tokenizer = Dataset.open(data["symbolic"]).tokenizer
+    dataclasses.replace(tokenizer, vocabulary=Vocabulary(mu=50.0)).save(tmp_path / "first")
+    with pytest.raises(ValueError, match="the model and .*symbolic.* have different vocabularies"):
+        train(settings(data, fine_tune=str(tmp_path / "first")), tmp_path / "fine")
 
+
+def test_data_that_does_not_fit_the_model_is_refused(data, tmp_path):
     with pytest.raises(ValueError, match="33025 ids, the model's 1000: set vocabulary_size=33025"):
         train(settings(data, config=dataclasses.replace(CONFIG, vocabulary_size=1000)), tmp_path / "a")
     with pytest.raises(ValueError, match="local positions, the model 20: set local_positions="):
