@@ -25,7 +25,9 @@ class Everywhere(Gato):
 
     def losses(self, inputs: Any, training: Any = False) -> Losses:
         places = tf.size(inputs["targets"])
-        weight = tf.scatter_nd(inputs["target_index"][:, None], tf.ones_like(inputs["target_index"], tf.float32), (places,))
+        weight = tf.scatter_nd(
+            inputs["target_index"][:, None], tf.ones_like(inputs["target_index"], tf.float32), (places,)
+        )
         every = {**inputs, "target_index": tf.range(places)}
         found = super().losses(every, training)
         return Losses(found.cross_entropy, found.correct, weight)

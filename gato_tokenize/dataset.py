@@ -5,6 +5,7 @@ import functools
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +23,7 @@ from gato_tokenize.vocabulary import Vocabulary
 
 MANIFEST = "manifest.json"  # written last: its presence means that the dataset is complete
 SPEC, TEXT_MODEL = "tokenizer/spec.json", "tokenizer/text.model"
+_SHARD = r"[a-z][a-z0-9_]*-[a-z]+\.tfrecord-\d{5,}-of-\d{5,}"  # what `shard_name` writes
 
 
 def shard_name(dataset: str, split: str, index: int, count: int) -> str:
@@ -126,7 +128,14 @@ class Dataset:
         """Raises KeyError listing the splits where there is none of this name."""
         if split not in self.manifest["splits"]:
             raise KeyError(f"no split {split!r}; splits: {', '.join(self.splits)}")
-        return [self.path / shard["file"] for shard in self.manifest["splits"][split]["shards"]]
+        return [self.shard(shard["file"]) for shard in self.manifest["splits"][split]["shards"]]
+
+    def shard(self, name: str) -> Path:
+        """The file of a shard, as the manifest and the list of episodes name it. Raises ValueError for what is no name
+        of a shard: a forged list must not lead out of the folder."""
+        if not re.fullmatch(_SHARD, name, re.ASCII):
+            raise ValueError(f"{self.path} is damaged or forged: it names {name!r} as a shard of its own")
+        return self.path / name
 
     def __len__(self) -> int:
         """Records of all splits."""

@@ -11,6 +11,7 @@ import h5py
 
 from gato_tokenize import Episode, EpisodeMetadata, EpisodeSpec, ImageSpec, spec_from_spaces
 from pipelines.files import hashed
+from pipelines.forked import call_forked
 from pipelines.lines import object_of, text_of
 from pipelines.minari_episode import EpisodeReader
 from pipelines.minari_spaces import space_from_json
@@ -20,6 +21,7 @@ DATA, METADATA = "main_data.hdf5", "metadata.json"
 PIECE_BYTES = 64 * 2**20
 PIECE_EPISODES = 5_000
 MAX_EPISODES = 10**8
+PLAN_SECONDS = 600.0  # a damaged file can hold the HDF5 library up for ever
 JPEG_GROWTH = 8  # a shard holds pixels without loss: about so many times the bytes of their JPEG
 
 
@@ -68,15 +70,13 @@ class MinariSource(Source):
         with hashed(self._uri) as file:
             source = file.fingerprint()
         try:
-            with h5py.File(self._uri, "r") as data:
-                names = [re.fullmatch(r"episode_(0|[1-9]\d{0,8})", name) for name in data]
+            stop = call_forked(functools.partial(_stop, self._uri), PLAN_SECONDS)
         except Exception as error:  # h5py has OSError, RuntimeError, KeyError and more for a damaged file
             raise SourceError(
                 f"{self._uri} cannot be read: {error}; an HDF5 file that was cut short, or that a program was killed "
                 "while writing, is lost as a whole"
             ) from error
-        numbers = [int(name[1]) + 1 for name in names if name]
-        return source, max([self._described.total, *numbers])
+        return source, max(self._described.total, stop)
 
     def partitions(self, limit: int | None = None) -> list[dict[str, Any]]:
         """{"uri", "bytes" (of the whole file), "metadata_sha256", "first" and "stop": numbers of episodes}."""
@@ -122,6 +122,13 @@ class MinariSource(Source):
         )
         observation = reader.observation(described.observation_space)
         return Episode(described.spec, observation, reader.action(described.action_space), metadata, reader.notes)
+
+
+def _stop(uri: str) -> int:
+    """One more than the highest number of an episode in an HDF5 file, 0 where it has none."""
+    with h5py.File(uri, "r") as data:
+        names = (re.fullmatch(r"episode_(0|[1-9]\d{0,8})", name) for name in data)
+        return max((int(name[1]) + 1 for name in names if name), default=0)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gato_tokenize import ContinuousSpec, CorruptRecordError, Dataset, ImageSpec, Kind, Record, TextSpec, read_record
+from gato_tokenize import ContinuousSpec, Dataset, ImageSpec, Kind, Record, TextSpec, read_record
 from gato_tokenize.durable import durable_file
 from pipelines.field_stats import plain_counts
 from pipelines.filmstrip import filmstrip
@@ -87,7 +87,7 @@ def three_digits(number: int) -> int:
 
 def _records(dataset: Dataset, places: list[Any]) -> Iterator[Record]:
     for _, shard, number in sorted(places, reverse=True):
-        yield read_record(dataset.path / shard, number)
+        yield read_record(dataset.shard(shard), number)
 
 
 @dataclasses.dataclass
@@ -285,7 +285,7 @@ def run(arguments: argparse.Namespace, rest: list[str]) -> int:
             file.writelines(part.encode() for part in render(dataset, arguments.episodes, arguments.steps))
     except ModuleNotFoundError as error:
         return _stop(EXIT_REFUSED, f"{error}: pip install 'gato-toolchain[report]'")
-    except CorruptRecordError as error:
+    except ValueError as error:
         return _stop(EXIT_FAILED, f"{error}; `gato-data verify` lists all that is damaged")
     except OSError as error:
         return _stop(EXIT_FAILED, f"no report: {error}")

@@ -85,7 +85,7 @@ def schema(console: Console) -> None:
 def find_episode(dataset: Dataset, wanted: str) -> tuple[Record, Episode]:
     """The whole episode of an id, or of a number in the list of episodes; its first record carries the metadata.
 
-    Raises KeyError where there is none.
+    Raises KeyError where there is none, ValueError where the list is forged.
     """
     with gzip.open(dataset.path / "episodes.jsonl.gz", "rt", encoding="utf-8", newline="\n") as file:
         heads = (line for line in map(json.loads, file) if line["segment_index"] == 0)
@@ -94,7 +94,7 @@ def find_episode(dataset: Dataset, wanted: str) -> tuple[Record, Episode]:
                 break
         else:
             raise KeyError(f"no episode {wanted!r}: give an id or a number below the count of episodes")
-    shard = dataset.path / line["shard"]
+    shard = dataset.shard(line["shard"])
     records = [read_record(shard, line["record"] + segment) for segment in range(line["num_segments"])]
     whole = dataclasses.replace(records[0], sequence=TokenSequence.join([record.sequence for record in records]))
     return whole, dataset.tokenizer.task(line["task"]).decode(whole.sequence, whole.metadata)

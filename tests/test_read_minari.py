@@ -4,6 +4,7 @@ import io
 import json
 import os
 import shutil
+import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -289,6 +290,22 @@ class TestPlanning:
             os.truncate(path, size)
             with pytest.raises(SourceError, match=r"main_data\.hdf5 cannot be read"):
                 open_minari(tmp_path).partitions()
+
+    @pytest.mark.parametrize(
+        ("fate", "expected"),
+        [
+            (lambda *_: time.sleep(1000), "no end after 1 s"),
+            (lambda *_: os._exit(3), "the process died of exit code 3"),
+        ],
+    )
+    def test_a_library_that_hangs_or_crashes_ends_the_planning(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fate: Any, expected: str
+    ) -> None:
+        source = open_minari(by_hand(tmp_path, 1))
+        monkeypatch.setattr(h5py, "File", fate)
+        monkeypatch.setattr("pipelines.read_minari.PLAN_SECONDS", 1)
+        with pytest.raises(SourceError, match=rf"main_data\.hdf5 cannot be read: {expected}"):
+            source.partitions()
 
     def test_an_episode_is_counted_wherever_it_is_named(self, tmp_path: Path) -> None:
         more = by_hand(tmp_path / "more", 3, total_episodes=1)

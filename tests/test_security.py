@@ -24,6 +24,7 @@ from gato_tokenize.dataset import DatasetTokenizer
 from pipelines.__main__ import main
 from pipelines.plan import Plan
 from pipelines.publish import manifest_bytes
+from pipelines.show import find_episode
 from pipelines.source import SourceError, open_source
 from pipelines.verify import verify
 
@@ -197,6 +198,25 @@ def test_a_manifest_that_names_files_elsewhere() -> None:
     for name in ("../../../secret", str(Path("secret").resolve())):
         sign(folder, {**manifest, "files": {**manifest["files"], name: hashlib.sha256(b"x").hexdigest()}})
         assert [str(fault) for fault in verify(folder)] == [f"{name}: is missing"]
+
+
+def test_a_list_that_names_shards_elsewhere() -> None:
+    folder = made()
+    path = folder / "episodes.jsonl.gz"
+    with gzip.open(path, "rt") as file:
+        lines = [json.loads(line) for line in file]
+    for name in ("../../../secret-train.tfrecord-00000-of-00001", str(Path("secret").resolve()), "train\n"):
+        with gzip.open(path, "wt") as file:
+            file.writelines(json.dumps({**line, "shard": name}) + "\n" for line in lines)
+        with pytest.raises(ValueError, match="damaged or forged: it names"):
+            find_episode(Dataset.open(folder), "0")
+        assert main(["inspect", str(folder), "--episode", "0"]) == 2
+        assert main(["report", str(folder), "--out", "page.html"]) == 1
+        manifest = json.loads((folder / "manifest.json").read_text())
+        manifest["splits"]["train"]["shards"][0]["file"] = name
+        sign(folder, manifest)
+        with pytest.raises(ValueError, match="damaged or forged: it names"):
+            next(Dataset.open(folder).records())
 
 
 def test_links_in_a_dataset_are_faults() -> None:
