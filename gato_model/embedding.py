@@ -25,7 +25,8 @@ class DiscreteEmbedding(keras.layers.Layer):
         self.table = self.add_weight((rows, width), keras.initializers.RandomNormal(stddev=0.02), name="table")
 
     def call(self, ids: Any) -> Any:
-        return tf.cast(tf.gather(self.table.value, ids), self.compute_dtype)
+        table = tf.convert_to_tensor(self.table.value)  # a gather from a variable has every later read copy all of it
+        return tf.cast(tf.gather(table, ids), self.compute_dtype)
 
     def logits(self, hidden: Any) -> Any:
         """[n, width] -> float32[n, rows]."""
