@@ -33,8 +33,8 @@ lint: $(VENV)/.test
 test: lint
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m 'not slow'
 
-test-all: lint
-	$(BIN)/python -m pytest -q
+test-all: test
+	$(BIN)/python -m pytest -q -n 2 -m slow
 
 bench: $(VENV)/.test
 	for name in $(basename $(notdir $(wildcard benchmarks/bench_*.py))); do \
