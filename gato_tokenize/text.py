@@ -119,8 +119,7 @@ class TextTokenizer:
         """
         if not isinstance(text, str):
             raise _not_texts([text])
-        # Not a batch of one: the library starts a thread for a batch, which costs more than a short text does.
-        return np.array(self._encode_one(text), dtype=np.int32)
+        return self.encode_batch([text])[0]
 
     def encode_batch(self, texts: Sequence[str], workers: int = 1) -> list[NDArray[np.int32]]:
         """`encode` for each text, by `workers` threads; the order is kept, the result does not depend on `workers`.
@@ -132,23 +131,22 @@ class TextTokenizer:
         if workers < 1:
             raise ValueError(f"workers must be at least 1, not {workers}")
         try:
-            ids = self._processor.encode(list(texts), num_threads=workers, **self._options)
+            if workers == 1:  # the library starts a thread for a batch, which costs more than a short text does
+                ids = [self._encode_one(text) for text in texts]
+            else:
+                ids = self._processor.encode(list(texts), num_threads=workers, **self._options)
+                for at, text in enumerate(texts):
+                    if self._mark_ids and _SPACE_MARK in text:
+                        ids[at] = self._encode_one(text)
         except (RuntimeError, TypeError, UnicodeError) as error:  # which of them depends on the library's version
             raise _surrogate(texts, error) from error
-        if self._mark_ids:
-            for at, text in enumerate(texts):
-                if _SPACE_MARK in text:
-                    ids[at] = self._encode_one(text)
         return [np.array(row, dtype=np.int32) for row in ids]
 
     def _encode_one(self, text: str) -> ArrayLike:
-        try:
-            if not self._mark_ids or _SPACE_MARK not in text:
-                ids: ArrayLike = self._processor.encode(text, **self._options)
-                return ids
-            parts = [self._processor.encode(part, out_type=int) for part in text.split(_SPACE_MARK)]
-        except (RuntimeError, TypeError, UnicodeError) as error:
-            raise _surrogate([text], error) from error
+        if not self._mark_ids or _SPACE_MARK not in text:
+            ids: ArrayLike = self._processor.encode(text, **self._options)
+            return ids
+        parts = [self._processor.encode(part, out_type=int) for part in text.split(_SPACE_MARK)]
         return [*parts[0], *(i for part in parts[1:] for i in (*self._mark_ids, *part))]
 
     def decode(self, ids: ArrayLike) -> str:

@@ -94,15 +94,19 @@ def _check_ids(folder: Path, plan: Plan) -> None:
     def digest(line: dict[str, Any]) -> bytes:
         return hashlib.sha256(f"{line['segment_index']}:{line['episode_id']}".encode()).digest()[:16]
 
-    seen = np.frombuffer(b"".join(digest(line) for line in _lines(folder, plan)), "V16")
-    values, counts = np.unique(seen, return_counts=True)
-    if not (counts > 1).any():
+    digests = bytearray()
+    for line in _lines(folder, plan):
+        digests += digest(line)
+    seen = np.frombuffer(digests, "V16")
+    seen.sort()
+    doubles = seen[1:][seen[1:] == seen[:-1]]
+    if not len(doubles):
         return
-    double = values[counts > 1][0].tobytes()
+    double = doubles[0].tobytes()
     places = [line for line in _lines(folder, plan) if digest(line) == double]
     where = " and ".join(f"{line['source_uri']} (number {line['source_index']})" for line in places[:2])
     raise PublishError(
-        f"episode id {places[0]['episode_id']!r} stands twice, from {where}; {int((counts > 1).sum())} ids are double."
+        f"episode id {places[0]['episode_id']!r} stands twice, from {where}; {len(np.unique(doubles))} ids are double."
         " An id must name one episode: mend the sources, then convert anew"
     )
 
