@@ -36,7 +36,11 @@ test: lint
 test-all: test
 	$(BIN)/python -m pytest -q -n 2 -m slow
 
-bench: $(VENV)/.test
+$(VENV)/.bench: $(VENV)/.test
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[demo,dev,bench]'
+	touch $@
+
+bench: $(VENV)/.bench
 	for name in $(basename $(notdir $(wildcard benchmarks/bench_*.py))); do \
 		echo "== $$name"; $(BIN)/python -m benchmarks.$$name || exit 1; done
 

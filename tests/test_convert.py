@@ -241,7 +241,7 @@ def test_killed_and_resumed_it_is_the_same_to_the_byte() -> None:
 @pytest.mark.timeout(3000)
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_killed_at_many_instants(workers: str) -> None:
-    killed_and_resumed(kills=20, workers=workers)
+    killed_and_resumed(kills=30, workers=workers)
 
 
 def test_killed_between_the_manifest_and_the_rename() -> None:
