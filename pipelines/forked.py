@@ -62,7 +62,7 @@ def forked(function: Callable[[Callable[[Any], None]], None]) -> Iterator[Forked
 
 
 def call_forked(function: Callable[[], Any], limit: float) -> Any:
-    """`function()`, computed in a fork; its value, or the exception it raises, is picklable.
+    """`function()`, computed in a fork; its value, or the exception it raises, must be picklable.
 
     Raises what the function raises, TimeoutError after `limit` seconds, ChildProcessError where the process dies.
 
