@@ -2,8 +2,8 @@
 
     python -m benchmarks.bench_reading_share [--folder DIR]
 
-needs tensorflow and apache-beam. The data are the "short" episodes and the mixture of `bench_batches`, read without a
-cache; the step is the whole of it, AdamW included, on 8 rows of 1,024 tokens.
+needs tensorflow and apache-beam. The data are those of `bench_batches`, read without a cache; the step is the whole of
+it, AdamW included, on 8 rows of 1,024 tokens of the short episodes.
 """
 
 import argparse

@@ -59,6 +59,16 @@ def test_token_by_token(model):
     assert_equal_to_uncached(model, {0: chunk}, read)
 
 
+def test_reading_what_is_kept_copies_nothing(model):
+    """A variable that was scattered into, or gathered from, is copied at every read unless that is prevented."""
+    decoder = Decoder(model, longest=4)
+    for seed in range(2):
+        append(decoder, {0: random_chunk(4, seed)})
+    for kept in (*decoder.keys, *decoder.values, model.token_embedding.table.value):
+        one, other = (np.asarray(memoryview(kept.value())) for _ in range(2))
+        assert np.shares_memory(one, other), kept.name
+
+
 def test_the_whole_in_one_chunk(model):
     one, chunk = Decoder(model, longest=20), random_chunk(20, seed=1)
     assert_equal_to_uncached(model, {0: chunk}, stream(one, {0: chunk}, [[20]]), window=None)
