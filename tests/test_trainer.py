@@ -273,11 +273,11 @@ def free_ports(count):
     return ports
 
 
-def start_workers(out, data, **options):
+def start_workers(out, *data, **options):
     addresses = [f"127.0.0.1:{port}" for port in free_ports(2)]
     return [
         subprocess.Popen(
-            command(out, data, **options),
+            command(out, *data, **options),
             env=environment(
                 TF_CONFIG=json.dumps({"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}})
             ),
@@ -293,8 +293,9 @@ def test_two_workers_compute_what_one_does_and_go_on_after_a_death(data, tmp_pat
     """The same losses as one process with the same global batch; one worker is killed, the other ends by itself with a
     message, and both started again go on from the checkpoint."""
     alone, together = tmp_path / "alone", tmp_path / "together"
-    subprocess.run(command(alone, data["symbolic"]), check=True, env=environment(), cwd=ROOT, capture_output=True)
-    workers = start_workers(together, data["symbolic"])
+    both = data["symbolic"], data["documents"]  # so that the workers' counts of predicted tokens differ
+    subprocess.run(command(alone, *both), check=True, env=environment(), cwd=ROOT, capture_output=True)
+    workers = start_workers(together, *both)
     lines = together / "metrics.jsonl"
     wait_for(lambda: lines.exists() and lines.read_text().count("\n") >= 8, workers[0])
     workers[1].kill()
@@ -302,7 +303,7 @@ def test_two_workers_compute_what_one_does_and_go_on_after_a_death(data, tmp_pat
     _, said = workers[0].communicate(timeout=180)
     assert workers[0].returncode == 1, said
     assert re.search(r"the same command \(on every worker\) goes on from the last checkpoint", said)
-    workers = start_workers(together, data["symbolic"])
+    workers = start_workers(together, *both)
     ended = [worker.communicate(timeout=400) for worker in workers]
     assert [worker.returncode for worker in workers] == [0, 0], ended
     assert len(losses(together)) == 40
