@@ -33,12 +33,16 @@ os.environ.update(TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES="-1")
 import numpy as np
 
 from benchmarks.side_by_side import in_turns
-from gato_model.batching import Batches, Share, batches
+from gato_model.data.batches import Batches, batches
+from gato_model.data.share import Share
 from gato_tokenize import Dataset, DiscreteSpec, Episode, EpisodeMetadata, EpisodeSpec, ImageSpec
-from pipelines.plan import make_plan
-from pipelines.publish import RejectBudget, publish
-from pipelines.source import SOURCES, Candidate, Source
-from pipelines.write_partition import PLAN, write_partition
+from pipelines.conversion.plan import make_plan
+from pipelines.conversion.publish import publish
+from pipelines.conversion.reject_budget import RejectBudget
+from pipelines.conversion.work_folder import PLAN
+from pipelines.conversion.write_partition import write_partition
+from pipelines.sources import SOURCES
+from pipelines.sources.source import Candidate, Source
 
 ROWS, LENGTH, STEPS = 32, 1024, 16
 NAMES = ("short", "pixels", "documents")

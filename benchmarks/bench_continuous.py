@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks.side_by_side import in_turns
-from gato_tokenize.continuous import ContinuousTokenizer, inverse_mu_law
+from gato_tokenize.modalities.continuous import ContinuousTokenizer, inverse_mu_law
 
 tf.config.threading.set_intra_op_parallelism_threads(1)
 tf.config.threading.set_inter_op_parallelism_threads(1)

@@ -35,10 +35,12 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from gato_tokenize.durable import durable_file
-from pipelines.plan import make_plan
-from pipelines.publish import RejectBudget, publish
-from pipelines.write_partition import PLAN, write_partition
+from gato_tokenize.storage.durable import durable_file
+from pipelines.conversion.plan import make_plan
+from pipelines.conversion.publish import publish
+from pipelines.conversion.reject_budget import RejectBudget
+from pipelines.conversion.work_folder import PLAN
+from pipelines.conversion.write_partition import write_partition
 
 REPOSITORY = Path(__file__).parent.parent
 ARCHIVE_BYTES = 20_000_000

@@ -14,10 +14,10 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks.side_by_side import in_turns
+from gato_model.acting.chunk import Chunk, batch
+from gato_model.acting.decoder import Decoder
 from gato_model.config import GatoConfig
-from gato_model.decoder import Decoder
-from gato_model.model import Gato
-from gato_model.token_chunk import Chunk, batch
+from gato_model.network.model import Gato
 
 CONTEXT, OBSERVATION, ACTIONS = 1024, 24, 1024
 

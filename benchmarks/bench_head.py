@@ -17,7 +17,7 @@ import tensorflow as tf
 from benchmarks.bench_train_step import CONTROL, LENGTH, batch, our_step
 from benchmarks.side_by_side import in_turns
 from gato_model.config import GatoConfig
-from gato_model.model import Gato, Losses
+from gato_model.network.model import Gato, Losses
 
 
 class Everywhere(Gato):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.side_by_side import in_turns
-from gato_tokenize.image import ImageTokenizer
+from gato_tokenize.modalities.image import ImageTokenizer
 
 
 def reshaped(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

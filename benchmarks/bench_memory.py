@@ -32,7 +32,7 @@ def run(rows: int, rematerialize: bool) -> None:
     import keras
 
     from benchmarks.bench_train_step import CONTROL, batch
-    from gato_model.model import Gato
+    from gato_model.network.model import Gato
 
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     config = GatoConfig.small(stochastic_depth=0.0)

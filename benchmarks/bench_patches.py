@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from benchmarks.side_by_side import in_turns
 from gato_model.config import GatoConfig
-from gato_model.embedding import ResidualEmbedding
+from gato_model.network.embedding import ResidualEmbedding
 
 PLACES = 4 * 1024
 

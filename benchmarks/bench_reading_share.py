@@ -16,11 +16,11 @@ import tensorflow as tf
 
 from benchmarks.bench_batches import LENGTH, NAMES, opened, write_datasets
 from benchmarks.side_by_side import in_turns
-from gato_model.batching import batches
 from gato_model.config import GatoConfig
-from gato_model.model import Gato
-from gato_model.optimizer import OptimizerSettings
-from gato_model.training_step import TrainingStep
+from gato_model.data.batches import batches
+from gato_model.network.model import Gato
+from gato_model.training.optimizer import OptimizerSettings
+from gato_model.training.training_step import TrainingStep
 
 ROWS = 8
 

@@ -32,7 +32,7 @@ from tensorflow_datasets.core.example_serializer import ExampleSerializer
 
 from benchmarks.side_by_side import in_turns
 from gato_tokenize import ContinuousSpec, Episode, EpisodeMetadata, EpisodeSpec, EpisodeTokenizer, Record, write_records
-from gato_tokenize.records import segments
+from gato_tokenize.storage.segments import segments
 
 STEPS, OBSERVED, ACTIONS, EPISODES = 500, 17, 6, 200
 SPEC = EpisodeSpec({"proprio": ContinuousSpec(OBSERVED)}, ContinuousSpec(ACTIONS))

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import sentencepiece
 
-from gato_tokenize.text import TextTokenizer
+from gato_tokenize.modalities.text import TextTokenizer
 
 SAMPLES = Path(__file__).parent.parent / "tests" / "data" / "text"
 MODULES = "argparse fractions heapq mailbox pathlib statistics textwrap zipfile".split()  # held out by the corpus

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from benchmarks.plain_torch import TorchStep
 from benchmarks.side_by_side import in_turns
 from gato_model.config import GatoConfig
-from gato_model.model import Gato
+from gato_model.network.model import Gato
 
 LENGTH = 1024
 CONTROL = 24  # tokens a timestep, one of them predicted

@@ -11,10 +11,9 @@ from pathlib import Path
 import apache_beam as beam
 
 from gato_tokenize import Episode
-from gato_tokenize.dataset import DatasetTokenizer
-from pipelines.source import open_source
-from pipelines.tokenize_episodes import REJECTS, ReadEpisodes, TokenizeEpisodes
-from pipelines.write_shards import WriteShards
+from gato_tokenize.storage.dataset import DatasetTokenizer
+from pipelines.beam_steps import REJECTS, ReadEpisodes, TokenizeEpisodes, WriteShards
+from pipelines.sources import open_source
 
 
 def long_enough(episode: Episode) -> bool:

@@ -7,20 +7,20 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gato_model.batching import Share as Share
-    from gato_model.batching import batches as batches
-    from gato_model.checkpoint import load as load
+    from gato_model.acting.policy import GatoPolicy as GatoPolicy
     from gato_model.config import GatoConfig as GatoConfig
-    from gato_model.model import Gato as Gato
-    from gato_model.policy import GatoPolicy as GatoPolicy
+    from gato_model.data.batches import batches as batches
+    from gato_model.data.share import Share as Share
+    from gato_model.network.model import Gato as Gato
+    from gato_model.training.checkpoint import load as load
 
 _HOMES = {  # in the order in which data meets them
-    "Share": "batching",
-    "batches": "batching",
+    "Share": "data.share",
+    "batches": "data.batches",
     "GatoConfig": "config",
-    "Gato": "model",
-    "load": "checkpoint",
-    "GatoPolicy": "policy",
+    "Gato": "network.model",
+    "load": "training.checkpoint",
+    "GatoPolicy": "acting.policy",
 }
 __all__ = list(_HOMES)
 

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # or TensorFlow tells of the GPUs that are not there
 
 COMMANDS = {  # imported only when asked for: TensorFlow takes seconds
-    "train": ("gato_model.train", "train a model on converted datasets, or go on with a run"),
-    "evaluate": ("gato_model.evaluate", "let a trained model act in an environment"),
-    "generate": ("gato_model.generate", "continue a text, caption an image, answer a question about one"),
+    "train": ("gato_model.commands.train", "train a model on converted datasets, or go on with a run"),
+    "evaluate": ("gato_model.commands.evaluate", "let a trained model act in an environment"),
+    "generate": ("gato_model.commands.generate", "continue a text, caption an image, answer a question about one"),
 }
 EXIT_INTERRUPTED = 130
 

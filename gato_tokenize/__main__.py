@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from gato_tokenize.continuous import ContinuousTokenizer
-from gato_tokenize.discrete import DiscreteTokenizer
-from gato_tokenize.image import ImageTokenizer
-from gato_tokenize.records import read_record
-from gato_tokenize.text import TextTokenizer, train_text_model
+from gato_tokenize.modalities.continuous import ContinuousTokenizer
+from gato_tokenize.modalities.discrete import DiscreteTokenizer
+from gato_tokenize.modalities.image import ImageTokenizer
+from gato_tokenize.modalities.text import TextTokenizer
+from gato_tokenize.modalities.text_training import train_text_model
+from gato_tokenize.storage.shards import read_record
 from gato_tokenize.view import show
 
 MODALITIES = ("text", "continuous", "action", "discrete")

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gato_tokenize.field_spec import ContinuousSpec, FieldSpec, ImageSpec, TextSpec
-from gato_tokenize.image import PATCH, target_size
+from gato_tokenize.modalities.image import PATCH, target_size
 from gato_tokenize.spec import EpisodeSpec
 from gato_tokenize.vocabulary import Kind
 

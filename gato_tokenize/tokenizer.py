@@ -7,16 +7,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gato_tokenize.continuous import ContinuousTokenizer
-from gato_tokenize.discrete import DiscreteTokenizer
 from gato_tokenize.episode import Episode, EpisodeMetadata
 from gato_tokenize.field_spec import ContinuousSpec, DiscreteSpec, ImageSpec, TextSpec
-from gato_tokenize.image import PATCH, ImageTokenizer, Patches, target_size
 from gato_tokenize.layout import Arrangement, Slot, arrange, slots
+from gato_tokenize.modalities.continuous import ContinuousTokenizer
+from gato_tokenize.modalities.discrete import DiscreteTokenizer
+from gato_tokenize.modalities.image import PATCH, ImageTokenizer, Patches, target_size
+from gato_tokenize.modalities.text import TextTokenizer
 from gato_tokenize.sequence import TokenSequence
 from gato_tokenize.spaces import tuple_to_dict
 from gato_tokenize.spec import EpisodeSpec, flatten, match_keys, unflatten
-from gato_tokenize.text import TextTokenizer
 from gato_tokenize.vocabulary import Kind, Vocabulary
 
 LOCAL_POSITIONS = 512  # rows of the model's table of local positions (paper appendix C.3)

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from gato_tokenize.modalities.text import TextTokenizer
 from gato_tokenize.sequence import TokenSequence
-from gato_tokenize.text import TextTokenizer
 from gato_tokenize.vocabulary import Kind
 
 _COLOURS = {

@@ -9,11 +9,11 @@ import traceback
 from collections.abc import Sequence
 
 COMMANDS = {  # imported only when asked for: Beam alone costs two seconds
-    "convert": ("pipelines.convert", "convert sources into a dataset of TFRecord episodes"),
-    "verify": ("pipelines.verify", "check every byte of a dataset"),
-    "inspect": ("pipelines.show", "show what a dataset holds, or one episode of it"),
-    "rejects": ("pipelines.rejects", "list what was rejected, or try it again after a fix"),
-    "report": ("pipelines.report", "write one HTML page about a dataset"),
+    "convert": ("pipelines.commands.convert", "convert sources into a dataset of TFRecord episodes"),
+    "verify": ("pipelines.commands.verify", "check every byte of a dataset"),
+    "inspect": ("pipelines.commands.show", "show what a dataset holds, or one episode of it"),
+    "rejects": ("pipelines.commands.rejects", "list what was rejected, or try it again after a fix"),
+    "report": ("pipelines.commands.report", "write one HTML page about a dataset"),
 }
 EXIT_INTERRUPTED = 130
 

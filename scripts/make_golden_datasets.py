@@ -19,13 +19,14 @@ import numpy as np
 from PIL import Image
 
 from gato_tokenize import TextTokenizer
-from gato_tokenize.durable import durable_file
-from gato_tokenize.records import SCHEMA_VERSION
-from gato_tokenize.text import train_text_model
-from pipelines.plan import make_plan
-from pipelines.publish import publish
-from pipelines.reject_budget import RejectBudget
-from pipelines.write_partition import PLAN, write_partition
+from gato_tokenize.modalities.text_training import train_text_model
+from gato_tokenize.storage.durable import durable_file
+from gato_tokenize.storage.records import SCHEMA_VERSION
+from pipelines.conversion.plan import make_plan
+from pipelines.conversion.publish import publish
+from pipelines.conversion.reject_budget import RejectBudget
+from pipelines.conversion.work_folder import PLAN
+from pipelines.conversion.write_partition import write_partition
 
 GOLDEN = Path(__file__).parent.parent / "tests/data/golden"
 MAX_TOKENS = 30  # of a record: the longer episode of the arm becomes three

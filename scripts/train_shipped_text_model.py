@@ -6,7 +6,7 @@ python scripts/train_shipped_text_model.py FOLDER [OUT]
 import sys
 from pathlib import Path
 
-from gato_tokenize.text import train_text_model
+from gato_tokenize.modalities.text_training import train_text_model
 
 SHIPPED = Path(__file__).parent.parent / "gato_tokenize" / "models" / "text.model"
 

@@ -4,6 +4,8 @@ import signal
 
 import hypothesis
 
+collect_ignore = ["helpers"]  # imported by tests, and by the processes that these start; no tests themselves
+
 hypothesis.settings.register_profile("project", deadline=None)  # a busy machine is no failure
 hypothesis.settings.load_profile("project")
 

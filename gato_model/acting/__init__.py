@@ -1,0 +1,1 @@
+"""An observation to an action, a prompt to text."""

@@ -1,0 +1,1 @@
+"""The commands of `gato-model`: arguments in, exit code out."""

@@ -1,0 +1,220 @@
+"""Datasets with weights -> batches of fixed shape, each a function of seed and step (Reed et al. 2022, section 2.3)."""
+
+import functools
+import os
+import threading
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gato_model.data.packing import Placed, pack
+from gato_model.data.read_ahead import ReadAhead
+from gato_model.data.round_plan import STEPS, Piece, RoundShape, plan_round
+from gato_model.data.share import OpenedShare, one_identity, too_long
+from gato_model.data.share import Share as Share
+from gato_model.data.token_identity import TokenIdentity, token_identity
+from gato_model.data.windows import Window, window_at
+
+_ROUND_ROWS = 128  # as many as are drawn together at least: a record of 16 rows' lengths serves 8 of them
+
+Batch = dict[str, NDArray[Any]]
+
+
+def batches(
+    shares: "Sequence[Share] | Share | str",
+    batch_size: int,
+    sequence_length: int = 1024,
+    *,
+    seed: int = 0,
+    split: str = "train",
+    prompt_share: float = 0.25,
+    quantization: int = 128,
+    rows: tuple[int, int] | None = None,
+    identity: TokenIdentity | None = None,
+    check_identity: bool = True,
+    cache_bytes: int = 256 << 20,
+) -> "Batches":
+    """Batches of `batch_size` rows of `sequence_length` tokens, mixed from shares (one alone, or its path, will do).
+
+    seed: batch(step) depends on it, on step, on the data and on these options, but not on rows or cache_bytes
+    prompt_share: of agent sequences, get a prompt: tokens of another episode of the same task and agent before them
+    quantization: of the patches' positions (appendix C.3)
+    rows: (start, stop): this worker reads and returns only these rows of each batch
+    identity: of the model's tokens; a dataset with another is refused, as is a mixture of different ones, unless
+        check_identity is False
+    cache_bytes: of decoded records kept in memory over rounds, in all; beside it there is one round
+
+    Raises FileNotFoundError, KeyError (no such split) or ValueError: an option out of range, different tokens, no
+    episodes left, a task whose timesteps are longer than a sequence.
+    """
+    if isinstance(shares, Share | str | os.PathLike):
+        shares = [shares if isinstance(shares, Share) else Share(shares)]
+    if not shares:
+        raise ValueError("no shares: give at least one dataset")
+    for name, value, least in (("batch_size", batch_size, 1), ("sequence_length", sequence_length, 2)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise ValueError(f"{name} must be an int of at least {least}, not {value!r}")
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise ValueError(f"seed must be an int of at least 0, not {seed!r}")
+    if not 0 <= prompt_share <= 1:
+        raise ValueError(f"prompt_share must be in [0, 1], not {prompt_share!r}")
+    if cache_bytes < 0 or quantization < 1:
+        raise ValueError(f"cache_bytes {cache_bytes!r} or quantization {quantization!r} is too small")
+    start, stop = rows or (0, batch_size)
+    if not 0 <= start < stop <= batch_size:
+        raise ValueError(f"rows must be (start, stop) inside the {batch_size} of a batch, not {rows!r}")
+    shape = RoundShape(-(-_ROUND_ROWS // batch_size), batch_size, sequence_length)
+    opened = [OpenedShare.open(share, split, sequence_length, cache_bytes // len(shares)) for share in shares]
+    if check_identity:
+        identity = one_identity(opened, identity)
+    return Batches(opened, shape, (start, stop), seed, prompt_share, quantization, identity)
+
+
+class Batches:
+    """Made by `batches`. A batch is a dict of arrays, B rows of L = sequence_length tokens:
+
+    tokens          int32[B, L]           ids; 0 at patches and padding
+    kinds           uint8[B, L]           `gato_tokenize.vocabulary.Kind`
+    local_positions int32[B, L]           as in `TokenSequence`; -1 at padding
+    segments        int32[B, L]           which of the row's sequences, from 1; a prompt belongs to what it precedes;
+                                          0: padding
+    targets         int32[B, L]           the next token's id where target_mask is 1, else 0
+    target_mask     uint8[B, L]           1 where the next token of the same segment is in the loss
+    target_index    int32[K]              flat places (row * L + column) where target_mask is 1, rising; then B * L
+    patches         uint8[N, 16, 16, 3]   pixels of the patch tokens, in order; zeros behind them
+    patch_index     int32[N]              their flat places, rising; then B * L
+    patch_intervals int32[N, 4]           row low, row high, column low, column high (appendix C.3); then 0, 1, 0, 1
+    dataset         int32[B]              which share, in the order given
+
+    K and N are rounded up (`packing.round_up`). A row holds one share: sequences are drawn and packed until less than
+    1/32 of it is left, or not one timestep of the next fits. What is longer than the room left is cut to a random
+    window of whole timesteps (a document: of any tokens). Rows of a long record are drawn together, so that it is read
+    once for several: see `round_plan`.
+
+    names, weights (summing to 1), domains, left_out ({task: episodes} below `min_expert_share`) of the shares;
+    identity: of the tokens; local_positions: rows that the model's table of local positions must have.
+    """
+
+    def __init__(
+        self,
+        opened: list[OpenedShare],
+        shape: RoundShape,
+        rows: tuple[int, int],
+        seed: int,
+        prompt_share: float,
+        quantization: int,
+        identity: TokenIdentity | None,
+    ) -> None:
+        self._opened, self._shape, self._rows, self._seed = opened, shape, rows, seed
+        self._prompt_share, self._quantization = prompt_share, quantization
+        self.batch_size, self.sequence_length = rows[1] - rows[0], shape.length
+        weights = np.array([one.share.weight for one in opened], np.float64)
+        self.weights = weights / weights.sum()
+        self.names = [str(one.dataset.manifest["dataset"]) for one in opened]
+        self.left_out = [one.left_out for one in opened]
+        self.identity = identity or token_identity(opened[0].dataset.tokenizer)
+        self.local_positions = max(one.dataset.tokenizer.local_positions for one in opened)
+        self.bytes_used = 0.0  # of the records' bytes, the part that the windows are of their tokens
+        self._round: tuple[int, NDArray[np.int64], list[Placed]] | None = None
+        self._lock = threading.Lock()
+
+    @functools.cached_property
+    def domains(self) -> list[str]:
+        """What the records of each share say of their domain, joined where there are several."""
+        return [one.domains() for one in self._opened]
+
+    @property
+    def tokenizer_sha256(self) -> str:
+        """Of `identity`."""
+        return self.identity.sha256
+
+    @property
+    def bytes_read(self) -> int:
+        """From the shards, until now."""
+        return sum(one.reader.bytes_read for one in self._opened)
+
+    def batch(self, step: int) -> Batch:
+        """Batch number `step`, from 0. Raises CorruptRecordError for a damaged record, OSError."""
+        if step < 0:
+            raise ValueError(f"step must be at least 0, not {step}")
+        number, index = divmod(step, self._shape.batches)
+        with self._lock:
+            shares, placed = self._read_round(number)
+        start, stop = (index * self._shape.batch_size + row for row in self._rows)
+        mine = [item._replace(row=item.row - start) for item in placed if start <= item.row < stop]
+        batch = pack(mine, self.batch_size, self.sequence_length, self._quantization)
+        return batch | {"dataset": shares[start:stop].astype(np.int32)}
+
+    def iterate(self, start: int = 0, prefetch: int = 2) -> "ReadAhead[Batch]":
+        """Batches from step `start` on, without an end, `prefetch` of them read ahead by a thread.
+
+        What goes wrong there is raised here. Close it, or use it in a `with`, to stop the thread.
+        """
+        return ReadAhead(self.batch, start, prefetch)
+
+    def dataset(self, start: int = 0, prefetch: int = 2) -> Any:
+        """The same as a `tf.data.Dataset` of dicts, with K and N unknown in its element_spec. Needs TensorFlow.
+
+        Each iterator over it begins at `start` again.
+        """
+        import tensorflow as tf
+
+        def generate() -> Iterator[Batch]:
+            with self.iterate(start, prefetch) as ahead:
+                yield from ahead
+
+        return tf.data.Dataset.from_generator(generate, output_signature=self._signature(tf))
+
+    def _signature(self, tf: Any) -> dict[str, Any]:
+        rows, length = self.batch_size, self.sequence_length
+        of_tokens = ("tokens", "kinds", "local_positions", "segments", "targets", "target_mask")
+        shapes: dict[str, tuple[int | None, ...]] = {name: (rows, length) for name in of_tokens}
+        shapes |= {"target_index": (None,), "patches": (None, 16, 16, 3), "patch_index": (None,)}
+        shapes |= {"patch_intervals": (None, 4), "dataset": (rows,)}
+        small = ("kinds", "target_mask", "patches")
+        return {name: tf.TensorSpec(shape, tf.uint8 if name in small else tf.int32) for name, shape in shapes.items()}
+
+    def close(self) -> None:
+        """Close the shards' files; reading again opens them."""
+        for one in self._opened:
+            one.reader.close()
+
+    def _read_round(self, number: int) -> tuple[NDArray[np.int64], list[Placed]]:
+        """The shares of the rows of a round, and its windows, in the order of rows; the last round is kept."""
+        if self._round is None or self._round[0] != number:
+            self._round = None  # before the next is read: there is memory for one
+            sources = [one.source for one in self._opened]
+            shares, pieces = plan_round(sources, self.weights, self._shape, self._prompt_share, self._seed, number)
+            start, stop = self._rows
+            mine = [piece for piece in pieces if start <= piece.row % self._shape.batch_size < stop]
+            self._round = number, shares, self._read(mine)
+        return self._round[1:]
+
+    def _read(self, pieces: list[Piece]) -> list[Placed]:
+        """The windows of pieces, by row, then as planned. Each record is read once, cut, and let go."""
+        wanted: dict[tuple[int, int], list[int]] = defaultdict(list)
+        for index, piece in enumerate(pieces):
+            wanted[piece.share, piece.record].append(index)
+        windows: dict[int, Window] = {}
+        for share, record in sorted(wanted):
+            sequence = self._opened[share].reader.read(record)
+            for index in wanted[share, record]:
+                windows[index] = self._cut(pieces[index], sequence)
+        order = sorted(range(len(pieces)), key=lambda index: pieces[index].row)  # stable: as planned inside a row
+        placed = (Placed(pieces[index].row, pieces[index].segment, windows[index]) for index in order)
+        return [item for item in placed if len(item.window)]
+
+    def _cut(self, piece: Piece, sequence: Window) -> Window:
+        one = self._opened[piece.share]
+        table = one.source.table
+        task = int(table.columns["task"][piece.record])
+        start, stop = window_at(sequence.step_splits, piece.room, piece.place, one.source.style[task] != STEPS)
+        if start == stop and piece.room == self.sequence_length:
+            raise ValueError(
+                too_long(table.tasks[task], int(np.diff(sequence.step_splits).min()), self.sequence_length)
+            )
+        self.bytes_used += float(table.columns["bytes"][piece.record]) * (stop - start) / len(sequence)
+        return sequence.cut(start, stop)

@@ -1,0 +1,113 @@
+"""Windows side by side in rows of fixed length, and the arrays of a batch."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gato_model.data.windows import Window
+from gato_tokenize.sequence import NO_POSITION, TokenSequence
+from gato_tokenize.vocabulary import Kind
+
+
+class Placed(NamedTuple):
+    """A window and where it stands: behind the windows before it in its row."""
+
+    row: int
+    segment: int
+    window: Window
+
+
+def round_up(count: int) -> int:
+    """The smallest 2^k or 3 * 2^(k - 1) that is at least `count`, and 16 or more: a compiled step sees few shapes.
+
+    >>> [round_up(n) for n in (0, 16, 17, 25, 33, 1000)]
+    [16, 16, 24, 32, 48, 1024]
+    """
+    size = 16
+    while size < count:
+        size = size * 3 // 2 if size & (size - 1) == 0 else size // 3 * 4
+    return size
+
+
+def pack(placed: list[Placed], rows: int, length: int, quantization: int) -> dict[str, NDArray[Any]]:
+    """The arrays of a batch of `rows` rows of `length` tokens, all but `dataset`: see `data.batches.Batches`.
+
+    `placed` is in the order of rows, and inside a row in the order of tokens.
+    """
+    windows = [item.window for item in placed]
+    lengths = np.array([len(window) for window in windows], np.int64)
+    row = np.array([item.row for item in placed], np.int64)
+    before = np.cumsum(lengths) - lengths
+    first_of_row = np.searchsorted(row, row)  # index of the row's first window
+    starts = row * length + before - before[first_of_row] if len(row) else before
+    places = np.repeat(starts - before, lengths) + np.arange(lengths.sum())  # flat place of each token
+    tokens = _joined([window.ids for window in windows], np.int32)
+    kinds = _joined([window.kinds for window in windows], np.uint8)
+    loss_mask = _joined([window.loss_mask for window in windows], np.uint8)
+    ends = _joined([window.step_splits[1:] for window in windows], np.int64)
+    ends += np.repeat(before, [len(window.step_splits) - 1 for window in windows])
+    segments = np.repeat(np.array([item.segment for item in placed], np.int32), lengths)
+    size = rows * length
+    batch: dict[str, NDArray[Any]] = {
+        "tokens": _scattered(places, tokens, size, 0),
+        "kinds": _scattered(places, kinds, size, 0),
+        "local_positions": _scattered(places, _local_positions(kinds, ends), size, NO_POSITION),
+        "segments": _scattered(places, segments, size, 0),
+    }
+    batch |= _targets(batch["tokens"], batch["segments"], _scattered(places, loss_mask, size, 0), length)
+    flat = {name: array.reshape(rows, length) if len(array) == size else array for name, array in batch.items()}
+    flat["target_index"] = _index(np.flatnonzero(batch["target_mask"]), size)
+    return flat | _patches(windows, places[kinds == Kind.PATCH], size, quantization)
+
+
+def _targets(
+    tokens: NDArray[np.int32], segments: NDArray[np.int32], loss_mask: NDArray[np.uint8], length: int
+) -> dict[str, NDArray[Any]]:
+    """The next token, where it stands in the same row and segment and is in the loss (paper equation 2)."""
+    mask = np.zeros_like(loss_mask)
+    mask[:-1] = loss_mask[1:] & (segments[1:] == segments[:-1]) & (segments[:-1] != 0)
+    mask[length - 1 :: length] = 0  # a row's last place
+    targets = np.zeros_like(tokens)
+    targets[:-1] = tokens[1:] * mask[:-1]
+    return {"targets": targets, "target_mask": mask}
+
+
+def _patches(windows: list[Window], places: NDArray[np.int64], size: int, quantization: int) -> dict[str, NDArray[Any]]:
+    count = round_up(len(places))
+    pixels = np.zeros((count, 16, 16, 3), np.uint8)
+    intervals = np.tile(np.array([0, 1, 0, 1], np.int32), (count, 1))
+    at = 0
+    for window in windows:
+        if n := len(window.patches):
+            pixels[at : at + n] = window.patches
+            intervals[at : at + n] = window.patch_intervals(quantization)
+            at += n
+    return {"patches": pixels, "patch_index": _index(places, size), "patch_intervals": intervals}
+
+
+def _local_positions(kinds: NDArray[np.uint8], step_ends: NDArray[np.int64]) -> NDArray[np.int32]:
+    """As `TokenSequence.local_positions` has them: these ask only which tokens are separators, so pixels, ids and
+    images are left out."""
+    plain = np.where(kinds == Kind.PATCH, np.uint8(Kind.TEXT), kinds)
+    splits = np.concatenate([np.zeros(1, np.int64), step_ends])
+    nothing, no_grids = np.zeros((0, 16, 16, 3), np.uint8), np.zeros((0, 2), np.int32)
+    ids = np.zeros(len(kinds), np.int32)
+    return TokenSequence(ids, plain, plain, splits, nothing, no_grids).local_positions
+
+
+def _joined(arrays: list[NDArray[Any]], dtype: Any) -> NDArray[Any]:
+    return np.concatenate([np.zeros(0, dtype), *arrays])
+
+
+def _scattered(places: NDArray[np.int64], values: NDArray[Any], size: int, empty: int) -> NDArray[Any]:
+    out = np.full(size, empty, values.dtype)
+    out[places] = values
+    return out
+
+
+def _index(places: NDArray[np.int64], size: int) -> NDArray[np.int32]:
+    """Padded with `size`, which is out of range."""
+    out = np.full(round_up(len(places)), size, np.int32)
+    out[: len(places)] = places
+    return out

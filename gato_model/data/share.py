@@ -1,0 +1,111 @@
+"""A dataset's part in a mixture: what a person says of it, and the dataset opened and checked."""
+
+import dataclasses
+import math
+import os
+
+import numpy as np
+
+from gato_model.data.episode_table import EpisodeTable
+from gato_model.data.record_reader import SequenceReader
+from gato_model.data.round_plan import DOCUMENT, SAMPLE, STEPS, Source
+from gato_model.data.token_identity import TokenIdentity, token_identity
+from gato_tokenize import Dataset, ImageSpec, Record
+from gato_tokenize.layout import slots
+from gato_tokenize.storage.dataset import DatasetTokenizer
+
+
+@dataclasses.dataclass(frozen=True)
+class Share:
+    """A dataset's part in a mixture.
+
+    path: a NAME/VERSION folder; weight: rows are drawn by weight, relative to the other shares';
+    min_expert_share: only episodes with at least this share of the expert's return, where a return is known
+    (0.8 in the paper; see `EpisodeTable.with_expert_share`); None: all.
+
+    Raises ValueError for a weight that is not positive and finite, or a share outside [0, 1].
+    """
+
+    path: "str | os.PathLike[str]"
+    weight: float = 1.0
+    min_expert_share: float | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.path, str | os.PathLike):
+            raise ValueError(f"path: expected the folder of a dataset, got {type(self.path).__name__}")
+        if isinstance(self.weight, bool) or not 0 < self.weight < math.inf:
+            raise ValueError(f"weight must be a positive finite number, not {self.weight!r} ({self.path})")
+        if self.min_expert_share is not None and not 0 <= self.min_expert_share <= 1:
+            raise ValueError(f"min_expert_share must be in [0, 1], or None, not {self.min_expert_share!r}")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class OpenedShare:
+    """A share with its dataset open."""
+
+    share: Share
+    dataset: Dataset
+    left_out: dict[str, int]
+    source: Source
+    reader: SequenceReader
+
+    @classmethod
+    def open(cls, share: Share, split: str, length: int, cache_bytes: int) -> "OpenedShare":
+        dataset = Dataset.open(share.path)
+        table = EpisodeTable.read(dataset, split)
+        left_out: dict[str, int] = {}
+        if share.min_expert_share is not None:
+            table, left_out = table.with_expert_share(share.min_expert_share)
+        if not len(table):
+            raise ValueError(f"{share.path}: split {split!r} has no episodes to draw from ({left_out} were left out)")
+        _check_lengths(dataset.tokenizer, table, length)
+        style = np.array([task_style(dataset.tokenizer, task) for task in table.tasks], np.uint8)
+        reader = SequenceReader(table, dataset.tokenizer.vocabulary.size, cache_bytes)
+        return cls(share, dataset, left_out, Source.of(table, style, length), reader)
+
+    def domains(self) -> str:
+        """The different domains of the first record of each task."""
+        task = self.source.table.columns["task"]
+        first = np.unique(task, return_index=True)[1]
+        return ", ".join(sorted({Record.from_bytes(self.reader.data(int(r))).metadata.domain for r in first}))
+
+
+def task_style(tokenizer: DatasetTokenizer, task: str) -> int:
+    """STEPS for an agent's task, SAMPLE for text with images, DOCUMENT for text."""
+    spec = tokenizer.specs[task]
+    if spec.timesteps:
+        return STEPS
+    return SAMPLE if any(isinstance(field, ImageSpec) for field in spec.fields.values()) else DOCUMENT
+
+
+def _check_lengths(tokenizer: DatasetTokenizer, table: EpisodeTable, length: int) -> None:
+    """Raise ValueError where a task's timesteps cannot fit in `length` tokens."""
+    columns = table.columns
+    mean = -(-table.tokens // columns["steps"])
+    for number, task in enumerate(table.tasks):
+        if task not in tokenizer.specs:
+            raise ValueError(f"task {str(task)!r} has records but no spec: the dataset is damaged")
+        of_task = columns["task"] == number
+        least = sum(slot.length or 0 for slot in slots(tokenizer.specs[task]))
+        longest = max(least, int(mean[of_task].max(initial=0)))
+        if task_style(tokenizer, task) == STEPS and of_task.any() and longest > length:
+            raise ValueError(too_long(task, longest, length))
+
+
+def too_long(task: str, longest: int, length: int) -> str:
+    return (
+        f"task {task!r} has timesteps of {longest} tokens, sequence_length is {length}: raise sequence_length, "
+        "or convert the task with smaller images"
+    )
+
+
+def one_identity(opened: list[OpenedShare], identity: TokenIdentity | None) -> TokenIdentity:
+    """The identity that the model, if given, and all datasets share. Raises ValueError naming two that differ."""
+    sides = [("the model", identity)] if identity else []
+    sides += [(str(one.share.path), token_identity(one.dataset.tokenizer)) for one in opened]
+    joined = sides[0][1]
+    for number, (name, mine) in enumerate(sides):
+        for other, theirs in sides[:number]:
+            theirs.joined(mine, (other, name))
+        joined = joined.joined(mine, ("those before", name))
+    return joined

@@ -1,0 +1,56 @@
+"""What a policy is held against: actions at random, and the demonstrations of a dataset."""
+
+import copy
+import dataclasses
+import gzip
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gato_tokenize import Dataset
+from gato_tokenize.storage.episode_list import EPISODES
+
+
+class RandomPolicy:
+    """Actions drawn by an action space, with the methods of `GatoPolicy` that evaluation needs."""
+
+    def __init__(self, action_space: Any, rows: int = 1) -> None:
+        self.rows = rows
+        self._spaces = [copy.deepcopy(action_space) for _ in range(rows)]
+
+    def reset(self, rows: Sequence[int], seeds: Sequence[int]) -> None:
+        for row, seed in zip(rows, seeds, strict=True):
+            self._spaces[row].seed(int(seed))
+
+    def act_many(self, observations: Sequence[Any], rows: Sequence[int]) -> list[Any]:
+        return [self._spaces[row].sample() for row in rows]
+
+
+@dataclasses.dataclass(frozen=True)
+class Demonstrations:
+    """The episodes of a task in a dataset that no random policy played: how many, their mean return and success;
+    None where none of them knows."""
+
+    episodes: int
+    return_: float | None
+    success: float | None
+
+    @classmethod
+    def of(cls, dataset: Dataset, task: str) -> "Demonstrations":
+        """Raises ValueError where the dataset has no such episode of the task."""
+        with gzip.open(dataset.path / EPISODES, "rb") as file:
+            lines = [line for line in map(json.loads, file) if line["task"] == task and line["segment_index"] == 0]
+        expert = [line for line in lines if line["agent_id"] != "random"]
+        if not expert:
+            raise ValueError(
+                f"{dataset.path} has no demonstrations of {task}; its tasks: {', '.join(dataset.tokenizer.specs)}"
+            )
+        returns = [line["return"] for line in expert if line["return"] is not None]
+        successes = [line["success"] for line in expert if line["success"] >= 0]
+        return cls(len(expert), _mean(returns), _mean(successes))
+
+
+def _mean(values: list[float]) -> float | None:
+    return float(np.mean(values)) if values else None

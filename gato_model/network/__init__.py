@@ -1,0 +1,1 @@
+"""A batch to logits: embeddings, positions, attention, the transformer."""

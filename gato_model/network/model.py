@@ -1,0 +1,190 @@
+"""Gato: a batch of token sequences -> the logits of what comes next (Reed et al. 2022, section 2)."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from gato_model.config import GatoConfig
+from gato_model.network.chance import fold_in, integers, uniform
+from gato_model.network.embedding import DiscreteEmbedding, ResidualEmbedding
+from gato_model.network.position import LocalPositionEncoding, PatchPositionEncoding
+from gato_model.network.transformer import Memory, Transformer
+
+
+class Losses(NamedTuple):
+    """Of the K places that a batch predicts at: padding among them has weight 0.
+
+    cross_entropy  float32[K], nats
+    correct        float32[K], 1 where the likeliest id is the right one
+    weight         float32[K], 1 or 0
+    """
+
+    cross_entropy: Any
+    correct: Any
+    weight: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """What chance does in one training step: a function of `seed` alone, not of how the batch is cut up.
+
+    seed: int32[2], for example (run's seed, step). first_row, total_rows: where this batch's rows stand in the global
+    batch when several workers share it.
+    """
+
+    seed: Any
+    first_row: Any = 0
+    total_rows: Any = None  # None: the batch is the whole one
+
+    def uniform(self, purpose: int, rows: int, *shape: int) -> Any:
+        """float32[rows, *shape] in [0, 1): this batch's part of the global batch's numbers."""
+        total = rows if self.total_rows is None else self.total_rows
+        numbers = uniform((total, *shape), fold_in(self.seed, purpose))
+        return tf.slice(numbers, (self.first_row, *(0 for _ in shape)), (rows, *shape))
+
+    def seeds(self, purpose: int, *shape: int) -> Any:
+        """int32[*shape, 2]: of dropout. These do depend on the cut: each worker has its own."""
+        return integers((*shape, 2), fold_in(fold_in(self.seed, purpose), self.first_row))
+
+
+_DEPTH, _PATCHES, _DROPOUT = range(3)
+
+
+@keras.saving.register_keras_serializable("gato")
+class Gato(keras.Model):
+    """The model. Its input is a batch as `gato_model.batches` makes it, any number of rows of any length, N 1 or more:
+
+    tokens, local_positions, segments     int32[B, L]
+    patches, patch_index, patch_intervals uint8[N, 16, 16, 3], int32[N] flat places, int32[N, 4]
+    target_index, targets                 int32[K] flat places that predict, int32[B, L]; optional
+
+    call -> float32[K, vocabulary] logits at the places of target_index; float32[B, L, vocabulary] without them.
+    `training` is a `Training`, or False. `fit` needs nothing but `compile(optimizer)` and a dataset of batches.
+    """
+
+    def __init__(self, config: GatoConfig, rematerialize: bool = False, seed: int = 0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.config, self.rematerialize, self.seed = config, rematerialize, seed
+        policy = self.dtype_policy  # sub-layers do not ask their parent
+        self.token_embedding = DiscreteEmbedding(config.vocabulary_size, config.width, dtype=policy)
+        self.patch_embedding = ResidualEmbedding(config, dtype=policy)
+        self.patch_position = PatchPositionEncoding(config.quantization, config.width, dtype=policy)
+        self.local_position = LocalPositionEncoding(config.local_positions, config.width, dtype=policy)
+        self.transformer = Transformer(config, rematerialize, dtype=policy)
+        self.loss_metric = keras.metrics.Mean("loss")
+        self.accuracy_metric = keras.metrics.Mean("accuracy")
+        self.built = True
+
+    def call(self, inputs: Mapping[str, Any], training: Any = False) -> Any:
+        hidden = self.hidden(inputs, training=training)
+        if "target_index" in inputs:
+            return self.token_embedding.logits(self._at_targets(hidden, inputs["target_index"]))
+        flat = self.token_embedding.logits(tf.reshape(hidden, (-1, self.config.width)))
+        return tf.reshape(flat, (*_shape(hidden)[:2], -1))
+
+    def hidden(
+        self,
+        inputs: Mapping[str, Any],
+        memory: Memory | None = None,
+        window: int | None = None,
+        training: "Training | bool" = False,
+    ) -> Any:
+        """[B, L, width], what the head reads; with `memory` (hidden, the memory for what comes next). A token looks at
+        most `window` - 1 tokens back."""
+        chance = _chance(training)
+        keep, seeds = self._regularisation(chance, inputs["tokens"])
+        x = self.embed(inputs, chance)
+        return self.transformer(x, inputs["segments"], keep=keep, seeds=seeds, memory=memory, window=window)
+
+    def embed(self, inputs: Mapping[str, Any], chance: Training | None = None) -> Any:
+        """[B, L, width]: each token's vector and its position's. Patches are embedded at their N places alone."""
+        rows, length = _shape(inputs["tokens"])
+        flat = tf.reshape(self.token_embedding(inputs["tokens"]), (-1, self.config.width))
+        flat = tf.pad(flat, ((0, 1), (0, 0)))  # a last row for the patches that are padding
+        flat = tf.tensor_scatter_nd_update(flat, inputs["patch_index"][:, None], self._patches(inputs, chance))
+        x = tf.reshape(flat[:-1], (rows, length, self.config.width))
+        return x + self.local_position(inputs["local_positions"])
+
+    def _patches(self, inputs: Mapping[str, Any], chance: Training | None) -> Any:
+        draws = None
+        if chance is not None:
+            rows, length = _shape(inputs["tokens"])
+            places = tf.reshape(chance.uniform(_PATCHES, rows, length, 2), (-1, 2))
+            draws = tf.gather(tf.pad(places, ((0, 1), (0, 0))), inputs["patch_index"])
+        vectors = self.patch_embedding(inputs["patches"])
+        return vectors + self.patch_position(inputs["patch_intervals"], draws)
+
+    def _regularisation(self, chance: Training | None, tokens: Any) -> tuple[Any, Any]:
+        """What stochastic depth keeps, float32[B, blocks, 2], and the seeds of dropout; None where there is none."""
+        config = self.config
+        if chance is None:
+            return None, None
+        keep = None
+        if config.stochastic_depth:
+            draws = chance.uniform(_DEPTH, _shape(tokens)[0], config.num_layers, 2)
+            keep = tf.cast(draws >= config.stochastic_depth, tf.float32) / (1 - config.stochastic_depth)
+        return keep, chance.seeds(_DROPOUT, config.num_layers, 2) if config.dropout else None
+
+    def _at_targets(self, hidden: Any, index: Any) -> Any:
+        flat = tf.reshape(hidden, (-1, self.config.width))
+        return tf.gather(flat, tf.minimum(index, tf.shape(flat)[0] - 1))
+
+    def losses(self, inputs: Mapping[str, Any], training: "Training | bool" = False) -> Losses:
+        """Cross-entropy where the mask says (equation 1); the logits are computed there alone."""
+        logits = self(inputs, training=training)
+        index, targets = inputs["target_index"], tf.reshape(inputs["targets"], (-1,))
+        places = tf.size(targets)
+        right = tf.gather(targets, tf.minimum(index, places - 1))
+        weight = tf.cast(index < places, tf.float32)
+        cross_entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(right, logits)
+        correct = tf.cast(tf.argmax(logits, -1, tf.int32) == right, tf.float32)
+        return Losses(cross_entropy, correct, weight)
+
+    def train_step(self, data: Any) -> dict[str, Any]:
+        """One step of `fit`: the mean over predicted tokens, all of equal weight."""
+        inputs, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        step = tf.cast(self.optimizer.iterations.value, tf.int32)
+        with tf.GradientTape() as tape:
+            losses = self.losses(inputs, Training(tf.stack([self.seed, step])))
+            total = tf.reduce_sum(losses.cross_entropy * losses.weight)
+            loss = total / tf.maximum(tf.reduce_sum(losses.weight), 1.0)
+            scaled = self.optimizer.scale_loss(loss)
+        gradients = tape.gradient(scaled, [variable.value for variable in self.trainable_variables])
+        self.optimizer.apply(gradients, self.trainable_variables)
+        return self._measure(losses)
+
+    def test_step(self, data: Any) -> dict[str, Any]:
+        inputs, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        return self._measure(self.losses(inputs))
+
+    def _measure(self, losses: Losses) -> dict[str, Any]:
+        self.loss_metric.update_state(losses.cross_entropy, losses.weight)
+        self.accuracy_metric.update_state(losses.correct, losses.weight)
+        return {"loss": self.loss_metric.result(), "accuracy": self.accuracy_metric.result()}
+
+    def empty_memory(self, rows: int, size: int) -> Memory:
+        """A Transformer-XL memory of `size` places in which nothing stands."""
+        states = tf.zeros((rows, size, self.config.width), self.compute_dtype)
+        return Memory((states,) * self.config.num_layers, tf.zeros((rows, size), tf.int32))
+
+    def get_config(self) -> dict[str, Any]:
+        own = {"config": dataclasses.asdict(self.config), "rematerialize": self.rematerialize, "seed": self.seed}
+        return {**super().get_config(), **own}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "Gato":
+        return cls(**{**config, "config": GatoConfig(**config["config"])})
+
+
+def _chance(training: "Training | bool") -> Training | None:
+    if training is True:
+        raise ValueError("training=True needs a seed: training=Training(seed), an int32[2] that no other step has")
+    return training or None
+
+
+def _shape(tensor: Any) -> tuple[Any, ...]:
+    """Sizes as numbers where they are known, as tensors where they are not."""
+    return tuple(size if size is not None else tf.shape(tensor)[i] for i, size in enumerate(tensor.shape))

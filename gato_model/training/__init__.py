@@ -1,0 +1,1 @@
+"""Loss, optimizer, training step, the run and its checkpoints."""

@@ -1,0 +1,63 @@
+"""Sums of losses by dataset and modality: sums and counts add up over rows, workers and steps; means do not."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from gato_model.network.model import Losses
+from gato_tokenize import Kind
+
+
+def loss_sums(losses: Losses, inputs: Mapping[str, Any], datasets: int) -> Any:
+    """float32[datasets, kinds, 3]: cross-entropy, right answers and count of the predicted tokens of each kind."""
+    places, length = tf.size(inputs["targets"]), tf.shape(inputs["targets"])[1]
+    place = tf.minimum(inputs["target_index"], places - 2)  # padding has weight 0 wherever it falls
+    kind = tf.cast(tf.gather(tf.reshape(inputs["kinds"], (-1,)), place + 1), tf.int32)
+    cell = tf.gather(inputs["dataset"], place // length) * len(Kind) + kind
+    values = tf.stack([losses.cross_entropy, losses.correct, tf.ones_like(losses.weight)], 1) * losses.weight[:, None]
+    return tf.reshape(tf.math.unsorted_segment_sum(values, cell, datasets * len(Kind)), (datasets, len(Kind), 3))
+
+
+@dataclasses.dataclass(frozen=True)
+class LossTable:
+    """Loss (nats a token) and accuracy, in all and by (group, modality), of sums as `loss_sums` gives them.
+
+    groups: what each dataset is told under: its domain, or its name. Cells without a predicted token are left out.
+    """
+
+    sums: NDArray[np.float64]  # [datasets, kinds, 3]
+    groups: tuple[str, ...]
+
+    @property
+    def loss(self) -> float:
+        """NaN where nothing was predicted."""
+        total = self.sums.sum((0, 1))
+        return float(total[0] / total[2]) if total[2] else float("nan")
+
+    @property
+    def accuracy(self) -> float:
+        total = self.sums.sum((0, 1))
+        return float(total[1] / total[2]) if total[2] else float("nan")
+
+    def rows(self) -> dict[str, dict[str, float]]:
+        """{"BabyAI/discrete_action": {"loss": ..., "accuracy": ..., "tokens": ...}, ...}, by group and modality."""
+        cells: dict[str, NDArray[np.float64]] = {}
+        for group, of_dataset in zip(self.groups, self.sums, strict=True):
+            for kind in Kind:
+                if of_dataset[kind, 2]:
+                    name = f"{group}/{kind.name.lower()}"
+                    cells[name] = cells.get(name, np.zeros(3)) + of_dataset[kind]
+        return {
+            name: {"loss": float(loss / count), "accuracy": float(right / count), "tokens": float(count)}
+            for name, (loss, right, count) in sorted(cells.items())
+        }
+
+    def not_finite(self) -> list[str]:
+        """The groups whose loss is not a number, or infinite."""
+        return sorted(
+            {group for group, sums in zip(self.groups, self.sums, strict=True) if not np.isfinite(sums).all()}
+        )

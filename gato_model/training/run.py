@@ -1,0 +1,217 @@
+"""A run: records -> batches -> steps -> checkpoints, in one process or on many machines, from where it stopped."""
+
+import contextlib
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from gato_model.data.batches import Batches, batches
+from gato_model.data.share import Share
+from gato_model.data.token_identity import TokenIdentity, token_identity
+from gato_model.network.model import Gato
+from gato_model.training.checkpoint import CONFIG, RUN, Checkpoints, load_weights, write_json
+from gato_model.training.loss import LossTable
+from gato_model.training.run_log import RunLog, best_loss
+from gato_model.training.settings import Habits, TrainSettings
+from gato_model.training.training_step import TrainingStep
+from gato_tokenize import Dataset, EpisodeSpec, Kind
+from gato_tokenize.storage.dataset import DatasetTokenizer
+
+EVALUATION_SEED = 0  # held-out batches are the same in every run and at every step
+
+
+class TrainingError(RuntimeError):
+    """A run that cannot go on."""
+
+
+class RefusedError(TrainingError):
+    """A run that cannot begin."""
+
+
+def train(settings: TrainSettings, out: Path, habits: Habits | None = None, strategy: Any = None) -> LossTable | None:
+    """Run to the end, from the newest checkpoint in `out` where there is one; the curve is that of a run which was
+    never stopped. Returns the last evaluation on held-out episodes, None where there was none.
+
+    `strategy`: a tf.distribute one; each process of a MultiWorkerMirroredStrategy calls this with the same settings
+    and the same `out`, on a shared disk. Raises TrainingError, and what reading and writing raise.
+    """
+    habits, strategy = habits or Habits(), strategy or tf.distribute.get_strategy()
+    chief = _task(strategy) == 0
+    cut = _cut(settings.batch_size, strategy, habits.accumulate)
+    readers = [[_reader(settings, settings.data, rows) for rows in part] for part in cut]
+    if chief:
+        _open_run(settings, out, readers[0][0])
+    keras.utils.set_random_seed(settings.seed)  # of the initial weights
+    with strategy.scope():
+        model = Gato(settings.config, rematerialize=habits.rematerialize, seed=settings.seed, dtype=settings.dtype)
+        optimizer = settings.optimizer.make(model)
+    step = TrainingStep(strategy, model, optimizer, len(settings.data), settings.batch_size, settings.seed,
+                        settings.optimizer.clip_norm, habits.jit_compile)  # fmt: skip
+    with contextlib.closing(Checkpoints(out, model, optimizer, habits.keep, chief)) as checkpoints:
+        start = checkpoints.restore()
+        if start is None and settings.fine_tune:
+            load_weights(model, Path(settings.fine_tune))
+        run = _Run(settings, habits, out, step, checkpoints, cut, readers, _held_out(settings, cut[0]))
+        return run.go(start or 0, quiet=not chief)
+
+
+class _Run:
+    """cut, readers: for each part of the batch and each replica of this process, its rows and what reads them;
+    held_out: readers of the first part's rows, and which shares they read."""
+
+    def __init__(self, settings: TrainSettings, habits: Habits, out: Path, step: TrainingStep,
+                 checkpoints: Checkpoints, cut: list[list[tuple[int, int]]], readers: list[list[Batches]],
+                 held_out: "tuple[list[int], list[Batches]] | None") -> None:  # fmt: skip
+        self.settings, self.habits, self.out, self.step, self.checkpoints = settings, habits, out, step, checkpoints
+        self.cut, self.readers, self.held_out = cut, readers, held_out
+        self.groups, self.names = tuple(readers[0][0].domains), tuple(readers[0][0].names)
+        self.best = float("inf")
+        self.table: LossTable | None = None
+
+    def go(self, start: int, quiet: bool) -> LossTable | None:
+        settings, habits = self.settings, self.habits
+        tokens = settings.batch_size * settings.config.sequence_length
+        with contextlib.ExitStack() as stack:
+            log = stack.enter_context(RunLog(self.out, start, settings.steps, tokens, quiet))
+            self.best = best_loss(self.out)
+            streams = [[stack.enter_context(reader.iterate(start)) for reader in part] for part in self.readers]
+            for number in range(start, settings.steps):
+                self._learn(number, [self._on_replicas(map(next, part), i) for i, part in enumerate(streams)], log)
+                done = number + 1
+                if self.held_out and habits.evaluate_every and self._due(done, habits.evaluate_every):
+                    self._evaluate(done, log)
+                if self._due(done, habits.save_every):
+                    self.checkpoints.save(done)
+        return self.table
+
+    def _due(self, done: int, every: int) -> bool:
+        return done % every == 0 or done == self.settings.steps
+
+    def _on_replicas(self, arrays: Any, part: int) -> Any:
+        return self.step.replicated(list(arrays), [first for first, _ in self.cut[part]])
+
+    def _learn(self, number: int, parts: list[Any], log: RunLog) -> None:
+        sums, norm = self.step(parts, number)
+        table = LossTable(sums, self.groups)
+        if not np.isfinite([table.loss, norm]).all():
+            wrong = LossTable(sums, self.names).not_finite() or ["the gradient"]
+            raise TrainingError(
+                f"the loss is not a finite number at step {number}: {', '.join(wrong)}. Look at that data, lower"
+                " --learning-rate or set --clip-norm; the last checkpoint is from before this step"
+            )
+        log.advance(number + 1)
+        if self._due(number + 1, self.habits.log_every) or number == 0:
+            log.write(number, {"loss": table.loss, "accuracy": table.accuracy, "gradient_norm": norm})
+            log.tell(number + 1, f"loss {table.loss:.4f}  accuracy {table.accuracy:.3f}")
+
+    def _evaluate(self, done: int, log: RunLog) -> None:
+        """Loss and accuracy on held-out episodes by domain and modality; keeps the weights where they are the best."""
+        assert self.held_out is not None
+        shares, readers = self.held_out
+        sums = np.zeros((len(self.names), len(Kind), 3))
+        for number in range(self.habits.evaluation_batches):
+            arrays = [reader.batch(number) for reader in readers]
+            sums += self.step.evaluate(self._on_replicas(arrays, 0))
+        mine = np.zeros_like(sums)
+        mine[shares] = sums[: len(shares)]
+        self.table = table = LossTable(mine, self.groups)
+        rows = table.rows()
+        log.write(done - 1, {"held_out/loss": table.loss, "held_out/accuracy": table.accuracy})
+        log.write(done - 1, {f"held_out/{row}/{name}": v for row, of in rows.items() for name, v in of.items()})
+        told = "  ".join(f"{name} {row['loss']:.3f} ({row['accuracy']:.1%})" for name, row in rows.items())
+        log.tell(done, f"held out: loss {table.loss:.4f}  {told}")
+        if table.loss < self.best:
+            self.best = table.loss
+            self.checkpoints.save(done, best=True)
+
+
+def _task(strategy: Any) -> int:
+    resolver = strategy.cluster_resolver
+    return resolver.task_id or 0 if resolver else 0
+
+
+def _cut(batch_size: int, strategy: Any, accumulate: int) -> list[list[tuple[int, int]]]:
+    """For each part of a batch the rows of each replica of this process."""
+    replicas = strategy.num_replicas_in_sync
+    resolver = strategy.cluster_resolver
+    workers = max(len(resolver.cluster_spec().as_dict().get("worker", [0])), 1) if resolver else 1
+    local = replicas // workers
+    pieces = replicas * accumulate
+    if batch_size % pieces:
+        raise ValueError(f"batch_size {batch_size} does not divide by {replicas} replicas x {accumulate} parts")
+    size, first = batch_size // pieces, _task(strategy) * local
+    return [
+        [(size * (r * accumulate + a), size * (r * accumulate + a + 1)) for r in range(first, first + local)]
+        for a in range(accumulate)
+    ]
+
+
+def _reader(settings: TrainSettings, shares: Sequence[Share], rows: tuple[int, int], split: str = "train") -> Batches:
+    config = settings.config
+    reader = batches(
+        shares, settings.batch_size, config.sequence_length, split=split, rows=rows, quantization=config.quantization,
+        seed=settings.seed if split == "train" else EVALUATION_SEED, prompt_share=settings.prompt_share,
+        identity=_identity(settings),
+    )  # fmt: skip
+    if reader.identity.vocabulary.size != config.vocabulary_size:
+        raise ValueError(
+            f"the data's vocabulary has {reader.identity.vocabulary.size} ids, the model's {config.vocabulary_size}:"
+            f" set vocabulary_size={reader.identity.vocabulary.size}"
+        )
+    if reader.local_positions > config.local_positions:
+        raise ValueError(
+            f"the data has up to {reader.local_positions} local positions, the model {config.local_positions}: set"
+            f" local_positions={reader.local_positions}"
+        )
+    return reader
+
+
+def _identity(settings: TrainSettings) -> TokenIdentity | None:
+    """Of the run that is fine-tuned: data in which an id means something else is refused."""
+    return token_identity(DatasetTokenizer.load(Path(settings.fine_tune))) if settings.fine_tune else None
+
+
+def _held_out(settings: TrainSettings, rows: list[tuple[int, int]]) -> "tuple[list[int], list[Batches]] | None":
+    """Readers of the validation splits, and which shares have one."""
+    numbers = [i for i, share in enumerate(settings.data) if "validation" in Dataset.open(share.path).splits]
+    if not numbers:
+        return None
+    shares = [settings.data[i] for i in numbers]
+    return numbers, [_reader(settings, shares, of_replica, "validation") for of_replica in rows]
+
+
+def _open_run(settings: TrainSettings, out: Path, reader: Batches) -> None:
+    """Write what the run is, or check that the run in `out` is this one. Raises RefusedError where it is another."""
+    out.mkdir(parents=True, exist_ok=True)
+    content, path = settings.to_json(), out / RUN
+    if path.exists():
+        before = json.loads(path.read_text())
+        different = sorted(key for key in content if content[key] != before.get(key))
+        if different:
+            raise RefusedError(
+                f"{out} holds a run with other settings ({', '.join(different)}): give another --out, or the settings"
+                " of the first time"
+            )
+        return
+    (out / CONFIG).write_text(settings.config.to_json())
+    merged_tokenizer([share.path for share in settings.data]).save(out)
+    write_json(path, content)  # last: with it the folder is a run's
+
+
+def merged_tokenizer(paths: "Sequence[str | os.PathLike[str]]") -> DatasetTokenizer:
+    """The tasks of all datasets, for acting. Raises RefusedError where two have one task with different specs."""
+    tokenizers = [Dataset.open(path).tokenizer for path in paths]
+    specs: dict[str, EpisodeSpec] = {}
+    for path, tokenizer in zip(paths, tokenizers, strict=True):
+        for task, spec in tokenizer.specs.items():
+            if specs.setdefault(task, spec) != spec:
+                raise RefusedError(f"task {task!r} of {path} has another spec than in the datasets before it")
+    text = next((tokenizer.text for tokenizer in tokenizers if tokenizer.text), None)
+    positions = max(tokenizer.local_positions for tokenizer in tokenizers)
+    return DatasetTokenizer(dict(sorted(specs.items())), tokenizers[0].vocabulary, text, positions)

@@ -1,0 +1,103 @@
+"""What a run says while it trains: a line a logged step on disk, TensorBoard, and a bar on the screen."""
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import rich.progress
+import tensorflow as tf
+
+from gato_model.training.checkpoint import CHECKPOINTS, METRICS, step_of
+
+
+class RunLog:
+    """Use it in `with`. `start` is the step that the run goes on from: what a dead run logged behind it is cut off.
+
+    quiet: neither file nor screen, for workers beside the first.
+    """
+
+    def __init__(self, folder: Path, start: int, steps: int, tokens_per_step: int, quiet: bool = False) -> None:
+        self._quiet, self._tokens, self._since = quiet, tokens_per_step, (start, time.monotonic())
+        if quiet:
+            return
+        _cut(folder / METRICS, start)
+        self._file = open(folder / METRICS, "a", encoding="utf-8")
+        self._board = tf.summary.create_file_writer(str(folder / "tensorboard"))
+        console = rich.console.Console(file=sys.stderr)
+        columns = (
+            "[progress.description]{task.description}",
+            rich.progress.BarColumn(),
+            rich.progress.MofNCompleteColumn(),
+            rich.progress.TimeElapsedColumn(),
+            "left",
+            rich.progress.TimeRemainingColumn(elapsed_when_finished=False),
+        )
+        self._bar = rich.progress.Progress(*columns, console=console, disable=not console.is_terminal)
+        self._task = self._bar.add_task("training", total=steps, completed=start)
+
+    def __enter__(self) -> "RunLog":
+        if not self._quiet:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self._quiet:
+            self._bar.stop()
+            self._file.close()
+            self._board.close()
+
+    def advance(self, done: int) -> None:
+        """`done` steps are done now."""
+        if not self._quiet:
+            self._bar.update(self._task, completed=done)
+
+    def write(self, step: int, values: dict[str, Any]) -> None:
+        """Numbers of step `step`: {name: number}, names with "/" for groups."""
+        if self._quiet:
+            return
+        self._file.write(json.dumps({"step": step, **values}) + "\n")
+        self._file.flush()
+        with self._board.as_default(step=step):
+            for name, value in values.items():
+                tf.summary.scalar(name, value)
+        self._board.flush()
+
+    def tell(self, done: int, message: str) -> None:
+        """A line on the screen, with the tokens read a second since the last one."""
+        if self._quiet:
+            return
+        (before, since), now = self._since, time.monotonic()
+        self._since = (done, now)
+        rate = (done - before) * self._tokens / max(now - since, 1e-9)
+        self._bar.update(self._task, description=f"{rate:,.0f} tokens/s")
+        self._bar.console.print(f"step {done:>6}  {message}  {rate:,.0f} tokens/s", highlight=False)
+
+
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """The lines that a run logged, in order."""
+    with open(folder / METRICS, encoding="utf-8") as file:
+        return [json.loads(line) for line in file]
+
+
+def best_loss(folder: Path) -> float:
+    """Of the best checkpoint that a run has kept; infinite where it has none yet."""
+    path = tf.train.latest_checkpoint(str(folder / CHECKPOINTS / "best"))
+    if path is None:
+        return float("inf")
+    lines = (line for line in read_metrics(folder) if "held_out/loss" in line)
+    return float({line["step"] + 1: line["held_out/loss"] for line in lines}.get(step_of(path), float("inf")))
+
+
+def _cut(path: Path, start: int) -> None:
+    """Leave the whole lines of steps before `start`: a killed run may have logged more than it saved, and half."""
+    if not path.exists():
+        return
+    with open(path, "r+", encoding="utf-8") as file:
+        kept = [line for line in file if line.endswith("\n") and json.loads(line)["step"] < start]
+        file.seek(0)
+        file.writelines(kept)
+        file.truncate()
+        os.fsync(file.fileno())

@@ -1,0 +1,67 @@
+"""What a run's weights depend on, and what they do not."""
+
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from gato_model.config import GatoConfig
+from gato_model.data.share import Share
+from gato_model.training.optimizer import OptimizerSettings
+from gato_tokenize.storage.dataset import MANIFEST
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainSettings:
+    """All that a run's weights depend on. The global batch is `batch_size` sequences, on however many workers.
+
+    Raises ValueError where a number makes no sense.
+    """
+
+    data: tuple[Share, ...]
+    config: GatoConfig
+    optimizer: OptimizerSettings
+    steps: int
+    batch_size: int = 512
+    seed: int = 0
+    prompt_share: float = 0.25
+    dtype: str = "float32"  # or mixed_bfloat16: a Keras policy
+    fine_tune: str = ""  # the run whose weights it starts from
+
+    def __post_init__(self) -> None:
+        if not self.data:
+            raise ValueError("a run needs data: at least one folder")
+        if self.steps < 1 or self.batch_size < 1:
+            raise ValueError(f"steps {self.steps} and batch_size {self.batch_size} must be at least 1")
+        keras.dtype_policies.get(self.dtype)
+
+    def to_json(self) -> dict[str, Any]:
+        """With the hash of each dataset's manifest, which holds those of all its files, instead of where it lies."""
+        content = json.loads(json.dumps(dataclasses.asdict(self), default=str))
+        for share in content["data"]:
+            share["manifest_sha256"] = hashlib.sha256((Path(share.pop("path")) / MANIFEST).read_bytes()).hexdigest()
+        return dict(content)
+
+
+@dataclasses.dataclass(frozen=True)
+class Habits:
+    """How a run goes about it, without effect on its weights. Raises ValueError for a number below 1, or 0."""
+
+    log_every: int = 10
+    save_every: int = 500  # what a death costs at most
+    keep: int = 3
+    evaluate_every: int = 500  # 0: never
+    evaluation_batches: int = 8
+    accumulate: int = 1  # parts of a batch, one behind the other, for want of memory
+    jit_compile: bool = False
+    rematerialize: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("log_every", "save_every", "keep", "evaluation_batches", "accumulate"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.evaluate_every < 0:
+            raise ValueError(f"evaluate_every must be at least 0, not {self.evaluate_every}")

@@ -1,0 +1,100 @@
+"""Discrete values <-> ids (Reed et al. 2022, section 2.1: "flattened into sequences of integers within [0, 1024)")."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from gato_tokenize.modalities.array_checks import check_fit, index_of_first
+from gato_tokenize.vocabulary import Vocabulary
+
+_INT64 = np.iinfo(np.int64)
+
+
+class DiscreteTokenizer:
+    """Integers in [low, low + size) <-> the ids of `vocabulary.discrete`.
+
+    size: int or int[...], how many values each element can take, 1 to `vocabulary.discrete_size`; an array (as of a
+        MultiDiscrete space) is broadcast against the last axes of the values.
+    low: int or int[...], the smallest of them (default 0), likewise.
+
+    >>> keys = DiscreteTokenizer(size=[3, 4], low=[0, -2])
+    >>> keys.encode([[0, -2], [2, 1]])
+    array([[0, 0],
+           [2, 3]], dtype=int32)
+    >>> keys.decode([2, 3])
+    array([2, 1])
+
+    Raises ValueError where a size or a low bound is no integer, or a size is outside its range.
+    """
+
+    def __init__(self, size: ArrayLike, low: ArrayLike = 0, vocabulary: Vocabulary | None = None) -> None:
+        self.vocabulary = vocabulary or Vocabulary()
+        self.size = _setting(size, "size")
+        self.low = _setting(low, "low")
+        wrong = (self.size < 1) | (self.size > self.vocabulary.discrete_size)
+        if wrong.any():
+            raise ValueError(
+                f"size {self.size[wrong][0]} is outside [1, {self.vocabulary.discrete_size}], the number of discrete "
+                "ids: raise the vocabulary's discrete_size or split the field"
+            )
+        if np.any(self.low > _INT64.max - (self.size - 1)):
+            raise ValueError(f"low {self.low.max()} leaves no room for its values in int64")
+        self._last = self.low + (self.size - 1)
+
+    def __repr__(self) -> str:
+        return f"DiscreteTokenizer(size={self.size.tolist()}, low={self.low.tolist()})"
+
+    def encode(self, values: ArrayLike) -> NDArray[np.int32]:
+        """int or bool[any shape] -> int32 ids of the same shape.
+
+        Raises ValueError where the dtype is no integer, where the settings do not fit the shape, and for a value
+        outside [low, low + size): it names the first one's index, the value and the range.
+        """
+        array = _integers(values, "values")
+        check_fit(self._last.shape, array.shape, "size or low")
+        beyond: Any = array > _INT64.max if array.dtype == np.uint64 else False  # would wrap around in int64
+        whole = array.astype(np.int64)
+        wrong = (whole < self.low) | (whole > self._last) | beyond
+        if wrong.any():
+            raise ValueError(self._complaint(array, wrong))
+        return np.asarray((whole - self.low + self.vocabulary.discrete.start).astype(np.int32))
+
+    def decode(self, ids: ArrayLike) -> NDArray[np.int64]:
+        """int[any shape] ids -> int64 values of the same shape; the inverse of `encode`.
+
+        Raises ValueError where the dtype is no integer, and for an id that `encode` cannot have given: it names the
+        first one's index, the id and the range.
+        """
+        array = _integers(ids, "ids")
+        check_fit(self._last.shape, array.shape, "size or low")
+        start = self.vocabulary.discrete.start
+        wrong = (array < start) | (array >= start + self.size)
+        if wrong.any():
+            at = index_of_first(wrong)
+            legal = f"[{start}, {start + np.broadcast_to(self.size, array.shape)[at]})"
+            raise ValueError(f"id {array[at]} at index {at} is outside {legal}, the ids of its discrete values")
+        return np.asarray(array.astype(np.int64) - start + self.low)
+
+    def _complaint(self, array: NDArray[Any], wrong: NDArray[np.bool_]) -> str:
+        at = index_of_first(wrong)
+        low, last = (int(np.broadcast_to(bound, array.shape)[at]) for bound in (self.low, self._last))
+        return f"value {array[at]} at index {at} is outside [{low}, {last + 1})"
+
+
+def _integers(values: ArrayLike, name: str) -> NDArray[Any]:
+    array = np.asarray(values)
+    if array.size == 0 and array.dtype == np.float64:  # what numpy makes of []
+        return array.astype(np.int64)
+    if array.dtype.kind not in "iub":
+        raise ValueError(f"{name} must be integers of at most 64 bits, not {array.dtype}")
+    return array.astype(np.int64) if array.dtype.kind == "b" else array
+
+
+def _setting(value: ArrayLike, name: str) -> NDArray[np.int64]:
+    array = _integers(value, name)
+    if array.size == 0:
+        raise ValueError(f"{name} must not be empty")
+    if array.dtype == np.uint64 and array.max() > _INT64.max:
+        raise ValueError(f"{name} {array.max()} does not fit int64")
+    return array.astype(np.int64)  # a copy

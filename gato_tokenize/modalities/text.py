@@ -1,0 +1,188 @@
+"""Text <-> ids: SentencePiece with 32,000 pieces (Reed et al. 2022, section 2.1).
+
+The paper's own model was never published; `models/text.model` is the project's, made by `scripts/` and described
+in `models/SOURCES.md`. `train_text_model` makes another from any text with the same settings.
+"""
+
+import hashlib
+import importlib.resources
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import sentencepiece
+from numpy.typing import ArrayLike, NDArray
+
+_SPACE_MARK = "\u2581"  # SentencePiece writes a space as this character, so the character itself needs another spelling
+
+
+class TextTokenizer:
+    r"""Strings to ids and back; without arguments, by the model that is shipped with this package.
+
+    >>> tokenizer = TextTokenizer()
+    >>> tokenizer.vocabulary_size, tokenizer.end_id
+    (32000, 2)
+    >>> tokenizer.encode("stack the red block")
+    array([6905,  275, 2708, 2212], dtype=int32)
+    >>> tokenizer.decode(tokenizer.encode("  two spaces,\n\ta tab"))
+    '  two spaces,\n\ta tab'
+
+    Round trip: with the shipped model `decode(encode(text)) == text` for every Unicode string. A model from
+    elsewhere may normalize, or know no bytes: then it need not hold, and `unknown_count` tells what was lost.
+    Two tokenizers are equal if their models' bytes are; pickling and copying carry these bytes along.
+    """
+
+    def __init__(self) -> None:
+        self._load(
+            (importlib.resources.files("gato_tokenize") / "models" / "text.model").read_bytes(), "the shipped model"
+        )
+
+    @classmethod
+    def from_file(cls, path: str | os.PathLike[str]) -> "TextTokenizer":
+        """By any SentencePiece model file. FileNotFoundError if there is none, ValueError if it is no such model."""
+        try:
+            model_bytes = Path(path).read_bytes()
+        except FileNotFoundError as error:
+            raise FileNotFoundError(
+                f"no text model at {os.fspath(path)!r}; expected a SentencePiece .model file"
+            ) from error
+        return cls.from_bytes(model_bytes, source=repr(os.fspath(path)))
+
+    @classmethod
+    def from_bytes(cls, model_bytes: bytes, *, source: str = "the bytes given") -> "TextTokenizer":
+        """By a model file's content; `source` names it in the ValueError of bytes that are no SentencePiece model."""
+        tokenizer = cls.__new__(cls)
+        tokenizer._load(model_bytes, source)
+        return tokenizer
+
+    def _load(self, model_bytes: bytes, source: str) -> None:
+        # Empty bytes are refused here: the library takes them for "no model given" and fails at the first use.
+        if not model_bytes:
+            raise ValueError(f"{source} is empty, not a SentencePiece model")
+        try:
+            self._processor = sentencepiece.SentencePieceProcessor(model_proto=model_bytes)
+        except RuntimeError as error:
+            raise ValueError(f"{source} ({len(model_bytes)} bytes) is not a SentencePiece model: {error}") from error
+        # Since 0.2.2 the library hands out buffers, which are 8% faster than its lists; `np.array` takes both.
+        numpy_too = hasattr(self._processor, "encode_as_numpy")
+        self._options: dict[str, Any] = {"return_type": "numpy"} if numpy_too else {"out_type": int}
+        size = self._processor.vocab_size()
+        self.model_bytes = model_bytes
+        self.vocabulary_size: int = size
+        self.sha256: str = hashlib.sha256(model_bytes).hexdigest()
+        self._unknown_id: int = self._processor.unk_id()
+        silent = (self._processor.is_control(i) or self._processor.is_unknown(i) for i in range(size))
+        self._silent = np.fromiter(silent, dtype=np.bool_, count=size)
+        marks = [self._processor.piece_to_id(f"<0x{byte:02X}>") for byte in _SPACE_MARK.encode()]
+        # A foreign model that puts a space before every text, or lacks bytes, gets U+2581 as the library has it.
+        exact = self._processor.normalize("a") == "a" and all(self._processor.is_byte(mark) for mark in marks)
+        self._mark_ids = marks if exact else []
+
+    @property
+    def end_id(self) -> int:
+        """The id of the end piece, which closes documents, captions and answers. ValueError if the model has none."""
+        end: int = self._processor.eos_id()
+        if end < 0:
+            raise ValueError("this text model has no end piece (</s>): train or choose one that has")
+        return end
+
+    def encode(self, text: str) -> NDArray[np.int32]:
+        """Ids of a text, int32[n], each in [0, vocabulary_size); nothing is added at the start or the end.
+
+        TypeError for what is no str; ValueError for a lone surrogate (not Unicode text), naming its position.
+        """
+        if not isinstance(text, str):
+            raise _not_texts([text])
+        return self.encode_batch([text])[0]
+
+    def encode_batch(self, texts: Sequence[str], workers: int = 1) -> list[NDArray[np.int32]]:
+        """`encode` for each text, by `workers` threads; the order is kept, the result does not depend on `workers`.
+
+        TypeError and ValueError as in `encode`, naming the text's index; ValueError for workers below 1.
+        """
+        if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
+            raise _not_texts(texts)
+        if workers < 1:
+            raise ValueError(f"workers must be at least 1, not {workers}")
+        try:
+            if workers == 1:  # the library starts a thread for a batch, which costs more than a short text does
+                ids = [self._encode_one(text) for text in texts]
+            else:
+                ids = self._processor.encode(list(texts), num_threads=workers, **self._options)
+                for at, text in enumerate(texts):
+                    if self._mark_ids and _SPACE_MARK in text:
+                        ids[at] = self._encode_one(text)
+        except (RuntimeError, TypeError, UnicodeError) as error:  # which of them depends on the library's version
+            raise _surrogate(texts, error) from error
+        return [np.array(row, dtype=np.int32) for row in ids]
+
+    def _encode_one(self, text: str) -> ArrayLike:
+        if not self._mark_ids or _SPACE_MARK not in text:
+            ids: ArrayLike = self._processor.encode(text, **self._options)
+            return ids
+        parts = [self._processor.encode(part, out_type=int) for part in text.split(_SPACE_MARK)]
+        return [*parts[0], *(i for part in parts[1:] for i in (*self._mark_ids, *part))]
+
+    def decode(self, ids: ArrayLike) -> str:
+        """Text of ids, int[n], each in [0, vocabulary_size); control pieces (start, end, unknown) give nothing.
+
+        Bytes that spell no UTF-8, as a model may generate them, become U+FFFD. ValueError for an id that is out of
+        range or no integer, naming index and value.
+        """
+        array = self._checked(ids)
+        kept = array[~self._silent[array]]
+        text: str = self._processor.decode(kept.tolist())
+        return text
+
+    def unknown_count(self, ids: ArrayLike) -> int:
+        """How many ids are the unknown piece, each a loss; never any with the shipped model. Errors as in `decode`."""
+        return int(np.count_nonzero(self._checked(ids) == self._unknown_id))
+
+    def _checked(self, ids: ArrayLike) -> NDArray[np.int64]:
+        array = np.asarray(ids)
+        if array.ndim != 1:
+            raise ValueError(f"ids must have one axis, not shape {array.shape}")
+        if array.size == 0:
+            return np.empty(0, dtype=np.int64)
+        if array.dtype.kind not in "iu" or array.min() < 0 or array.max() >= self.vocabulary_size:
+            for at, value in enumerate(np.asarray(ids, dtype=object)):
+                if not self._is_id(value):
+                    raise ValueError(f"ids[{at}] is {value!r}: ids are integers in [0, {self.vocabulary_size})")
+        return array.astype(np.int64)
+
+    def _is_id(self, value: object) -> bool:
+        integer = isinstance(value, int | np.integer) and not isinstance(value, bool)
+        return integer and 0 <= int(value) < self.vocabulary_size  # type: ignore[call-overload]
+
+    def __reduce__(self) -> tuple[Callable[[bytes], "TextTokenizer"], tuple[bytes]]:
+        return type(self).from_bytes, (self.model_bytes,)
+
+    def __eq__(self, other: object) -> bool:
+        return self.sha256 == other.sha256 if isinstance(other, TextTokenizer) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.sha256)
+
+    def __repr__(self) -> str:
+        return f"<TextTokenizer of {self.vocabulary_size} pieces, sha256 {self.sha256[:12]}>"
+
+
+def _not_texts(texts: object) -> TypeError:
+    if isinstance(texts, str):
+        return TypeError("texts must be a list of str, not a str; encode takes one text")
+    found = next((at, item) for at, item in enumerate(texts) if not isinstance(item, str))  # type: ignore[arg-type, var-annotated]
+    return TypeError(f"texts[{found[0]}] is of type {type(found[1]).__name__}; a text is a str")
+
+
+def _surrogate(texts: Sequence[str], error: Exception) -> Exception:
+    """The fault that made the library refuse these texts, or else its own error."""
+    for at, text in enumerate(texts):
+        try:
+            text.encode()
+        except UnicodeEncodeError as fault:
+            return ValueError(
+                f"texts[{at}] has a lone surrogate, {text[fault.start]!r}, at position {fault.start}: no Unicode text"
+            )
+    return error

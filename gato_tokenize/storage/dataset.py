@@ -1,0 +1,205 @@
+"""The folder of a converted dataset: its names, its tokenizer, and reading it back. No TensorFlow, no Beam."""
+
+import dataclasses
+import functools
+import gzip
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from gato_tokenize.episode import Episode
+from gato_tokenize.field_spec import TextSpec
+from gato_tokenize.modalities.text import TextTokenizer
+from gato_tokenize.sequence import TokenSequence
+from gato_tokenize.spec import EpisodeSpec
+from gato_tokenize.storage.durable import durable_file
+from gato_tokenize.storage.records import Record
+from gato_tokenize.storage.shards import read_record, read_records
+from gato_tokenize.storage.tfrecord import Damage, index_path, read_index
+from gato_tokenize.tokenizer import LOCAL_POSITIONS, EpisodeTokenizer
+from gato_tokenize.vocabulary import Vocabulary
+
+MANIFEST = "manifest.json"  # written last: its presence means that the dataset is complete
+SPEC, TEXT_MODEL = "tokenizer/spec.json", "tokenizer/text.model"
+_SHARD = r"[a-z][a-z0-9_]*-[a-z]+\.tfrecord-\d{5,}-of-\d{5,}"  # what `shard_name` writes
+
+
+def shard_name(dataset: str, split: str, index: int, count: int) -> str:
+    """TFDS's file name of a shard.
+
+    >>> shard_name("toy", "train", 3, 32)
+    'toy-train.tfrecord-00003-of-00032'
+    """
+    return f"{dataset}-{split}.tfrecord-{index:05d}-of-{count:05d}"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class DatasetTokenizer:
+    """Every number that affects an id of a dataset: the vocabulary, the spec of each task, the text model.
+
+    `sha256` changes with any of them; a model trained on one must not read data made by another.
+    """
+
+    specs: Mapping[str, EpisodeSpec]
+    vocabulary: Vocabulary = Vocabulary()
+    text: TextTokenizer | None = None  # None where no task has text
+    local_positions: int = LOCAL_POSITIONS
+
+    @classmethod
+    def for_specs(
+        cls, specs: Mapping[str, EpisodeSpec], text: TextTokenizer | None = None, local_positions: int = LOCAL_POSITIONS
+    ) -> "DatasetTokenizer":
+        """The tokenizer of these tasks; the shipped text model, unless another is given, where one has text."""
+        has_text = any(isinstance(field, TextSpec) for spec in specs.values() for field in spec.fields.values())
+        text = (text or TextTokenizer()) if has_text else None
+        paper = Vocabulary()  # a smaller text model leaves ids unused, a larger one moves the others
+        vocabulary = Vocabulary(max(text.vocabulary_size, paper.text_size)) if text else paper
+        return cls(dict(sorted(specs.items())), vocabulary, text, local_positions)
+
+    @functools.cache  # noqa: B019 - a dataset has one tokenizer, alive as long as the dataset
+    def task(self, name: str) -> EpisodeTokenizer:
+        """Raises KeyError listing the tasks where there is none of this name."""
+        if name not in self.specs:
+            raise KeyError(f"no task {name!r}; tasks: {', '.join(self.specs)}")
+        return EpisodeTokenizer(self.specs[name], self.vocabulary, self.text, self.local_positions)
+
+    def to_json(self) -> str:
+        """Canonical, and the content of tokenizer/spec.json."""
+        content = {
+            "local_positions": self.local_positions,
+            "tasks": {name: json.loads(spec.to_json()) for name, spec in sorted(self.specs.items())},
+            "text_model_sha256": self.text.sha256 if self.text else None,
+            "vocabulary": json.loads(self.vocabulary.to_json()),
+        }
+        return json.dumps(content, indent=1) + "\n"
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+    def save(self, folder: Path) -> None:
+        (folder / "tokenizer").mkdir(exist_ok=True)
+        if self.text:
+            with durable_file(folder / TEXT_MODEL) as file:
+                file.write(self.text.model_bytes)
+        with durable_file(folder / SPEC) as file:
+            file.write(self.to_json().encode())
+
+    @classmethod
+    def load(cls, folder: Path) -> "DatasetTokenizer":
+        """Raises ValueError where the text model is not the one that the spec names."""
+        content = json.loads((folder / SPEC).read_text())
+        text = TextTokenizer.from_file(folder / TEXT_MODEL) if content["text_model_sha256"] else None
+        if text and text.sha256 != content["text_model_sha256"]:
+            raise ValueError(f"{folder / TEXT_MODEL} is not the text model that {folder / SPEC} names")
+        specs = {name: EpisodeSpec.from_json(json.dumps(spec)) for name, spec in content["tasks"].items()}
+        vocabulary = Vocabulary.from_json(json.dumps(content["vocabulary"]))
+        return cls(specs, vocabulary, text, content["local_positions"])
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """A complete, converted dataset: `Dataset.open(folder)`."""
+
+    path: Path
+    manifest: Mapping[str, Any]
+    tokenizer: DatasetTokenizer
+
+    @classmethod
+    def open(cls, path: "str | os.PathLike[str]") -> "Dataset":
+        """Raises FileNotFoundError where there is no complete dataset, ValueError where its tokenizer is not the one
+        that it was made with."""
+        path = Path(path)
+        if not (path / MANIFEST).is_file():
+            raise FileNotFoundError(f"{path} is no complete dataset: it has no {MANIFEST} (NAME/VERSION is the folder)")
+        manifest = json.loads((path / MANIFEST).read_text())
+        tokenizer = DatasetTokenizer.load(path)
+        if tokenizer.sha256 != manifest["tokenizer_sha256"]:
+            raise ValueError(f"{path / SPEC} is not the tokenizer that this dataset was made with (see {MANIFEST})")
+        return cls(path, manifest, tokenizer)
+
+    @property
+    def splits(self) -> list[str]:
+        return list(self.manifest["splits"])
+
+    def shards(self, split: str = "train") -> list[Path]:
+        """Raises KeyError listing the splits where there is none of this name."""
+        if split not in self.manifest["splits"]:
+            raise KeyError(f"no split {split!r}; splits: {', '.join(self.splits)}")
+        return [self.shard(shard["file"]) for shard in self.manifest["splits"][split]["shards"]]
+
+    def shard(self, name: str) -> Path:
+        """The file of a shard, as the manifest and the list of episodes name it. Raises ValueError for what is no name
+        of a shard: a forged list must not lead out of the folder."""
+        if not re.fullmatch(_SHARD, name, re.ASCII):
+            raise ValueError(f"{self.path} is damaged or forged: it names {name!r} as a shard of its own")
+        return self.path / name
+
+    def __len__(self) -> int:
+        """Records of all splits."""
+        return sum(split["records"] for split in self.manifest["splits"].values())
+
+    def records(
+        self,
+        split: str = "train",
+        on_corrupt: Literal["raise", "skip"] = "raise",
+        damaged: "list[Damage] | None" = None,
+    ) -> Iterator[Record]:
+        """Every record of a split in order; see `read_records` for damage."""
+        for shard in self.shards(split):
+            yield from read_records(shard, on_corrupt, damaged)
+
+    def record(self, number: int, split: str = "train") -> Record:
+        """Record `number` of a split, through the index. Raises IndexError beyond the last."""
+        left = number
+        for shard in self.shards(split):
+            count = len(read_index(index_path(shard)))
+            if 0 <= left < count:
+                return read_record(shard, left)
+            left -= count
+        raise IndexError(f"{self.path} has no record {number} in split {split!r}")
+
+    def episodes(self, split: str = "train") -> Iterator[Episode]:
+        """Every episode of a split, whole again from its segments, decoded."""
+        parts: list[TokenSequence] = []
+        for record in self.records(split):
+            metadata = record.metadata
+            if metadata.segment_index != len(parts):
+                raise ValueError(f"episode {metadata.episode_id!r}: segment {len(parts)} is missing")
+            parts.append(record.sequence)
+            if len(parts) == metadata.num_segments:
+                whole = TokenSequence.join(parts) if len(parts) > 1 else parts[0]
+                yield self.tokenizer.task(metadata.task).decode(whole, metadata)
+                parts = []
+
+
+def find_episode(dataset: Dataset, wanted: str) -> tuple[Record, Episode]:
+    """The whole episode of an id, or of a number in the list of episodes; its first record carries the metadata.
+
+    Raises KeyError where there is none, ValueError where the list is forged.
+    """
+    with gzip.open(dataset.path / "episodes.jsonl.gz", "rt", encoding="utf-8", newline="\n") as file:
+        heads = (line for line in map(json.loads, file) if line["segment_index"] == 0)
+        for number, line in enumerate(heads):
+            if wanted in (line["episode_id"], str(number)):
+                break
+        else:
+            raise KeyError(f"no episode {wanted!r}: give an id or a number below the count of episodes")
+    shard = dataset.shard(line["shard"])
+    records = [read_record(shard, line["record"] + segment) for segment in range(line["num_segments"])]
+    whole = dataclasses.replace(records[0], sequence=TokenSequence.join([record.sequence for record in records]))
+    return whole, dataset.tokenizer.task(line["task"]).decode(whole.sequence, whole.metadata)
+
+
+FORMAT_VERSION = 1
+
+
+def manifest_bytes(manifest: dict[str, Any]) -> bytes:
+    """The manifest's own file: its last key is the sha256 of all before it, so that damage to itself shows."""
+    content = {key: value for key, value in manifest.items() if key != "sha256"}
+    digest = hashlib.sha256(json.dumps(content, indent=1, ensure_ascii=False).encode()).hexdigest()
+    return (json.dumps({**content, "sha256": digest}, indent=1, ensure_ascii=False) + "\n").encode()

@@ -1,0 +1,60 @@
+"""Segments: a long episode cut into records."""
+
+import dataclasses
+import hashlib
+from collections.abc import Iterator
+
+import numpy as np
+
+from gato_tokenize.sequence import TokenSequence
+from gato_tokenize.storage.records import Record
+from gato_tokenize.vocabulary import Kind
+
+MAX_TOKENS = 16_384  # a record is cut behind the timestep at which it passes this many tokens,
+MAX_BYTES = 8 << 20  # or this many bytes of ids and pixels before compression
+
+
+def segments(record: Record, max_tokens: int = MAX_TOKENS, max_bytes: int = MAX_BYTES) -> Iterator[Record]:
+    """Cut a whole episode into records, each behind the timestep at which it reaches `max_tokens` tokens or
+    `max_bytes` bytes of ids and pixels before compression; fills in the metadata that only the whole tells.
+    """
+    sequence = record.sequence
+    cuts = _cuts(sequence, max_tokens, max_bytes)
+    digest = content_hash(sequence)
+    for index, (start, stop) in enumerate(zip(cuts, cuts[1:], strict=False)):
+        metadata = dataclasses.replace(
+            record.metadata,
+            num_steps=sequence.num_steps,
+            segment_index=index,
+            num_segments=len(cuts) - 1,
+            step_offset=start,
+            content_hash=digest,
+        )
+        yield Record(sequence if len(cuts) == 2 else sequence.steps(start, stop), metadata)
+
+
+def _cuts(sequence: TokenSequence, max_tokens: int, max_bytes: int) -> list[int]:
+    """The timesteps at which segments start, and behind them the number of timesteps."""
+    if 0 < len(sequence) < max_tokens and len(sequence) * 4 + sequence.patches.nbytes < max_bytes:
+        return [0, sequence.num_steps]  # the common case, without a look at every token
+    patches_before = np.concatenate([[0], np.cumsum(sequence.kinds == Kind.PATCH)])[sequence.step_splits]
+    bytes_before = sequence.step_splits * 4 + patches_before * (16 * 16 * 3)
+    cuts = [0]
+    while cuts[-1] < sequence.num_steps:
+        start = cuts[-1]
+        full = [
+            np.searchsorted(before, before[start] + limit)
+            for before, limit in ((sequence.step_splits, max_tokens), (bytes_before, max_bytes))
+        ]
+        cuts.append(max(start + 1, min(*map(int, full), sequence.num_steps)))
+    return cuts
+
+
+def content_hash(sequence: TokenSequence) -> str:
+    """sha256, as hex, of everything in a sequence; equal sequences have equal hashes."""
+    digest = hashlib.sha256()
+    for array in (sequence.ids, sequence.kinds, sequence.loss_mask, sequence.step_splits, sequence.grids):
+        digest.update(len(array).to_bytes(8, "little"))
+        digest.update(array.tobytes())
+    digest.update(np.ascontiguousarray(sequence.patches).data)
+    return digest.hexdigest()

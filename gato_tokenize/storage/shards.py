@@ -1,0 +1,81 @@
+"""Records of a shard, written and read."""
+
+import os
+from collections.abc import Iterable, Iterator
+from typing import Literal
+
+from gato_tokenize.storage.records import Record
+from gato_tokenize.storage.tfrecord import (
+    FOOTER,
+    HEADER,
+    CorruptRecordError,
+    Damage,
+    index_path,
+    read_frame_at,
+    read_frames,
+    read_index,
+    shard_writer,
+)
+
+
+def write_records(path: "str | os.PathLike[str]", records: Iterable[Record]) -> int:
+    """Write one shard and, beside it in `index/`, its index; neither is there before both are whole.
+
+    Returns the number of records. An existing shard of this name is replaced only then.
+    """
+    with shard_writer(path) as shard:
+        for record in records:
+            shard.write(record.to_bytes())
+    return len(shard.extents)
+
+
+def read_records(
+    path: "str | os.PathLike[str]",
+    on_corrupt: Literal["raise", "skip"] = "raise",
+    damaged: "list[Damage] | None" = None,
+) -> Iterator[Record]:
+    """The records of one shard, checksums checked.
+
+    A damaged record raises CorruptRecordError, which names shard, record and offset; with `on_corrupt="skip"` only the
+    damaged records are lost, and each is appended to `damaged`, which must then be given: nothing is skipped silently.
+    """
+    if on_corrupt not in ("raise", "skip"):
+        raise ValueError(f"on_corrupt is 'raise' or 'skip', not {on_corrupt!r}")
+    if on_corrupt == "skip" and damaged is None:
+        raise ValueError("on_corrupt='skip' needs a list `damaged` to name the lost records in")
+    lost: list[Damage] = [] if damaged is None else damaged
+    before, unreadable = len(lost), 0
+    for count, (offset, data) in enumerate(read_frames(path, lost if on_corrupt == "skip" else None)):
+        number = count + len(lost) - before - unreadable  # damaged frames are not among those counted
+        try:
+            record = _record(path, number, offset, data)
+        except CorruptRecordError as error:
+            if on_corrupt == "raise":
+                raise
+            unreadable += 1
+            lost.append(error.damage)
+        else:
+            yield record
+
+
+def read_record(path: "str | os.PathLike[str]", number: int) -> Record:
+    """Record `number` of a shard, found through its index without reading the others.
+
+    Raises FileNotFoundError where there is no index, IndexError beyond the last record, CorruptRecordError.
+    """
+    extents = read_index(index_path(path))
+    if not 0 <= number < len(extents):
+        raise IndexError(f"{os.fspath(path)} has {len(extents)} records, so there is no record {number}")
+    offset, length = extents[number]
+    data = read_frame_at(path, offset, number)
+    if len(data) + HEADER + FOOTER != length:
+        reason = f"the index says {length} bytes, the file {len(data) + HEADER + FOOTER}"
+        raise CorruptRecordError(Damage(os.fspath(path), number, offset, reason, ends_shard=False))
+    return _record(path, number, offset, data)
+
+
+def _record(path: "str | os.PathLike[str]", number: int, offset: int, data: bytes) -> Record:
+    try:
+        return Record.from_bytes(data)
+    except ValueError as error:  # sound on disk, but not a record
+        raise CorruptRecordError(Damage(os.fspath(path), number, offset, str(error), ends_shard=False)) from error

@@ -1,0 +1,194 @@
+"""TFRecord files: framing, checksums, and the index beside a shard. TensorFlow is not needed.
+
+uint64 length | uint32 masked crc32c(length) | data | uint32 masked crc32c(data)        all little-endian
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import os
+import re
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import google_crc32c
+
+from gato_tokenize.storage.durable import durable_file
+
+HEADER, FOOTER = 12, 4  # bytes around a record's data
+MAX_RECORD_BYTES = 1 << 31  # a longer one is not ours: the length itself is damaged
+
+
+@dataclasses.dataclass(frozen=True)
+class Damage:
+    """A record that could not be read: which, where, why, and whether what follows it is lost too."""
+
+    path: str
+    record: int  # -1: only the offset is known
+    offset: int
+    reason: str
+    ends_shard: bool
+
+    def __str__(self) -> str:
+        rest = ", and with it the rest of the shard" if self.ends_shard else ""
+        number = "the record" if self.record < 0 else f"record {self.record}"
+        return f"{self.path}: {number} at byte {self.offset} is lost{rest}: {self.reason}"
+
+
+class CorruptRecordError(ValueError):
+    """Raised for a damaged record; `.damage` says which."""
+
+    def __init__(self, damage: Damage) -> None:
+        super().__init__(str(damage))
+        self.damage = damage
+
+    def __reduce__(self) -> tuple[type["CorruptRecordError"], tuple[Damage]]:
+        return CorruptRecordError, (self.damage,)
+
+
+def masked_crc32c(data: bytes) -> int:
+    """TFRecord's checksum: CRC-32C rotated right by 15 bits plus a constant.
+
+    >>> hex(masked_crc32c(b"123456789"))
+    '0xc78ab0e5'
+    """
+    crc: int = google_crc32c.value(data)
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+def frame(data: bytes) -> bytes:
+    """One record as it stands in the file."""
+    length = struct.pack("<Q", len(data))
+    return b"".join((length, struct.pack("<I", masked_crc32c(length)), data, struct.pack("<I", masked_crc32c(data))))
+
+
+class ShardWriter:
+    """One shard being written: `write` appends a record. Made by `shard_writer`."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._sha256 = hashlib.sha256()
+        self.extents: list[tuple[int, int]] = []
+        self.bytes = 0
+
+    def write(self, data: bytes) -> None:
+        framed = frame(data)
+        self._file.write(framed)
+        self._sha256.update(framed)
+        self.extents.append((self.bytes, len(framed)))
+        self.bytes += len(framed)
+
+    @property
+    def sha256(self) -> str:
+        return self._sha256.hexdigest()
+
+
+@contextlib.contextmanager
+def shard_writer(path: "str | os.PathLike[str]") -> Iterator[ShardWriter]:
+    """A new shard at `path`, and its index, both there when the block ends well and neither before.
+
+    Killed between the two renames, it leaves the index alone: a shard that is there has its index.
+    """
+    index = index_path(path)
+    with durable_file(path) as file:
+        shard = ShardWriter(file)
+        yield shard
+        file.flush()
+        os.fsync(file.fileno())  # a full disk must show before the index is there
+        index.parent.mkdir(exist_ok=True)
+        with durable_file(index) as text:
+            text.write(index_text(shard.extents).encode())
+
+
+def read_frames(path: "str | os.PathLike[str]", damaged: "list[Damage] | None" = None) -> Iterator[tuple[int, bytes]]:
+    """(offset, data) of each record of a shard, checksums checked.
+
+    A damaged record raises CorruptRecordError, or, where a list `damaged` is given, is appended to it and passed over.
+    Where the shard has an index (`index_path`), damage to a length is bridged by it, and records that it knows behind
+    the file's end are damage as well: without an index a length ends the shard, and a file cut between two records
+    looks whole. Raises ValueError for an index that is none: delete it to read without.
+    """
+    index = index_path(path)
+    ends = [offset + length for offset, length in read_index(index)] if index.exists() else []
+    with open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        offset = record = 0
+        while offset < size:
+            data, reason, after = _read_frame(file, offset, size)
+            if data is not None:
+                yield offset, data
+            else:
+                if after is None:  # the length is not to be trusted: go on where the index says
+                    after = next((end for end in ends if offset < end <= size), None)
+                _report(Damage(os.fspath(path), record, offset, reason, ends_shard=after is None), damaged)
+            if after is None:
+                return
+            offset, record = after, record + 1
+    if record < len(ends):
+        reason = f"the file ends here, its index knows {len(ends)} records"
+        _report(Damage(os.fspath(path), record, offset, reason, ends_shard=True), damaged)
+
+
+def _report(damage: Damage, damaged: "list[Damage] | None") -> None:
+    if damaged is None:
+        raise CorruptRecordError(damage)
+    damaged.append(damage)
+
+
+def read_frame_at(path: "str | os.PathLike[str]", offset: int, record: int = -1) -> bytes:
+    """The data of the record that starts at byte `offset`. Raises CorruptRecordError, which says `record`."""
+    with open(path, "rb") as file:
+        data, reason, _ = _read_frame(file, offset, os.fstat(file.fileno()).st_size)
+    if data is None:
+        raise CorruptRecordError(Damage(os.fspath(path), record, offset, reason, ends_shard=False))
+    return data
+
+
+def _read_frame(file: BinaryIO, offset: int, size: int) -> tuple[bytes | None, str, int | None]:
+    """(data or None, what is wrong, offset of the next record or None where it cannot be known)."""
+    file.seek(offset)
+    header = file.read(HEADER)
+    if len(header) < HEADER:
+        return None, f"the file ends inside its header, {HEADER - len(header)} bytes short", None
+    length, crc = struct.unpack("<QI", header)
+    if masked_crc32c(header[:8]) != crc:
+        return None, "the checksum of its length does not match", None
+    after = offset + HEADER + length + FOOTER
+    if length > MAX_RECORD_BYTES:
+        return None, f"its length is given as {length} bytes, and no record has more than {MAX_RECORD_BYTES}", None
+    if after > size:
+        return None, f"the file ends {after - size} bytes before its end", None
+    body = file.read(length + FOOTER)
+    if masked_crc32c(body[:length]) != struct.unpack("<I", body[length:])[0]:
+        return None, "the checksum of its data does not match", after
+    return body[:length], "", after
+
+
+def index_path(shard: "str | os.PathLike[str]") -> Path:
+    """Where the index of a shard stands: `index/<shard>.idx` beside it."""
+    shard = Path(shard)
+    return shard.parent / "index" / f"{shard.name}.idx"
+
+
+def index_text(extents: "list[tuple[int, int]]") -> str:
+    """`offset length` a line, the text format of DALI's tfrecord2idx; the length counts the framing."""
+    return "".join(f"{offset} {length}\n" for offset, length in extents)
+
+
+def read_index(path: "str | os.PathLike[str]") -> list[tuple[int, int]]:
+    """(offset, length) of each record.
+
+    Raises ValueError naming the line that is no such pair, or does not start where the record before it ends.
+    """
+    extents: list[tuple[int, int]] = []
+    end = 0
+    for number, line in enumerate(Path(path).read_bytes().splitlines(keepends=True), 1):
+        pair = re.fullmatch(rb"([0-9]{1,19}) ([0-9]{1,19})\n", line)
+        if not pair or int(pair[1]) != end:
+            expected = f"expected `{end} length` and a line end"
+            raise ValueError(f"{os.fspath(path)}:{number}: {expected}, got {line.decode(errors='replace')!r}")
+        extents.append((end, int(pair[2])))
+        end += int(pair[2])
+    return extents

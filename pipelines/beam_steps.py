@@ -1,0 +1,127 @@
+"""The Beam steps that write shards: a whole planned conversion, and records from a job of your own."""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+
+from gato_tokenize import Episode
+from gato_tokenize.storage.dataset import DatasetTokenizer, shard_name
+from gato_tokenize.storage.records import Record
+from gato_tokenize.storage.segments import MAX_BYTES, MAX_TOKENS, segments
+from gato_tokenize.storage.tfrecord import shard_writer
+from pipelines.conversion.write_partition import tokenize_episode
+from pipelines.sources import open_source
+from pipelines.sources.reading import read_partition
+from pipelines.sources.source import Candidate, Filtered, Reject
+
+
+class WriteShards(beam.PTransform):  # type: ignore[misc]
+    """`Record`s from a Beam job of your own -> `count` shards `<folder>/<dataset>-<split>.tfrecord-...` with indexes;
+    gives {"file", "records", "bytes", "sha256"} of each.
+
+    All segments of an episode go to one shard, in order; shards and records are ordered by episode id, so the bytes do
+    not depend on the runner. Unlike `WritePartitions` this shuffles the records (not the episodes), and a shard's
+    records are held in memory while it is written: choose `count` for shards of 100 MB or so.
+    """
+
+    def __init__(self, folder: str, dataset: str, split: str, count: int) -> None:
+        super().__init__()
+        self.folder, self.dataset, self.split, self.count = folder, dataset, split, count
+
+    def expand(self, records: Any) -> Any:
+        keyed = records | "By shard" >> beam.Map(
+            lambda record, n: (_shard_of(record, n), record.to_bytes()), self.count
+        )
+        every = records.pipeline | "All shards" >> beam.Create([(index, None) for index in range(self.count)])
+        return (
+            (keyed, every)
+            | "With empty shards" >> beam.Flatten()
+            | "Group" >> beam.GroupByKey()
+            | "Write" >> beam.Map(self._write)
+        )
+
+    def _write(self, group: tuple[int, Iterable[bytes | None]]) -> dict[str, Any]:
+        index, items = group
+        name = shard_name(self.dataset, self.split, index, self.count)
+        parsed = [(Record.from_bytes(data).metadata, data) for data in items if data is not None]
+        parsed.sort(key=lambda pair: (pair[0].episode_id, pair[0].segment_index))
+        Path(self.folder).mkdir(parents=True, exist_ok=True)
+        with shard_writer(Path(self.folder) / name) as shard:
+            for _, data in parsed:
+                shard.write(data)
+        return {"file": name, "records": len(parsed), "bytes": shard.bytes, "sha256": shard.sha256}
+
+
+def _shard_of(record: Record, count: int) -> int:
+    digest = hashlib.sha256(record.metadata.episode_id.encode()).digest()
+    return int.from_bytes(digest[:8], "big") % count
+
+
+REJECTS = "rejects"  # tag of the dead-letter output of the steps below
+
+
+class ReadEpisodes(beam.PTransform):  # type: ignore[misc]
+    """A source string -> `Episode`s, and a dead-letter output of `Reject`s: `result.episodes`, `result[REJECTS]`.
+
+    Filtered candidates (blank lines) are in neither; a Beam counter `filtered` counts them.
+    """
+
+    def __init__(self, source: str, limit: int | None = None) -> None:
+        super().__init__()
+        self.source, self.limit = source, limit
+
+    def expand(self, begin: Any) -> Any:
+        partitions = open_source(self.source).partitions(self.limit)
+        return (
+            begin
+            | "Partitions" >> beam.Create(partitions)
+            | "Spread" >> beam.Reshuffle()
+            | "Read" >> beam.ParDo(_Read(self.source)).with_outputs(REJECTS, main="episodes")
+        )
+
+
+class _Read(beam.DoFn):  # type: ignore[misc]
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.filtered = beam.metrics.Metrics.counter("gato", "filtered")
+
+    def process(self, partition: dict[str, Any]) -> Iterator[Any]:
+        for _, result in read_partition(open_source(self.source), partition):
+            if isinstance(result, Reject):
+                yield beam.pvalue.TaggedOutput(REJECTS, result)
+            elif isinstance(result, Filtered):
+                self.filtered.inc()
+            else:
+                yield result
+
+
+class TokenizeEpisodes(beam.PTransform):  # type: ignore[misc]
+    """`Episode`s -> `Record`s, long episodes cut into segments, and a dead-letter output of `Reject`s:
+    `result.records`, `result[REJECTS]`. `tokenizer` must know the task of every episode.
+    """
+
+    def __init__(
+        self, tokenizer: DatasetTokenizer, dataset: str, max_tokens: int = MAX_TOKENS, max_bytes: int = MAX_BYTES
+    ) -> None:
+        super().__init__()
+        self.arguments = (tokenizer, dataset, max_tokens, max_bytes)
+
+    def expand(self, episodes: Any) -> Any:
+        return episodes | "Tokenize" >> beam.ParDo(_Tokenize(*self.arguments)).with_outputs(REJECTS, main="records")
+
+
+class _Tokenize(beam.DoFn):  # type: ignore[misc]
+    def __init__(self, tokenizer: DatasetTokenizer, dataset: str, max_tokens: int, max_bytes: int) -> None:
+        self.tokenizer, self.dataset, self.limits = tokenizer, dataset, (max_tokens, max_bytes)
+
+    def process(self, episode: Episode) -> Iterable[Any]:
+        named = episode.metadata
+        candidate = Candidate(named.episode_id, named.source_uri, named.source_index, lambda: episode)
+        result = tokenize_episode(self.tokenizer, self.dataset, named.source_uri, candidate, episode)
+        if isinstance(result, Reject):
+            yield beam.pvalue.TaggedOutput(REJECTS, result)
+        else:
+            yield from segments(result[1], *self.limits)

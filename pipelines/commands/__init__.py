@@ -1,0 +1,1 @@
+"""The commands of `gato-data`: arguments in, exit code out."""

@@ -1,0 +1,94 @@
+"""The command `convert`."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from gato_tokenize import TextTokenizer
+from gato_tokenize.storage.dataset import DatasetTokenizer
+from gato_tokenize.tokenizer import LOCAL_POSITIONS
+from pipelines.commands.exit_codes import exit_code
+from pipelines.commands.run_options import add_run_options, limits_of, positive
+from pipelines.conversion.convert import convert
+from pipelines.conversion.plan import Plan, make_plan
+from pipelines.conversion.reject_budget import RejectBudget
+from pipelines.running.beam_pipeline import LOCAL_RUNNER, pipeline_maker
+from pipelines.stats.lints import listed
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "sources", nargs="+", metavar="SOURCE", help="NAME:ARGUMENT[?option=value&...], see docs/sources.md"
+    )
+    parser.add_argument("--limit", type=positive, metavar="N", help="at most N episodes of each source")
+    parser.add_argument("--dry-run", action="store_true", help="print the plan and stop; write nothing")
+    parser.add_argument("--validation-fraction", type=float, default=0.0, metavar="F", help="of the episodes, by id")
+    parser.add_argument(
+        "--split-seed", type=int, default=0, metavar="N", help="another seed, another split (default 0)"
+    )
+    parser.add_argument(
+        "--text-model", type=Path, metavar="FILE", help="a SentencePiece model instead of the shipped one"
+    )
+    parser.add_argument("--local-positions", type=positive, default=LOCAL_POSITIONS, metavar="N",
+                        help="most observation tokens a timestep may have (default %(default)s)")  # fmt: skip
+    parser.add_argument("--runner", default=LOCAL_RUNNER, help="a Beam runner (default: %(default)s, on this machine);"
+                        " Beam's own options may follow")  # fmt: skip
+    add_run_options(parser, max_rejects="0")
+
+
+def run(arguments: argparse.Namespace, rest: list[str]) -> int:
+    """The command; returns its exit code: see `exit_code`."""
+    return exit_code(lambda: _run(arguments, rest))
+
+
+def _run(arguments: argparse.Namespace, rest: list[str]) -> None:
+    budget, limits = RejectBudget(arguments.max_rejects), limits_of(arguments)
+    make_pipeline = pipeline_maker(arguments.runner, arguments.workers, rest)
+    text = TextTokenizer.from_file(arguments.text_model) if arguments.text_model else None
+    plan, tokenizer = make_plan(
+        arguments.sources,
+        arguments.out,
+        limit=arguments.limit,
+        text=text,
+        local_positions=arguments.local_positions,
+        validation_fraction=arguments.validation_fraction,
+        split_seed=arguments.split_seed,
+    )
+    if arguments.dry_run:
+        print(describe(plan, tokenizer))
+        return
+    local = arguments.runner == LOCAL_RUNNER
+    manifest = convert(plan, tokenizer, arguments.out, budget, make_pipeline, limits if local else None)
+    print(summary(manifest, arguments.out))
+
+
+def describe(plan: Plan, tokenizer: DatasetTokenizer) -> str:
+    """The plan for a person: what `--dry-run` prints."""
+    lines = [f"dataset {plan.dataset} {plan.version}: {len(plan.partitions)} shards a split ({', '.join(plan.splits)})"]
+    lines += [f"plan {plan.sha256[:16]}, tokenizer {tokenizer.sha256[:16]}"]
+    for given in plan.inputs:
+        lines.append(
+            f"input {given['uri']}: " + ", ".join(f"{k} {v}" for k, v in given.items() if k not in ("uri", "source"))
+        )
+    for name, spec in tokenizer.specs.items():
+        lines += [f"task {name}", *(f"  {line}" for line in spec.describe().splitlines())]
+    return "\n".join(lines)
+
+
+def summary(manifest: dict[str, Any], out: Path) -> str:
+    """What was made, in a few lines."""
+    episodes = manifest["episodes"]
+    lines = [f"{out}: {episodes['written']} of {episodes['read']} episodes written"]
+    for name in ("rejected", "filtered"):
+        lines += [f"  {count} {name}: {reason}" for reason, count in episodes[name].items()]
+    for name, split in manifest["splits"].items():
+        counted = f"{split['records']} records, {split['steps']} timesteps, {split['tokens']} tokens"
+        lines.append(f"  {name}: {counted}, {split['bytes'] / 2**20:.1f} MiB in {len(split['shards'])} shards")
+    lines += [f"  {line}" for line in listed(json.loads((out / "stats.json").read_text(encoding="utf-8")))]
+    return "\n".join(lines)
+
+
+def how_to_resume(arguments: argparse.Namespace) -> str:
+    found = list(arguments.out.parent.glob(f".{arguments.out.name}.partial-*/_run/part-*.done.json"))
+    return f"stopped; {len(found)} partitions are done and kept: the same command goes on from there"

@@ -1,0 +1,37 @@
+"""Exit codes of the commands that write a dataset."""
+
+import sys
+from collections.abc import Callable
+
+from pipelines.conversion.plan import PlanError
+from pipelines.conversion.publish import PublishError
+from pipelines.conversion.reject_budget import RejectBudgetError
+from pipelines.conversion.work_folder import ConvertError
+from pipelines.running.failure import Failed, WorkerDiedError, io_error
+from pipelines.sources.source import SourceError
+
+EXIT_FAILED, EXIT_REFUSED, EXIT_REJECTS = 1, 2, 3
+
+
+def exit_code(command: Callable[[], None]) -> int:
+    """What became of a command that writes a dataset: 0 done, 2 refused, 3 too many rejects, 1 failed on the way."""
+    try:
+        command()
+    except RejectBudgetError as error:
+        return _told(error, EXIT_REJECTS)
+    except (ConvertError, PlanError, PublishError, SourceError, ValueError, FileNotFoundError) as error:
+        return _told(error, EXIT_REFUSED)
+    except WorkerDiedError as error:
+        return _told(f"{error}. What is done is kept: the same command goes on from there", EXIT_FAILED)
+    except (OSError, RuntimeError) as error:
+        reason = error.io_error if isinstance(error, Failed) else str(error) if isinstance(error, OSError) else None
+        reason = reason or io_error(error)
+        if reason is None:
+            raise  # no fault of the machine: show where it came from
+        return _told(f"{reason}. What is done is kept: mend it and give the same command again", EXIT_FAILED)
+    return 0
+
+
+def _told(what: object, code: int) -> int:
+    print(f"gato-data: {what}", file=sys.stderr)
+    return code

@@ -1,0 +1,56 @@
+"""The command `report`."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from gato_tokenize import Dataset
+from gato_tokenize.storage.durable import durable_file
+from pipelines.inspection.report_page import render
+
+EXIT_FAILED, EXIT_REFUSED = 1, 2
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("dataset", type=Path, metavar="DIR/NAME/VERSION")
+    parser.add_argument("--out", type=Path, default=Path("report.html"), metavar="FILE", help="default report.html")
+    parser.add_argument("--episodes", type=_count, default=2, metavar="N", help="shown of each task (default 2)")
+    parser.add_argument("--steps", type=_steps, default=8, metavar="N", help="timesteps shown of each (default 8)")
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"a number such as 3 is expected, not {text!r}")
+    return int(text)
+
+
+def _steps(text: str) -> int:
+    if _count(text) == 0:
+        raise argparse.ArgumentTypeError("at least 1 is expected; --episodes 0 shows none")
+    return int(text)
+
+
+def run(arguments: argparse.Namespace, rest: list[str]) -> int:
+    """The command; returns its exit code: 0 written, 1 damaged or not written, 2 refused."""
+    try:
+        dataset = Dataset.open(arguments.dataset)
+        if arguments.out.resolve().is_relative_to(arguments.dataset.resolve()):
+            raise ValueError(f"--out {arguments.out} lies in the dataset, where `verify` would call it a fault")
+    except (FileNotFoundError, ValueError) as error:
+        return _stop(EXIT_REFUSED, str(error))
+    try:
+        with durable_file(arguments.out) as file:
+            file.writelines(part.encode() for part in render(dataset, arguments.episodes, arguments.steps))
+    except ModuleNotFoundError as error:
+        return _stop(EXIT_REFUSED, f"{error}: pip install 'gato-toolchain[report]'")
+    except ValueError as error:
+        return _stop(EXIT_FAILED, f"{error}; `gato-data verify` lists all that is damaged")
+    except OSError as error:
+        return _stop(EXIT_FAILED, f"no report: {error}")
+    print(f"{arguments.out}: {arguments.out.stat().st_size:,} bytes")
+    return 0
+
+
+def _stop(code: int, message: str) -> int:
+    print(f"gato-data: {message}", file=sys.stderr)
+    return code

@@ -1,0 +1,59 @@
+"""The command `inspect`."""
+
+import argparse
+import dataclasses
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from gato_tokenize.field_spec import ImageSpec
+from gato_tokenize.storage.dataset import Dataset, find_episode
+from gato_tokenize.view import show
+from pipelines.inspection.episode_view import _plain, save_frames
+from pipelines.inspection.overview import overview, schema
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("dataset", type=Path, metavar="DIR/NAME/VERSION")
+    parser.add_argument("--schema", action="store_true", help="the fields of a record")
+    parser.add_argument("--episode", metavar="ID|N", help="decode one episode and print it")
+    parser.add_argument("--steps", type=int, default=3, metavar="N", help="timesteps of it to print (default 3)")
+    parser.add_argument("--frames", type=Path, metavar="FILE.gif|FILE.png|DIR", help="save its pictures")
+    parser.add_argument("--field", metavar="PATH", help="which image field (default: the first)")
+    parser.add_argument("--no-colour", action="store_true", help="plain text, no pictures in the terminal")
+
+
+def run(arguments: argparse.Namespace, rest: list[str]) -> int:
+    """The command; returns its exit code: 0, or 2 where there is no such dataset, episode or field."""
+    console = Console(no_color=arguments.no_colour, width=None if sys.stdout.isatty() else 200)
+    try:
+        if arguments.frames and arguments.episode is None:
+            raise ValueError("--frames needs --episode")
+        dataset = Dataset.open(arguments.dataset)
+        if arguments.schema:
+            schema(console)
+        elif arguments.episode is None:
+            overview(dataset, console)
+        else:
+            _show_episode(dataset, arguments)
+    except (FileNotFoundError, KeyError, ValueError) as error:
+        print(f"gato-data: {error.args[0] if isinstance(error, KeyError) else error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _show_episode(dataset: Dataset, arguments: argparse.Namespace) -> None:
+    record, episode = find_episode(dataset, arguments.episode)
+    for field in dataclasses.fields(record.metadata):
+        print(f"{field.name.rstrip('_'):<14} {getattr(record.metadata, field.name)}")
+    colour = sys.stdout.isatty() and not arguments.no_colour
+    print(show(record.sequence, dataset.tokenizer.text, colour, arguments.steps))
+    print("decoded")
+    for step in range(min(arguments.steps, episode.num_steps)):
+        for path, values in episode.fields.items():
+            if not isinstance(episode.spec.fields[path], ImageSpec):
+                print(f"  timestep {step}  {path}  {_plain(values[step])}")
+    if arguments.frames:
+        count = save_frames(episode, arguments.frames, arguments.field)
+        print(f"{count} frames -> {arguments.frames}")

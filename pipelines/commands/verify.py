@@ -1,0 +1,34 @@
+"""The command `verify`."""
+
+import argparse
+import dataclasses
+import json
+import sys
+from pathlib import Path
+
+from pipelines.inspection.verify import verify
+
+EXIT_DAMAGED, EXIT_NO_DATASET = 1, 2
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("dataset", type=Path, metavar="DIR/NAME/VERSION")
+    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    parser.add_argument("--deep", action="store_true", help="also parse every record and decode its pictures")
+
+
+def run(arguments: argparse.Namespace, rest: list[str]) -> int:
+    """The command; returns its exit code: 0 sound, 1 damaged, 2 no dataset."""
+    try:
+        faults = list(verify(arguments.dataset, deep=arguments.deep))
+    except FileNotFoundError as error:
+        print(f"gato-data: {error}", file=sys.stderr)
+        return EXIT_NO_DATASET
+    if arguments.json:
+        print(json.dumps({"dataset": str(arguments.dataset), "sound": not faults,
+                          "faults": [dataclasses.asdict(fault) for fault in faults]}, indent=1))  # fmt: skip
+    else:
+        for fault in faults:
+            print(fault)
+        print(f"{arguments.dataset}: " + (f"{len(faults)} faults" if faults else "sound"))
+    return EXIT_DAMAGED if faults else 0

@@ -1,0 +1,132 @@
+"""Plan: inputs -> partitions -> shards, decided before any work and saved with the output.
+
+The plan holds everything that the bytes of a dataset depend on, and nothing else: not the number of workers, not the
+runner, not the budget for rejects. Two conversions with one plan hash give the same files.
+"""
+
+import dataclasses
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from gato_tokenize import EpisodeSpec, TextTokenizer, __version__
+from gato_tokenize.storage.dataset import DatasetTokenizer, shard_name
+from gato_tokenize.storage.records import SCHEMA_VERSION
+from gato_tokenize.storage.segments import MAX_BYTES, MAX_TOKENS
+from gato_tokenize.tokenizer import LOCAL_POSITIONS
+from pipelines.sources import open_source
+
+
+class PlanError(ValueError):
+    """A conversion that cannot be planned: what was asked for is contradictory or impossible."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """Everything that decides the bytes of a dataset. Partition i writes shard i of each split."""
+
+    dataset: str
+    version: str
+    partitions: tuple[dict[str, Any], ...]  # {"source": string, "partition": the source's own JSON}
+    inputs: tuple[dict[str, Any], ...]
+    tokenizer_sha256: str
+    validation_fraction: float = 0.0
+    split_seed: int = 0
+    max_tokens: int = MAX_TOKENS
+    max_bytes: int = MAX_BYTES
+    schema_version: int = SCHEMA_VERSION
+    generator: str = f"gato-toolchain {__version__}"
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", self.dataset):
+            raise PlanError(f"a dataset's name is lower-case letters, digits and _ (TFDS's rule), not {self.dataset!r}")
+        if not re.fullmatch(r"\d+\.\d+\.\d+", self.version):
+            raise PlanError(f"a version is MAJOR.MINOR.PATCH, such as 1.0.0, not {self.version!r}")
+        if not 0 <= self.validation_fraction < 1:
+            raise PlanError(f"the validation fraction is in [0, 1), not {self.validation_fraction}")
+        if not self.partitions:
+            raise PlanError("nothing to convert: the sources have no episodes")
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        return ("train", "validation") if self.validation_fraction else ("train",)
+
+    def split_of(self, episode_id: str) -> str:
+        """The split of an episode: it depends on its id, the seed and the fraction alone."""
+        digest = hashlib.sha256(f"{self.split_seed}:{episode_id}".encode()).digest()
+        held_out = int.from_bytes(digest[:8], "big") < self.validation_fraction * 2**64
+        return "validation" if held_out else "train"
+
+    def shard(self, split: str, index: int) -> str:
+        return shard_name(self.dataset, split, index, len(self.partitions))
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self), indent=1, sort_keys=True) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> "Plan":
+        data = json.loads(text)
+        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
+        return cls(**fields)
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+
+def make_plan(
+    sources: Sequence[str],
+    out: Path,
+    limit: int | None = None,
+    text: TextTokenizer | None = None,
+    local_positions: int = LOCAL_POSITIONS,
+    **settings: Any,
+) -> tuple[Plan, DatasetTokenizer]:
+    """The plan for `sources` into `out` (.../NAME/VERSION), and the tokenizer of all their tasks.
+
+    limit: at most so many episodes of each source. settings: fields of `Plan`. Reads every input file once, for its
+    sha256. Raises PlanError or SourceError.
+    """
+    if len(set(sources)) != len(sources):
+        raise PlanError(f"a source is given twice: {', '.join(sources)}")
+    specs: dict[str, tuple[str, EpisodeSpec]] = {}
+    partitions, inputs = [], []
+    for name in sources:
+        source = open_source(name)
+        for task, spec in source.specs().items():
+            other, known = specs.setdefault(task, (name, spec))
+            if known != spec:
+                raise PlanError(
+                    f"{other} and {name} both have a task {task!r}, with different specs: name one otherwise"
+                )
+        pieces = source.partitions(limit)
+        if not pieces:
+            raise PlanError(f"{name} has no episodes")
+        partitions += [{"source": name, "partition": piece} for piece in pieces]
+        inputs += [{"source": name, **given} for given in source.inputs()]
+    try:
+        tokenizer = DatasetTokenizer.for_specs({task: spec for task, (_, spec) in specs.items()}, text, local_positions)
+        for task, (name, _) in specs.items():
+            check_task(tokenizer, task, name)
+    except ValueError as error:
+        raise PlanError(str(error)) from error
+    plan = Plan(
+        dataset=out.parent.name,
+        version=out.name,
+        partitions=tuple(partitions),
+        inputs=tuple(inputs),
+        tokenizer_sha256=tokenizer.sha256,
+        **settings,
+    )
+    return plan, tokenizer
+
+
+def check_task(tokenizer: DatasetTokenizer, task: str, source: str) -> None:
+    """Raise ValueError, before any work, for a spec that this vocabulary cannot take."""
+    try:
+        tokenizer.task(task)
+    except ValueError as error:
+        raise ValueError(f"{source}: task {task!r} cannot be tokenized: {error}") from error

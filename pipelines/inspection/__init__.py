@@ -1,0 +1,1 @@
+"""Looking at a dataset: verification, tables, episodes, the report page."""

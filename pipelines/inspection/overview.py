@@ -1,0 +1,83 @@
+"""Show: what a dataset holds, and one episode of it decoded to text, to PNG frames or to a GIF."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from gato_tokenize.field_spec import ContinuousSpec
+from gato_tokenize.storage.dataset import Dataset
+from gato_tokenize.storage.records import FIELDS
+from pipelines.stats.episode_stats import plain_counts
+from pipelines.stats.fit import Row
+from pipelines.stats.fit import report as fit_report
+from pipelines.stats.lints import LINTS
+
+_MOST_ELEMENTS = 8  # of a field, that need a scaling
+
+
+def overview(dataset: Dataset, console: Console) -> None:
+    """Counts, then tables of tasks, fields, notes and lints, and the fit of continuous fields: manifest.json and
+    stats.json."""
+    manifest = dataset.manifest
+    episodes = manifest["episodes"]
+    rejected, filtered = sum(episodes["rejected"].values()), sum(episodes["filtered"].values())
+    console.print(f"[bold]{manifest['dataset']} {manifest['version']}[/]  {dataset.path}", highlight=False)
+    console.print(f"{episodes['written']} episodes written, {rejected} rejected, {filtered} filtered; "
+                  f"made by {manifest['generator']}", highlight=False)  # fmt: skip
+    stats = json.loads((dataset.path / "stats.json").read_text())
+    tasks = _table("task", "split", "episodes", "timesteps", "tokens", "in the loss", "tokens by kind")
+    fields = _table("task", "split", "field", "spec", "statistics")
+    noticed = _table("task", "split", "kind", "what", "count")
+    fit = _table("task", "split", "field", "element", "range", "clipped", "saturated", "error", "levels", "scaling")
+    for split, by_task in stats.items():
+        for task, counts in by_task.items():
+            kinds = ", ".join(f"{kind} {count}" for kind, count in counts["tokens_by_kind"].items())
+            columns = (str(counts[name]) for name in ("episodes", "steps", "tokens", "loss_tokens"))
+            tasks.add_row(task, split, *columns, kinds)
+            for path, field in counts["fields"].items():
+                spec = dataset.tokenizer.specs[task].fields[path]
+                numbers = ", ".join(
+                    f"{name.replace('_', ' ')} {_short(value)}" for name, value in plain_counts(field).items()
+                )
+                fields.add_row(task, split, path, spec.describe(), numbers)
+                if isinstance(spec, ContinuousSpec):
+                    rows = fit_report(spec, path.split("/")[0] == "action", field, dataset.tokenizer.vocabulary.m)
+                    for row in _fit_rows(rows):
+                        fit.add_row(task, split, path, *row)
+            for kind in ("note", "lint"):
+                for what, count in counts[f"{kind}s"].items():
+                    noticed.add_row(task, split, kind, what + (f": {LINTS[what]}" if what in LINTS else ""), str(count))
+    for table in (tasks, fields, noticed, fit):
+        if table.row_count:
+            console.print(table)
+
+
+def _fit_rows(rows: list[Row]) -> Iterator[list[str]]:
+    """The field as a whole in words, then the elements that need another scaling."""
+    yield rows[0].words()
+    bad = [row for row in rows[1:] if row.scaling]
+    yield from (row.words() for row in bad[:_MOST_ELEMENTS])
+    if len(bad) > _MOST_ELEMENTS:
+        yield [f"and {len(bad) - _MOST_ELEMENTS} more"]
+
+
+def schema(console: Console) -> None:
+    """The fields of a record."""
+    table = _table("key", "kind", "content")
+    for field in FIELDS:
+        table.add_row(field.key, f"{field.dtype}[{'1' if field.scalar else 'n'}]", field.content)
+    console.print(table)
+
+
+def _table(*columns: str) -> Table:
+    table = Table(show_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

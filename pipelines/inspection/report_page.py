@@ -1,0 +1,248 @@
+"""Report: a dataset as one HTML page: what it holds, where it came from, episodes rebuilt from their tokens, charts.
+
+The page needs nothing but itself, and is written task by task: memory does not grow with the dataset.
+"""
+
+import dataclasses
+import gzip
+import hashlib
+import heapq
+import itertools
+import json
+from base64 import b64encode
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gato_tokenize import ContinuousSpec, Dataset, ImageSpec, Kind, Record, TextSpec, read_record
+from pipelines.inspection.filmstrip import filmstrip
+from pipelines.stats.episode_stats import plain_counts
+from pipelines.stats.fit import LEAST_LEVELS, Row
+from pipelines.stats.fit import report as fit_report
+from pipelines.stats.lints import LINTS
+
+SAMPLE_RECORDS, SAMPLE_TOKENS = 64, 200_000  # of each task, for the charts of values and bins
+MOST_TASKS = 40  # with charts and episodes; the tables have all
+MOST_REJECTS = 100
+MOST_ELEMENTS = 64  # of a field, in the table of fits
+_COUNTS = {"episodes", "steps", "tokens", "loss_tokens", "tokens_by_kind", "unknown_pieces", "fields"}
+
+
+@dataclasses.dataclass
+class Lines:
+    """What one pass over the list of episodes tells of a task."""
+
+    records: int = 0
+    tokens: Counter[int] = dataclasses.field(default_factory=Counter)  # {length of an episode: episodes}
+    steps: Counter[int] = dataclasses.field(default_factory=Counter)
+    shown: list[Any] = dataclasses.field(default_factory=list)  # heaps of (minus hash, shard, record)
+    counted: list[Any] = dataclasses.field(default_factory=list)
+
+
+def read_lines(dataset: Dataset, episodes: int) -> dict[str, Lines]:
+    """{task: Lines}. `episodes` of each task are to be shown, SAMPLE_RECORDS records counted: those whose ids have the
+    smallest hashes, which depends on no order."""
+    tasks: dict[str, Lines] = {}
+    tokens = steps = 0
+    with gzip.open(dataset.path / "episodes.jsonl.gz", "rt", encoding="utf-8", newline="\n") as file:
+        for line in map(json.loads, file):
+            task = tasks.setdefault(line["task"], Lines())
+            task.records += 1
+            digest = hashlib.sha256(f"{line['segment_index']}:{line['episode_id']}".encode()).digest()
+            place = (-int.from_bytes(digest), line["shard"], line["record"])
+            _keep(task.counted, place, SAMPLE_RECORDS)
+            if line["segment_index"] == 0:
+                tokens = steps = 0
+                _keep(task.shown, place, episodes)
+            tokens, steps = tokens + line["tokens"], steps + line["steps"]
+            if line["segment_index"] == line["num_segments"] - 1:  # segments stand one behind the other
+                task.tokens[three_digits(tokens)] += 1
+                task.steps[three_digits(steps)] += 1
+    return tasks
+
+
+def _keep(heap: list[Any], place: tuple[int, str, int], most: int) -> None:
+    heapq.heappush(heap, place)
+    if len(heap) > most:
+        heapq.heappop(heap)
+
+
+def three_digits(number: int) -> int:
+    """Rounded, so that there are few different lengths however many episodes there are.
+
+    >>> three_digits(999), three_digits(123456)
+    (999, 123000)
+    """
+    unit: int = 10 ** max(0, len(str(number)) - 3)
+    return round(number / unit) * unit
+
+
+def _records(dataset: Dataset, places: list[Any]) -> Iterator[Record]:
+    for _, shard, number in sorted(places, reverse=True):
+        yield read_record(dataset.shard(shard), number)
+
+
+@dataclasses.dataclass
+class Sample:
+    """Values, pixels and bins of some records of a task."""
+
+    records: int = 0
+    tokens: int = 0
+    values: dict[str, list[NDArray[Any]]] = dataclasses.field(default_factory=dict)  # of texts, their lengths
+    pixels: dict[str, NDArray[np.int64]] = dataclasses.field(default_factory=dict)  # int64[3, 256]
+    bins: dict[Kind, NDArray[np.int64]] = dataclasses.field(default_factory=dict)
+
+    def add(self, dataset: Dataset, record: Record) -> None:
+        sequence, bins = record.sequence, dataset.tokenizer.vocabulary.continuous
+        episode = dataset.tokenizer.task(record.metadata.task).decode(sequence)
+        for path, spec in episode.spec.fields.items():
+            value = episode.fields[path]
+            if isinstance(spec, ImageSpec):
+                self.pixels[path] = sum(map(_pixels, value), self.pixels.get(path, np.zeros((3, 256), np.int64)))
+            else:
+                part = np.array([len(text) for text in value]) if isinstance(spec, TextSpec) else np.ravel(value)
+                self.values.setdefault(path, []).append(part)
+        for kind in (Kind.CONTINUOUS, Kind.CONTINUOUS_ACTION):
+            ids = sequence.ids[sequence.kinds == kind] - bins.start
+            if ids.size:
+                self.bins[kind] = self.bins.get(kind, 0) + np.bincount(ids, minlength=len(bins))
+        self.records += 1
+        self.tokens += len(sequence)
+
+
+def _pixels(frame: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """uint8[height, width] or [height, width, 1 or 3] -> int64[3, 256]: how often each channel has each value."""
+    rgb = np.broadcast_to(np.atleast_3d(frame), (*frame.shape[:2], 3))
+    return np.stack([np.bincount(rgb[..., channel].ravel(), minlength=256) for channel in range(3)])
+
+
+def count_sample(dataset: Dataset, places: list[Any]) -> Sample:
+    """Decoded one record at a time, until there are no more, or SAMPLE_TOKENS tokens were seen."""
+    sample = Sample()
+    for record in _records(dataset, places):
+        sample.add(dataset, record)
+        if sample.tokens >= SAMPLE_TOKENS:
+            break
+    return sample
+
+
+def _charts(dataset: Dataset, task: str, lines: Lines, sample: Sample) -> Iterator[tuple[str, str]]:
+    """(what it shows, SVG) of a task's charts."""
+    from pipelines.inspection import charts
+
+    tokenizer = dataset.tokenizer.task(task)
+    kinds = {slot.path: slot.kind for slot in tokenizer.slots}
+    specs = tokenizer.spec.fields
+    yield "tokens of an episode", charts.lengths_chart(lines.tokens, Kind.SEPARATOR, "tokens")
+    if tokenizer.spec.timesteps:
+        yield "timesteps of an episode", charts.lengths_chart(lines.steps, Kind.SEPARATOR, "timesteps")
+    for path, parts in sample.values.items():
+        of, unit = ("lengths", "characters") if isinstance(specs[path], TextSpec) else ("values", "value")
+        yield f"{path}: {of}", charts.values_chart(np.concatenate(parts), kinds[path], unit)
+    for path, counts in sample.pixels.items():
+        yield f"{path}: pixels", charts.pixels_chart(counts)
+    for kind, counts in sample.bins.items():
+        yield f"bins of {_kind_name(kind)} tokens", charts.bins_chart(counts, kind)
+
+
+def _tasks(dataset: Dataset, lines: dict[str, Lines], steps: int) -> Iterator[dict[str, Any]]:
+    """What the page shows of each task beyond the tables, one task at a time."""
+    for name in sorted(lines)[:MOST_TASKS]:
+        sample = count_sample(dataset, lines[name].counted)
+        yield {
+            "name": name,
+            "spec": dataset.tokenizer.specs[name],
+            "slots": dataset.tokenizer.task(name).slots,
+            "records": lines[name].records,
+            "episodes": sum(lines[name].tokens.values()),
+            "sample": sample,
+            "charts": _charts(dataset, name, lines[name], sample),
+            "strips": (filmstrip(dataset, record, steps) for record in _records(dataset, lines[name].shown)),
+        }
+
+
+def fit_rows(dataset: Dataset, task: str, counts: dict[str, Any]) -> list[tuple[str, list[Row]]]:
+    """(path, lines of the fit report) of the continuous fields that the statistics of a task know."""
+    specs, m = dataset.tokenizer.specs[task].fields, dataset.tokenizer.vocabulary.m
+    return [
+        (path, fit_report(spec, path.split("/")[0] == "action", counts["fields"][path], m)[: MOST_ELEMENTS + 1])
+        for path, spec in specs.items()
+        if isinstance(spec, ContinuousSpec)
+    ]
+
+
+def _rejects(dataset: Dataset) -> Iterator[dict[str, Any]]:
+    for path in sorted((dataset.path / "rejects").glob("*.jsonl")):
+        with open(path, encoding="utf-8", newline="\n") as file:
+            yield from map(json.loads, file)
+
+
+def notes(counts: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """(names, value) of whatever the statistics of a task hold beyond the counts that have their own columns.
+
+    >>> list(notes({"tokens": 4, "notes": {"left out": 2}}))
+    [(('notes', 'left out'), 2)]
+    """
+    for name, value in counts.items():
+        if path or name not in _COUNTS:
+            if isinstance(value, dict):
+                yield from notes(value, (*path, name))
+            else:
+                yield (*path, name), value
+
+
+def render(dataset: Dataset, episodes: int, steps: int) -> Iterator[str]:
+    """The page, in parts. Raises ModuleNotFoundError where what the extra `report` installs is missing."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    from pipelines.inspection.charts import shares_chart
+
+    environment = Environment(
+        loader=PackageLoader("pipelines.inspection"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(number=_number, kind=_kind_name, css=_css_name, csp=_csp)
+    environment.globals.update(shares=shares_chart, notes=notes, plain_counts=plain_counts, fit_rows=fit_rows)
+    lines = read_lines(dataset, episodes)
+    stats = json.loads((dataset.path / "stats.json").read_text(encoding="utf-8"))
+    yield from environment.get_template("report.html").generate(
+        dataset=dataset,
+        manifest=dataset.manifest,
+        stats={split: stats.get(split, {}) for split in dataset.splits},
+        names=sorted(lines),
+        episodes_shown=episodes,
+        most_tasks=MOST_TASKS,
+        tasks=_tasks(dataset, lines, steps),
+        kinds=list(Kind),
+        rejects=itertools.islice(_rejects(dataset), MOST_REJECTS),
+        most_rejects=MOST_REJECTS,
+        most_elements=MOST_ELEMENTS,
+        least_levels=LEAST_LEVELS,
+        meanings=LINTS,
+    )
+
+
+def _number(value: Any) -> str:
+    """For people: 1234567 -> 1,234,567; 0.123456 -> 0.1235; what is no number stays as it is."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+
+
+def _kind_name(kind: Kind) -> str:
+    return kind.name.lower().replace("_", " ")
+
+
+def _css_name(name: str) -> str:
+    return name.lower().replace("_", "-").replace(" ", "-")
+
+
+def _csp(script: str) -> str:
+    """The hash by which the page's security policy knows its only script."""
+    return "sha256-" + b64encode(hashlib.sha256(script.encode()).digest()).decode()

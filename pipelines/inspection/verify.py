@@ -1,0 +1,161 @@
+"""Verify: every byte of a dataset against its manifest; asked to look deep, every record against its schema."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from gato_tokenize.storage.dataset import MANIFEST, Dataset, manifest_bytes
+from gato_tokenize.storage.records import Record
+from gato_tokenize.storage.tfrecord import CorruptRecordError, index_path, index_text, read_frames
+from pipelines.conversion.plan import Plan
+from pipelines.conversion.work_folder import PLAN
+
+_THREADS = min(4, os.cpu_count() or 1)  # more would only wait for the disk
+
+
+@dataclasses.dataclass(frozen=True)
+class Fault:
+    """What is wrong with one file of a dataset."""
+
+    file: str
+    problem: str
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.problem}"
+
+
+def verify(folder: Path, deep: bool = False) -> Iterator[Fault]:
+    """Yield every fault of a dataset: a flipped byte anywhere, a file missing, extra, renamed, swapped or cut.
+
+    That takes no longer than hashing the files: what has the sha256 that the manifest gives is what was written. deep:
+    also check and parse every record, decode its pictures, and compare with the manifest's counts, which finds faults
+    made before publishing. Raises FileNotFoundError where there is no dataset.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise FileNotFoundError(f"{folder} is no complete dataset: it has no {MANIFEST} (NAME/VERSION is the folder)")
+    data = path.read_bytes()
+    try:
+        manifest = json.loads(data)
+        sound = manifest_bytes(manifest) == data
+    except (ValueError, AttributeError, TypeError, RecursionError):
+        sound = False
+    if not sound:  # nothing that it says can be trusted
+        yield Fault(MANIFEST, "is damaged: its content does not match its own sha256")
+        return
+    try:
+        yield from _check_files(folder, manifest)
+        yield from _check_sums(folder, manifest)
+        yield from _check_indexes(folder, manifest)
+        if deep:
+            yield from _check_records(folder, manifest)
+    except (KeyError, TypeError, AttributeError) as error:  # signed, and yet not as this toolchain writes it
+        yield Fault(MANIFEST, f"does not describe a dataset: {type(error).__name__}: {error}")
+
+
+def _check_files(folder: Path, manifest: dict[str, Any]) -> Iterator[Fault]:
+    expected = dict(manifest["files"])
+    for split in manifest["splits"].values():
+        expected |= {shard["file"]: shard["sha256"] for shard in split["shards"]}
+    present = {
+        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()
+    }
+    for name in sorted(present - set(expected) - {MANIFEST}):
+        yield Fault(name, "is not part of this dataset")
+    with ThreadPoolExecutor(_THREADS) as threads:  # hashing leaves the interpreter to others
+        names = sorted(set(expected) & present)  # never a name that leads out of the folder
+        found = dict(zip(names, threads.map(_sha256, (folder / name for name in names)), strict=True))
+        for name in sorted(expected):
+            digest = found.get(name)
+            if digest is None:
+                yield Fault(name, "is no regular file" if name in present else "is missing")
+            elif digest != expected[name]:
+                yield Fault(name, f"its sha256 is {digest}, the manifest says {expected[name]}")
+
+
+def _sha256(path: Path) -> str | None:
+    """None where there is no regular file: a link may lead anywhere."""
+    if path.is_symlink() or not path.is_file():
+        return None
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _check_sums(folder: Path, manifest: dict[str, Any]) -> Iterator[Fault]:
+    episodes = manifest["episodes"]
+    counted = episodes["written"] + episodes["duplicates"]
+    counted += sum(episodes["rejected"].values()) + sum(episodes["filtered"].values())
+    if episodes["read"] != counted:
+        yield Fault(MANIFEST, f"{episodes['read']} episodes read, but {counted} accounted for")
+    try:
+        plan = Plan.from_json((folder / PLAN).read_text())
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        yield Fault(PLAN, f"cannot be read: {error}")
+        return
+    for key, value in (("plan_sha256", plan.sha256), ("tokenizer_sha256", plan.tokenizer_sha256)):
+        if manifest[key] != value:
+            yield Fault(PLAN, f"its {key} is {value}, the manifest says {manifest[key]}")
+
+
+def _check_indexes(folder: Path, manifest: dict[str, Any]) -> Iterator[Fault]:
+    """The number of lines, and where the last one ends; `deep` compares each with its record."""
+    for split in manifest["splits"].values():
+        for shard in split["shards"]:
+            path = index_path(folder / shard["file"])
+            if not path.is_file():
+                continue  # reported as missing
+            lines = path.read_bytes().splitlines()
+            last = re.fullmatch(rb"([0-9]{1,19}) ([0-9]{1,19})", lines[-1] if lines else b"0 0")
+            found = (len(lines), int(last[1]) + int(last[2])) if last else (len(lines), -1)
+            if found != (shard["records"], shard["bytes"]):
+                problem = f"{found[0]} lines up to byte {found[1]}, the manifest says {shard['records']} records"
+                yield Fault(path.relative_to(folder).as_posix(), f"{problem} in {shard['bytes']} bytes")
+
+
+def _check_records(folder: Path, manifest: dict[str, Any]) -> Iterator[Fault]:
+    try:
+        dataset = Dataset.open(folder)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        yield Fault("tokenizer", f"cannot be opened: {error}")
+        return
+    for split in manifest["splits"].values():
+        for shard in split["shards"]:
+            path = folder / shard["file"]
+            if path.is_file():
+                yield from (Fault(shard["file"], problem) for problem in _check_shard(path, shard, dataset))
+
+
+def _check_shard(path: Path, shard: dict[str, Any], dataset: Dataset) -> Iterator[str]:
+    counts = {"records": 0, "steps": 0, "tokens": 0}
+    extents, ids = [], [None, None]
+    try:
+        for offset, data in read_frames(path):
+            record = Record.from_bytes(data)
+            dataset.tokenizer.vocabulary.check(record.sequence.ids)
+            if record.metadata.task not in dataset.tokenizer.specs:
+                yield f"record {counts['records']} is of task {record.metadata.task!r}, which has no spec"
+            extents.append((offset, len(data) + 16))
+            counts["records"] += 1
+            counts["steps"] += record.sequence.num_steps
+            counts["tokens"] += len(record.sequence)
+            ids = [ids[0] or record.metadata.episode_id, record.metadata.episode_id]  # type: ignore[list-item]
+    except CorruptRecordError as error:
+        yield f"record {error.damage.record} at byte {error.damage.offset}: {error.damage.reason}"
+        return
+    except ValueError as error:
+        yield f"record {counts['records']}: {error}"
+        return
+    for name, count in counts.items():
+        if count != shard[name]:
+            yield f"{count} {name}, the manifest says {shard[name]}"
+    if ids != [shard["first_id"], shard.get("last_id")]:
+        yield f"first and last id are {ids}, the manifest says {[shard['first_id'], shard.get('last_id')]}"
+    index = index_path(path)
+    if index.is_file() and index.read_bytes() != index_text(extents).encode():
+        yield f"its index {index.name} does not list its records"

@@ -1,0 +1,1 @@
+"""Processes that may hang or crash, and how to survive them."""

@@ -1,0 +1,1 @@
+"""What runs a plan: watched local processes, or any Beam runner."""

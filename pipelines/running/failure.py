@@ -1,0 +1,38 @@
+"""How a process of a local run failed."""
+
+import re
+import traceback
+from typing import NamedTuple
+
+
+def io_error(error: Exception) -> str | None:
+    """The words of the OSError (a full disk) that a worker raised and Beam made a RuntimeError of; None for others."""
+    found = re.search(r"\w+Error: \[Errno \d+\] .*?(?= \[while running|\n|$)", str(error))
+    return found.group() if found else None
+
+
+class WorkerDiedError(RuntimeError):
+    """A process of a local run died or hung, and no candidate of the data is to blame."""
+
+
+class Failure(NamedTuple):
+    """What a process sends before it ends because of an exception."""
+
+    io_error: str | None  # the words of an OSError: a fault of the machine
+    memory: bool  # a MemoryError
+    traceback: str
+
+
+class Failed(RuntimeError):
+    """An exception in a process of a local run. `io_error`: its words, where the machine is at fault."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.io_error or failure.traceback)
+        self.io_error = failure.io_error
+
+
+def failure_of(error: Exception, io_error: str | None = None) -> Failure:
+    """What to send of an exception."""
+    if isinstance(error, OSError):
+        io_error = f"{type(error).__name__}: {error}"
+    return Failure(io_error, isinstance(error, MemoryError), "".join(traceback.format_exception(error)))

@@ -1,0 +1,35 @@
+"""Where episodes come from: one module or folder a source."""
+
+import functools
+import importlib
+
+from pipelines.sources.options import split_options
+from pipelines.sources.source import Source, SourceError
+
+SOURCES = {
+    "rollouts": "pipelines.sources.rollouts.source:RolloutSource",
+    "text": "pipelines.sources.text:TextSource",
+    "image-text": "pipelines.sources.image_text.source:ImageTextSource",
+    "minari": "pipelines.sources.minari.source:MinariSource",
+}
+
+
+@functools.lru_cache(maxsize=64)
+def open_source(source: str) -> Source:
+    """The `Source` of a string `name:argument` or `name:argument?option=value&...`.
+
+    Raises SourceError for an unknown name, or where the package that the source needs is not installed.
+    """
+    name, colon, rest = source.partition(":")
+    if not colon or name not in SOURCES:
+        raise SourceError(f"{source!r} is no source: write NAME:ARGUMENT, NAME one of {', '.join(SOURCES)}")
+    module, _, class_name = SOURCES[name].partition(":")
+    try:
+        cls = getattr(importlib.import_module(module), class_name)
+    except ImportError as error:
+        raise SourceError(
+            f"source {name!r} needs {error.name or error}: pip install 'gato-toolchain[{name}]' installs it"
+        ) from error
+    opened: Source = cls(*split_options(rest))
+    opened.source = source
+    return opened

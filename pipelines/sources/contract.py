@@ -1,0 +1,75 @@
+"""The contract of a source as tests: inherit `SourceContract` and say how to make a small input."""
+
+import copy
+import json
+import pickle
+from pathlib import Path
+
+import pytest
+
+from gato_tokenize import Episode
+from pipelines.sources import open_source
+from pipelines.sources.reading import read_partition
+from pipelines.sources.source import Candidate, Filtered, Reject, Source, SourceError
+
+
+class SourceContract:
+    """Inherit it in tests/test_read_<name>.py as `class TestContract(SourceContract)`."""
+
+    def make(self, folder: Path) -> str:
+        """Write a small, real, wholly legal input of 3 or more episodes below `folder`; return its source string."""
+        raise NotImplementedError
+
+    @pytest.fixture
+    def source(self, tmp_path: Path) -> Source:
+        open_source.cache_clear()
+        return open_source(self.make(tmp_path))
+
+    @staticmethod
+    def read(source: Source, limit: int | None = None) -> list[tuple[Candidate, Episode | Reject | Filtered]]:
+        return [item for part in source.partitions(limit) for item in read_partition(source, part)]
+
+    def test_every_candidate_of_a_legal_input_is_an_episode_of_a_named_task(self, source: Source) -> None:
+        results = [result for _, result in self.read(source) if not isinstance(result, Filtered)]
+        assert len(results) >= 3
+        specs = source.specs()
+        for result in results:
+            assert isinstance(result, Episode), result
+            assert result.spec == specs[result.metadata.task]
+
+    def test_metadata_names_the_candidate(self, source: Source) -> None:
+        for candidate, episode in self.read(source):
+            if isinstance(episode, Episode):
+                named = episode.metadata
+                assert named.episode_id == candidate.episode_id
+                assert (named.source_uri, named.source_index) == (candidate.source_uri, candidate.source_index)
+                assert named.domain and named.task
+
+    def test_ids_are_unique_and_the_same_when_read_again(self, source: Source) -> None:
+        ids = [candidate.episode_id for candidate, _ in self.read(source)]
+        assert len(set(ids)) == len(ids)
+        open_source.cache_clear()
+        assert [candidate.episode_id for candidate, _ in self.read(open_source(source.source))] == ids
+
+    def test_partitions_and_inputs_are_json_and_the_same_when_planned_again(self, source: Source) -> None:
+        open_source.cache_clear()
+        again = open_source(source.source)
+        for one, two in ((source.partitions(), again.partitions()), (source.inputs(), again.inputs())):
+            assert one and json.loads(json.dumps(one)) == one == two
+
+    def test_a_limit_gives_the_first_candidates(self, source: Source) -> None:
+        ids = [candidate.episode_id for candidate, _ in self.read(source)]
+        assert [candidate.episode_id for candidate, _ in self.read(source, limit=2)] == ids[:2]
+        assert [candidate.episode_id for candidate, _ in self.read(source, limit=10**6)] == ids
+
+    def test_a_source_travels_to_a_worker(self, source: Source) -> None:
+        moved = pickle.loads(pickle.dumps(source))
+        part = source.partitions()[0]
+        expected = [candidate.episode_id for candidate, _ in read_partition(source, part)]
+        assert [candidate.episode_id for candidate, _ in read_partition(moved, copy.deepcopy(part))] == expected
+
+    def test_an_unknown_option_is_refused_by_name(self, source: Source) -> None:
+        joint = "&" if "?" in source.source else "?"
+        with pytest.raises(SourceError, match="no_such_option"):
+            unknown = open_source(source.source + joint + "no_such_option=1")
+            unknown.partitions()

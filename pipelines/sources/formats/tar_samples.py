@@ -1,0 +1,156 @@
+"""Samples of a tar archive in webdataset's layout: neighbouring members whose names differ in the extension only."""
+
+import dataclasses
+import re
+import tarfile
+from collections.abc import Collection, Iterator
+from typing import Any, Protocol, TypedDict
+
+from pipelines.sources.formats.files import CHUNK, COMPRESSED, hashed
+
+PIECE_BYTES = 64 * 2**20
+PIECE_SAMPLES = 5_000
+MAX_MEMBER_BYTES = 64 * 2**20
+MAX_HEADER_BYTES = 2**20  # of a long name or of extended (pax) headers
+EXTENDED = {
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+}
+BUFFER = 2**16  # tarfile copies what is left of it at every small read
+NAME = re.compile(r"((?:.*/)?[^./]+)\.([^/]*)", re.DOTALL)  # folders and key, then what is behind the first dot
+META = re.compile(r"__[^/]*__(?:/.*)?", re.DOTALL)  # notes about the archive
+
+
+class Readable(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+
+class TarPiece(TypedDict):
+    """Samples of one archive, as JSON."""
+
+    uri: str
+    bytes: int  # of the whole file, when it was planned
+    start: int  # byte of the first sample's header
+    first: int  # number of that sample, from 1
+    samples: int | None  # how many; None: all to the archive's end, which must be one
+
+
+@dataclasses.dataclass
+class Sample:
+    key: str  # folders, and the file name up to its first dot
+    start: int  # byte of its first header, from where the reading began
+    members: dict[str, bytes | None] = dataclasses.field(default_factory=dict)  # by lower-case extension; None: too big
+    twice: str = ""  # an extension that came twice
+
+
+def cut(path: str) -> tuple[dict[str, Any], list[tuple[TarPiece, int | None]]]:
+    """An archive read once: its fingerprint, and its pieces with the number of samples in each (None: not known yet).
+
+    A damaged archive is cut as far as it goes; who reads the last piece is told.
+    """
+    borders = [(0, 0)]  # (byte, samples before it)
+    count = 0
+    with hashed(path) as file:
+        try:
+            for sample in samples(file) if not path.endswith(COMPRESSED) else ():
+                if sample.start - borders[-1][0] >= PIECE_BYTES or count - borders[-1][1] >= PIECE_SAMPLES:
+                    borders.append((sample.start, count))
+                count += 1
+        except ValueError:
+            pass
+        source = file.fingerprint()
+    ends = [*(before for _, before in borders[1:]), count]
+    pieces: list[tuple[TarPiece, int | None]] = []
+    for (start, before), end in zip(borders, ends, strict=True):
+        size = None if len(pieces) == len(borders) - 1 else end - before
+        piece = TarPiece(uri=path, bytes=source["bytes"], start=start, first=before + 1, samples=size)
+        pieces.append((piece, None if path.endswith(COMPRESSED) else end - before))
+    return source, pieces
+
+
+def samples(file: Readable, wanted: Collection[str] = ()) -> Iterator[Sample]:
+    """The samples in order, with the content of the members whose extension is `wanted`; nothing is extracted to disk.
+
+    As webdataset has it, the key ends at the first dot of the file name and keeps its folders; what does not count is
+    a member without an extension, with a name that begins with a dot, below a folder `__so__`, or no regular file.
+    Raises ValueError where the archive is damaged, ends before its end-of-archive block (the sample in hand, whose
+    next member may be what is lost, is not given out), or where anything but zeros follows that block.
+    """
+    current: Sample | None = None
+    offset = 0
+    try:
+        with tarfile.open(fileobj=file, mode="r|", bufsize=BUFFER, tarinfo=_Header) as archive:  # type: ignore[call-overload]
+            while (member := archive.next()) is not None:
+                archive.members.clear()  # tarfile keeps them all otherwise
+                offset = member.offset
+                name = member.name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+                found = NAME.fullmatch(name)
+                if found and member.isreg() and not member.issparse() and not META.fullmatch(name):
+                    key, extension = found.group(1), found.group(2).lower()
+                    if current is not None and key != current.key:
+                        yield current
+                    if current is None or key != current.key:
+                        current = Sample(key, member.offset)
+                    if extension in current.members:
+                        current.twice = extension
+                    elif extension in wanted:
+                        small = member.size <= MAX_MEMBER_BYTES
+                        current.members[extension] = _read(archive, member.size) if small else None
+                _skip(archive)
+            _check_end(archive)
+            if current is not None:
+                yield current
+            _check_rest(archive)
+    except Exception as error:  # a damaged header makes tarfile raise IndexError and others as well as its own
+        raise ValueError(f"the archive is damaged or cut short behind its byte {offset}: {error}") from error
+
+
+class _Header(tarfile.TarInfo):
+    """Refuses sizes that would fill the memory or send tarfile back, and remembers what ended the archive."""
+
+    @classmethod
+    def frombuf(cls, buf: Any, encoding: Any, errors: Any) -> "_Header":
+        header = super().frombuf(buf, encoding, errors)
+        if header.size < 0 or (header.type in EXTENDED and header.size > MAX_HEADER_BYTES):
+            raise tarfile.ReadError(f"a header of type {header.type!r} claims {header.size} bytes")
+        return header
+
+    @classmethod
+    def fromtarfile(cls, archive: Any) -> "_Header":
+        try:
+            return super().fromtarfile(archive)
+        except Exception as error:  # tarfile ends silently at some of them
+            archive.ended_by = error
+            raise
+
+
+def _read(archive: Any, size: int) -> bytes:
+    data = bytearray()
+    while len(data) < size:  # by pieces, for the size may be a lie
+        piece = archive.fileobj.read(min(size - len(data), CHUNK))
+        if not piece:
+            raise tarfile.ReadError(f"a member ends {size - len(data)} bytes too early")
+        data += piece
+    return bytes(data)
+
+
+def _skip(archive: Any) -> None:
+    """Read on to the member's end; tarfile would step there even if that is 2^60 bytes behind the file's."""
+    while (left := archive.offset - archive.fileobj.tell()) > 0:
+        if not archive.fileobj.read(min(left, BUFFER)):
+            raise tarfile.ReadError(f"a member ends {left} bytes too early")
+
+
+def _check_end(archive: Any) -> None:
+    ended_by = getattr(archive, "ended_by", None)
+    if not isinstance(ended_by, tarfile.EOFHeaderError):  # type: ignore[attr-defined]
+        raise tarfile.ReadError(f"no end-of-archive block ({ended_by})")
+
+
+def _check_rest(archive: Any) -> None:
+    while rest := archive.fileobj.read(CHUNK):
+        if rest.count(0) != len(rest):
+            raise tarfile.ReadError("there is data behind the end of the archive")

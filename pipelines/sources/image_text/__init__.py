@@ -1,0 +1,1 @@
+"""Pictures with a caption, or with a question and its answer."""

@@ -1,0 +1,197 @@
+"""ImageTextSource: pictures with a caption, or a question and its answer, from .jsonl files or webdataset archives."""
+
+import contextlib
+import functools
+import itertools
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from gato_tokenize import Episode, EpisodeMetadata, EpisodeSpec, ImageSpec
+from pipelines.sources.formats import lines, tar_samples
+from pipelines.sources.formats.files import matching, opened
+from pipelines.sources.image_text import image_lines
+from pipelines.sources.options import take
+from pipelines.sources.source import Candidate, Filtered, Source, SourceError
+
+IMAGES = ("jpg", "jpeg", "png", "webp")
+TEXTS = ("txt", "json")
+ARCHIVES = (".tar", ".tar.gz", ".tar.zst")
+
+
+class ImageTextSource(Source):
+    """`image-text:pairs.jsonl`, `image-text:shards-*.tar`, `image-text:shards-*.tar.gz?resize=224x224&task=coco`.
+
+    A line is {"image": path below the .jsonl's folder, "caption": ...}, or "question" and "answer" in the caption's
+    place; an archive holds `key.jpg` (jpeg, png, webp) beside `key.txt` (the caption, kept byte for byte) or
+    `key.json` (an object as above without "image"). An optional "id" names the sample; without, it is `<path>#<line>`
+    or `<path>#<number of the sample>`. Tasks are "caption" and "vqa", with `task=NAME` "NAME-caption" and "NAME-vqa".
+    """
+
+    def __init__(self, argument: str, options: dict[str, str]) -> None:
+        taken = take(options, {"resize": "", "task": ""})
+        self._pattern = argument
+        self._tasks = {kind: f"{taken['task']}-{kind}" if taken["task"] else kind for kind in ("caption", "vqa")}
+        image = ImageSpec(resize=_resize(taken["resize"]))
+        self._kinds = {"caption": EpisodeSpec.caption(image), "vqa": EpisodeSpec.question_answer(image)}
+
+    def specs(self) -> dict[str, EpisodeSpec]:
+        return {self._tasks[kind]: spec for kind, spec in self._kinds.items()}
+
+    def inputs(self) -> list[dict[str, Any]]:
+        """The files that match; for a .jsonl also `<path>#images`: how many bytes its pictures have, and the sha256
+        of the list of their names and sizes (their content is read at conversion only)."""
+        return self._plan[0]
+
+    @functools.cached_property
+    def _plan(self) -> tuple[list[dict[str, Any]], list[tuple[Any, int | None]]]:
+        """Every file read once: (fingerprints, pieces with the number of samples in each)."""
+        inputs: list[dict[str, Any]] = []
+        pieces: list[tuple[Any, int | None]] = []
+        for name in matching(self._pattern):
+            if name.endswith(ARCHIVES):
+                source, cut = tar_samples.cut(name)
+                inputs.append(source)
+                pieces += cut
+            elif name.endswith(".jsonl"):
+                sources, cut_lines = image_lines.cut(name)
+                inputs += sources
+                pieces += cut_lines
+            else:
+                raise SourceError(f"{name}: expected a .jsonl (not compressed) or one of {', '.join(ARCHIVES)}")
+        return inputs, pieces
+
+    def partitions(self, limit: int | None = None) -> list[dict[str, Any]]:
+        """Each a `lines.Piece` or a `tar_samples.TarPiece`."""
+        parts: list[dict[str, Any]] = []
+        for piece, count in self._plan[1]:
+            if limit is not None and limit <= 0:
+                break
+            if limit is not None:
+                count = _count(piece, limit) if count is None else count
+                piece = {**piece, ("lines" if "lines" in piece else "samples"): limit} if count >= limit else piece
+                limit -= count
+            parts.append(piece)
+        return parts
+
+    def candidates(self, partition: dict[str, Any]) -> Iterator[Candidate]:
+        uri = partition["uri"]
+        if "lines" in partition:
+            for line in lines.read(partition):  # type: ignore[arg-type]
+                where = f"{uri}, line {line.number}"
+                record = functools.partial(image_lines.record_of, line, where)
+                image = functools.partial(image_lines.image_of, uri, where)
+                yield self._candidate(uri, uri, line.number, where, record, image)
+        else:
+            for number, sample in _samples(partition, (*IMAGES, *TEXTS)):
+                where = f"{uri}/{sample.key}"
+                record = functools.partial(_record_of, sample, where)
+                yield self._candidate(uri, where, number, where, record, functools.partial(_image_of, sample, where))
+
+    def _candidate(
+        self,
+        uri: str,
+        place: str,
+        number: int,
+        where: str,
+        record_of: Callable[[], dict[str, Any]],
+        image_of: Callable[[dict[str, Any]], bytes],
+    ) -> Candidate:
+        name = f"{uri}#{number}"
+        try:
+            record = {key: value for key, value in record_of().items() if value is not None}
+            name = lines.id_of(record, "id", where) if "id" in record else name
+        except (ValueError, Filtered) as error:
+            return Candidate(name, place, number, functools.partial(_raise, error))
+
+        def load() -> Episode:
+            kind, texts = _texts(record, where)
+            metadata = EpisodeMetadata(
+                name, "vision-language", self._tasks[kind], source_uri=place, source_index=number
+            )
+            return Episode(self._kinds[kind], {"image": [image_of(record)], **texts}, metadata=metadata)
+
+        return Candidate(name, place, number, load)
+
+
+def _raise(error: Exception) -> Episode:
+    raise error
+
+
+def _resize(text: str) -> tuple[int, int] | None:
+    sides = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
+    try:
+        if text and not sides:
+            raise ValueError("it is written HxW, such as 224x224")
+        resize = (int(sides[1]), int(sides[2])) if sides else None
+        return ImageSpec(resize=resize).resize
+    except ValueError as error:
+        raise SourceError(f"option resize={text!r}: {error}") from error
+
+
+def _texts(record: dict[str, Any], where: str) -> tuple[str, dict[str, list[str]]]:
+    """Which kind of sample a record is, and its texts as fields."""
+    asked = [key for key in ("question", "answer") if key in record]
+    if "caption" in record and asked:
+        raise ValueError(f"{where}: has both a caption and {' and '.join(asked)}: make two samples of it")
+    if "caption" not in record and not asked:
+        raise ValueError(f"{where}: has neither a caption nor a question and its answer")
+    keys = ("question", "answer") if asked else ("caption",)
+    texts = {key: [lines.string_of(record, key, where)] for key in keys}
+    for key, (text,) in texts.items():
+        if not text.strip():
+            raise ValueError(f"{where}: the {key} is empty")
+    return ("vqa" if asked else "caption"), texts
+
+
+def _samples(piece: Any, wanted: tuple[str, ...] = ()) -> Iterator[tuple[int, tar_samples.Sample]]:
+    with opened(piece["uri"], piece["bytes"], piece["start"]) as file:
+        found = itertools.islice(tar_samples.samples(file, wanted), piece["samples"])
+        number = piece["first"] - 1
+        try:
+            for number, sample in enumerate(found, piece["first"]):
+                yield number, sample
+        except ValueError as error:
+            raise ValueError(f"{piece['uri']}: {error}") from error
+        if piece["samples"] is not None and number - piece["first"] + 1 < piece["samples"]:
+            raise ValueError(f"{piece['uri']} has changed since it was planned: it ends after sample {number}")
+
+
+def _count(piece: Any, most: int) -> int:
+    """How many samples a compressed archive has, `most` at most; counted only where a limit asks for it."""
+    count = 0
+    with contextlib.suppress(OSError, ValueError):  # whoever reads the piece is told
+        for _ in itertools.islice(_samples(piece), most):
+            count += 1
+    return count
+
+
+def _record_of(sample: tar_samples.Sample, where: str) -> dict[str, Any]:
+    """The object of a sample's .json, with the text of its .txt as the caption."""
+    if sample.twice:
+        raise ValueError(f"{where}: two members .{sample.twice} have this name")
+    texts = {kind: data for kind, data in sample.members.items() if kind in TEXTS}
+    if not texts:
+        raise ValueError(f"{where}: no .txt or .json has this name, only {sorted(sample.members) or 'other files'}")
+    for kind, data in texts.items():
+        if data is None:
+            raise ValueError(f"{where}.{kind}: more than {tar_samples.MAX_MEMBER_BYTES} bytes")
+    decoded = {kind: lines.text_of(data or b"", f"{where}.{kind}") for kind, data in texts.items()}
+    record = lines.object_of(decoded["json"], f"{where}.json") if "json" in decoded else {}
+    if "txt" in decoded:
+        if record.get("caption") not in (None, decoded["txt"]):
+            raise ValueError(f"{where}: the caption in its .json is not the one in its .txt")
+        record["caption"] = decoded["txt"]
+    return record
+
+
+def _image_of(sample: tar_samples.Sample, where: str, record: dict[str, Any]) -> bytes:
+    found = [kind for kind in IMAGES if kind in sample.members]
+    if len(found) != 1:
+        raise ValueError(
+            f"{where}: expected one image (.{', .'.join(IMAGES)}) beside the text, found {found or 'none'}"
+        )
+    data = sample.members[found[0]]
+    if data is None:
+        raise ValueError(f"{where}.{found[0]}: more than {tar_samples.MAX_MEMBER_BYTES} bytes")
+    return image_lines.not_empty(data, f"{where}.{found[0]}")

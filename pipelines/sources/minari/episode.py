@@ -1,0 +1,130 @@
+"""The episodes in a Minari dataset's HDF5 file: groups and arrays by the space that describes them, JPEG decoded."""
+
+import io
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from gato_tokenize import tuple_to_dict
+from pipelines.sources.formats.hdf5 import MAX_FIELD_BYTES, _values, child
+from pipelines.sources.minari.spaces import Box, Dict, Text, Tuple
+
+
+class EpisodeReader:
+    """Reads one `episode_N` group; counts in `notes` what it leaves out or cannot restore.
+
+    Raises ValueError naming the path of what is missing, of another length or shape, or not to be decoded.
+    """
+
+    def __init__(self, file: h5py.File, number: int) -> None:
+        self._group, self._root = child(file, f"episode_{number}", ""), f"episode_{number}"
+        self.notes: dict[str, int] = {}
+        self.rewards = self._flat("rewards", None)
+        self.steps = len(self.rewards)
+        if not self.steps:
+            raise ValueError(f"{self._root}: the episode is empty: it has no rewards")
+        said = self._group.attrs.get("total_steps", self.steps)
+        if said != self.steps:
+            raise ValueError(f"{self._root}: has {self.steps} rewards, but its total_steps says {said}")
+        if not np.isfinite(self.rewards).all():
+            raise ValueError(f"{self._root}/rewards: {self.rewards[~np.isfinite(self.rewards)][0]} is not finite")
+
+    def observation(self, space: Any) -> Any:
+        """The observations at which the T actions were taken; the last one, which no action follows, is left out."""
+        self.notes["final observation left out"] = 1
+        return tuple_to_dict(self._tree("observations", space, self.steps + 1))
+
+    def action(self, space: Any) -> Any:
+        return tuple_to_dict(self._tree("actions", space, self.steps))
+
+    def ended(self, by: str) -> bool:
+        """What the last of the `terminations` or `truncations` says."""
+        return bool(self._flat(by, self.steps)[-1])
+
+    def success(self) -> int:
+        """1 if any step's info says `success` (or `is_success`), 0 if they say not, -1 if they say nothing."""
+        infos = child(self._group, "infos", self._root) if "infos" in self._group else {}
+        for key in ("success", "is_success"):
+            if key in infos:
+                values = _values(child(infos, key, f"{self._root}/infos"), f"{self._root}/infos/{key}", None)
+                if values.ndim == 1 and values.dtype.kind in "biuf":
+                    return int((values[np.isfinite(values)] > 0).any())
+        return -1
+
+    def _flat(self, key: str, length: int | None) -> NDArray[Any]:
+        """A number a timestep."""
+        path = f"{self._root}/{key}"
+        values = _values(child(self._group, key, self._root), path, length)
+        if values.ndim != 1 or values.dtype.kind not in "biuf":
+            raise ValueError(f"{path}: expected a number a timestep, got {values.dtype} of shape {list(values.shape)}")
+        return values
+
+    def _tree(self, key: str, space: Any, length: int) -> Any:
+        return self._node(child(self._group, key, self._root), space, length, f"{self._root}/{key}")
+
+    def _node(self, node: Any, space: Any, length: int, path: str) -> Any:
+        if isinstance(space, Dict | Tuple):
+            keys = list(space.spaces) if isinstance(space, Dict) else [f"_index_{i}" for i in range(len(space.spaces))]
+            if not isinstance(node, h5py.Group):
+                raise ValueError(f"{path}: expected a group with {keys}, got an array of shape {list(node.shape)}")
+            if unknown := sorted(set(node) - set(keys)):
+                raise ValueError(f"{path}: unknown {[key[:40] for key in unknown[:20]]}; its space has {keys}")
+            members = space.spaces.values() if isinstance(space, Dict) else space.spaces
+            read = [
+                self._node(child(node, key, path), member, length, f"{path}/{key}")
+                for key, member in zip(keys, members, strict=True)
+            ]
+            return dict(zip(keys, read, strict=True)) if isinstance(space, Dict) else tuple(read)
+        values = _values(node, path, length)[: self.steps]
+        if isinstance(space, Text):
+            return [_text(value, f"{path}[{i}]") for i, value in enumerate(values)]
+        if isinstance(space, Box) and _is_encoded(node, space):
+            return self._decoded(values, space, path)
+        return values
+
+    def _decoded(self, values: NDArray[Any], space: Box, path: str) -> NDArray[np.uint8]:
+        if len(values) * int(np.prod(space.shape)) > MAX_FIELD_BYTES:
+            raise ValueError(
+                f"{path}: {len(values)} images of {list(space.shape)} are more than {MAX_FIELD_BYTES} bytes"
+            )
+        images = np.empty((len(values), *space.shape), np.uint8)
+        for i, value in enumerate(values):
+            images[i], form = _decode(bytes(value), space.shape, f"{path}[{i}]")
+            if form == "JPEG":
+                note = f"{path.partition('/')[2]}: image is from lossy JPEG"
+                self.notes[note] = self.notes.get(note, 0) + 1
+        return images
+
+
+def _is_encoded(node: h5py.Dataset, space: Box) -> bool:
+    """A row of bytes a picture: of any lengths, or in a matrix where all happen to have the same."""
+    ragged = h5py.check_vlen_dtype(node.dtype) == np.uint8
+    return ragged or (node.dtype == np.uint8 and node.ndim == 2 and len(space.shape) > 1)
+
+
+def _text(value: Any, path: str) -> str:
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, bytes):
+        raise ValueError(f"{path}: expected text, got {type(value).__name__}")
+    try:
+        return value.decode()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not UTF-8: {error}") from error
+
+
+def _decode(data: bytes, shape: tuple[int, ...], path: str) -> tuple[NDArray[np.uint8], str]:
+    """(pixels, format); the size is compared before any pixel is decoded."""
+    try:
+        with Image.open(io.BytesIO(data), formats=("JPEG", "PNG")) as image:
+            if image.size == (shape[1], shape[0]):
+                pixels = np.asarray(image)
+                if pixels.shape == shape and pixels.dtype == np.uint8:
+                    return pixels, str(image.format)
+            found = f"{image.mode} image of {image.size[1]}x{image.size[0]}"
+    except Exception as error:  # Pillow has OSError, SyntaxError, struct.error, a bomb's error and more
+        raise ValueError(f"{path}: the image cannot be decoded: {error}") from error
+    raise ValueError(f"{path}: expected an image of {list(shape)}, got a {found}")

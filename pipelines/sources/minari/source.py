@@ -1,0 +1,181 @@
+"""MinariSource: the episodes of a Minari dataset, read with h5py alone."""
+
+import dataclasses
+import functools
+import os
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import h5py
+
+from gato_tokenize import Episode, EpisodeMetadata, EpisodeSpec, ImageSpec, spec_from_spaces
+from pipelines.processes.forked import call_forked
+from pipelines.sources.formats.files import hashed
+from pipelines.sources.formats.lines import object_of, text_of
+from pipelines.sources.minari.episode import EpisodeReader
+from pipelines.sources.minari.spaces import space_from_json
+from pipelines.sources.options import take
+from pipelines.sources.source import Candidate, Source, SourceError
+
+DATA, METADATA = "main_data.hdf5", "metadata.json"
+PIECE_BYTES = 64 * 2**20
+PIECE_EPISODES = 5_000
+MAX_EPISODES = 10**8
+PLAN_SECONDS = 600.0  # a damaged file can hold the HDF5 library up for ever
+JPEG_GROWTH = 8  # a shard holds pixels without loss: about so many times the bytes of their JPEG
+
+
+class MinariSource(Source):
+    """`minari:datasets/D4RL/door/human-v2`: the folder that holds `data/`, that folder itself, or its main_data.hdf5.
+
+    The spec comes from the spaces in metadata.json, task and ids from its `dataset_id`. T + 1 observations stand beside
+    T actions: the last is left out, and counted in the episode's notes like every image that was stored as JPEG.
+    """
+
+    def __init__(self, argument: str, options: dict[str, str]) -> None:
+        take(options, {})
+        self._argument = argument
+
+    def specs(self) -> dict[str, EpisodeSpec]:
+        return {self._described.name: self._described.spec}
+
+    def inputs(self) -> list[dict[str, Any]]:
+        return [self._plan[0], self._described.source]
+
+    @functools.cached_property
+    def _uri(self) -> str:
+        """The HDF5 file."""
+        if self._argument.endswith((".hdf5", ".h5")):
+            found = [self._argument]
+        else:
+            found = [os.path.join(self._argument, *place, DATA) for place in ((), ("data",))]
+        for uri in found:
+            if os.path.isfile(os.path.join(os.path.dirname(uri), METADATA)):
+                return uri
+        raise SourceError(f"{self._argument!r} is no Minari dataset of version 0.5 or later: it has no data/{METADATA}")
+
+    @functools.cached_property
+    def _described(self) -> "Described":
+        try:
+            return describe(os.path.join(os.path.dirname(self._uri), METADATA))
+        except SourceError:
+            raise
+        except ValueError as error:
+            raise SourceError(str(error)) from error
+
+    @functools.cached_property
+    def _plan(self) -> tuple[dict[str, Any], int]:
+        """(fingerprint of the HDF5 file, number of its episodes); an episode that is not there is a reject later."""
+        _ = self._described  # its faults are the clearer ones
+        with hashed(self._uri) as file:
+            source = file.fingerprint()
+        try:
+            stop = call_forked(functools.partial(_stop, self._uri), PLAN_SECONDS)
+        except Exception as error:  # h5py has OSError, RuntimeError, KeyError and more for a damaged file
+            raise SourceError(
+                f"{self._uri} cannot be read: {error}; an HDF5 file that was cut short, or that a program was killed "
+                "while writing, is lost as a whole"
+            ) from error
+        return source, max(self._described.total, stop)
+
+    def partitions(self, limit: int | None = None) -> list[dict[str, Any]]:
+        """{"uri", "bytes" (of the whole file), "metadata_sha256", "first" and "stop": numbers of episodes}."""
+        source, count = self._plan
+        images = any(isinstance(field, ImageSpec) for field in self._described.spec.fields.values())
+        weight = source["bytes"] * (JPEG_GROWTH if images and self._described.jpeg else 1)
+        each = max(1, min(PIECE_EPISODES, PIECE_BYTES * count // max(1, weight)))
+        stop = count if limit is None else min(count, limit)
+        common = {"uri": self._uri, "bytes": source["bytes"], "metadata_sha256": self._described.source["sha256"]}
+        return [{**common, "first": first, "stop": min(first + each, stop)} for first in range(0, stop, each)]
+
+    def candidates(self, partition: dict[str, Any]) -> Iterator[Candidate]:
+        if self._described.source["sha256"] != partition["metadata_sha256"]:
+            raise ValueError(f"{self._described.source['uri']} has changed since it was planned; plan again")
+        uri = partition["uri"]
+        for number in range(partition["first"], partition["stop"]):
+            name = f"{self._described.name}/{number}"
+            yield Candidate(name, uri, number, functools.partial(self._load, name, uri, partition["bytes"], number))
+
+    def _load(self, name: str, uri: str, size: int, number: int) -> Episode:
+        found = os.path.getsize(uri)
+        if found != size:
+            raise ValueError(f"{uri} has changed since it was planned: {found} bytes now, {size} then; plan again")
+        try:
+            with h5py.File(uri, "r") as data:
+                return self._episode(name, uri, number, EpisodeReader(data, number))
+        except Exception as error:  # h5py has OSError, RuntimeError, KeyError and more for a damaged file
+            raise ValueError(f"{uri}: {error}") from error
+
+    def _episode(self, name: str, uri: str, number: int, reader: EpisodeReader) -> Episode:
+        described = self._described
+        metadata = EpisodeMetadata(
+            episode_id=name,
+            domain=described.domain,
+            task=described.name,
+            agent_id=described.agent,
+            source_uri=uri,
+            source_index=number,
+            return_=float(reader.rewards.sum(dtype=float)),
+            success=reader.success(),
+            terminated=reader.ended("terminations"),
+            truncated=reader.ended("truncations"),
+        )
+        observation = reader.observation(described.observation_space)
+        return Episode(described.spec, observation, reader.action(described.action_space), metadata, reader.notes)
+
+
+def _stop(uri: str) -> int:
+    """One more than the highest number of an episode in an HDF5 file, 0 where it has none."""
+    with h5py.File(uri, "r") as data:
+        names = (re.fullmatch(r"episode_(0|[1-9]\d{0,8})", name) for name in data)
+        return max((int(name[1]) + 1 for name in names if name), default=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Described:
+    """What a dataset's metadata.json says."""
+
+    source: dict[str, Any]  # the file's fingerprint
+    name: str
+    agent: str
+    total: int
+    jpeg: bool
+    observation_space: Any
+    action_space: Any
+    spec: EpisodeSpec
+
+    @property
+    def domain(self) -> str:
+        """The dataset's namespace: "D4RL" of "D4RL/door/human-v2"."""
+        return self.name.partition("/")[0] if "/" in self.name else "minari"
+
+
+def describe(path: str) -> Described:
+    """The metadata.json at `path`; ValueError says what it lacks."""
+    with hashed(path) as file:
+        text = text_of(b"".join(iter(file.read, b"")), path)
+        source = file.fingerprint()
+    said = object_of(text, path)
+    if said.get("data_format", "hdf5") != "hdf5":
+        raise ValueError(
+            f"{path}: data in the format {said['data_format']!r} cannot be read, only 'hdf5': load the dataset with "
+            "minari and create it again with data_format='hdf5'"
+        )
+    name, agent, total = said.get("dataset_id"), said.get("algorithm_name") or "", said.get("total_episodes", 0)
+    if not isinstance(name, str) or not name.isprintable() or not name or not isinstance(agent, str):
+        raise ValueError(
+            f"{path}: dataset_id must name the dataset and algorithm_name its agent, not {name!r}, {agent!r}"
+        )
+    if type(total) is not int or not 0 <= total <= MAX_EPISODES:
+        raise ValueError(f"{path}: total_episodes must be from 0 to {MAX_EPISODES}, not {total!r}")
+    spaces = {}
+    for role in ("observation_space", "action_space"):
+        if not isinstance(said.get(role), str):
+            raise ValueError(f"{path}: no {role} is described here; only the environment itself knows it")
+        spaces[role] = space_from_json(said[role], f"{path}, {role}")
+    try:
+        spec = spec_from_spaces(*spaces.values())
+    except ValueError as error:
+        raise ValueError(f"{path}: no spec can be made of the spaces: {error}") from error
+    return Described(source, name, agent, total, bool(said.get("jpeg_encoding", True)), spec=spec, **spaces)

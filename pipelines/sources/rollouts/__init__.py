@@ -1,0 +1,1 @@
+"""Gymnasium environments, played by experts or at random."""

@@ -1,0 +1,60 @@
+"""Experts: who plays an environment well."""
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from pipelines.sources.source import SourceError
+
+Policy: TypeAlias = Callable[[Any], Any]  # observation -> action
+# Called with an environment: (the policy's name, what starts the policy anew once the environment has been reset).
+Expert: TypeAlias = Callable[[Any], tuple[str, Callable[[], Policy]]]
+
+
+def babyai_bot(environment: Any) -> tuple[str, Callable[[], Policy]]:
+    """MiniGrid's port of the bot that made the paper's BabyAI episodes (section 3); it sees the whole grid."""
+    from minigrid.utils.baby_ai_bot import BabyAIBot
+
+    def start() -> Policy:
+        bot, last = BabyAIBot(environment), None
+
+        def act(observation: Any) -> Any:
+            nonlocal last
+            last = bot.replan(last)
+            return last
+
+        return act
+
+    return "BabyAIBot", start
+
+
+def metaworld_policy(environment: Any) -> tuple[str, Callable[[], Policy]]:
+    """Meta-World's scripted policy of the environment's `env_name`. Raises SourceError for a name without one."""
+    from metaworld.policies import ENV_POLICY_MAP
+
+    name = environment.unwrapped.spec.kwargs["env_name"]
+    if name not in ENV_POLICY_MAP:
+        raise SourceError(f"Meta-World has no scripted policy for env_name={name}; known: {', '.join(ENV_POLICY_MAP)}")
+    policy = ENV_POLICY_MAP[name]
+    return f"metaworld.{policy.__name__}", lambda: policy().get_action
+
+
+def lunar_lander_heuristic(environment: Any) -> tuple[str, Callable[[], Policy]]:
+    from gymnasium.envs.box2d.lunar_lander import heuristic
+
+    return "gymnasium.lunar_lander.heuristic", lambda: lambda observation: heuristic(environment, observation)
+
+
+EXPERTS: dict[str, Expert] = {  # {beginning of an environment's id: its expert}
+    "BabyAI-": babyai_bot,
+    "Meta-World/MT1": metaworld_policy,
+    "LunarLander": lunar_lander_heuristic,
+}
+
+
+def expert_of(name: str) -> Expert:
+    """The expert of an environment's id, `module:` in front of it left out; SourceError where none is known."""
+    for beginning, expert in EXPERTS.items():
+        if name.startswith(beginning):
+            return expert
+    known = ", ".join(f"{beginning}*" for beginning in EXPERTS)
+    raise SourceError(f"no expert plays {name}; experts play {known}: policy=random plays it at random")

@@ -1,0 +1,141 @@
+"""TextSource: documents from .txt and .jsonl files, plain, .gz or .zst."""
+
+import functools
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from gato_tokenize import Episode, EpisodeSpec
+from gato_tokenize.episode import EpisodeMetadata
+from pipelines.sources.formats import lines
+from pipelines.sources.formats.files import COMPRESSED, hashed, matching, opened
+from pipelines.sources.options import take
+from pipelines.sources.source import Candidate, Filtered, Source, SourceError
+
+PLAIN = (".txt", ".md", ".rst")
+JSON_LINES = (".jsonl", ".ndjson")
+MAX_PIECES = 5_000  # files in one partition
+BY = ("file", "line")
+
+
+class TextSource(Source):
+    """`text:docs/*.txt`, `text:docs/*.txt.gz?by=line`, `text:corpus/**/*.jsonl.zst?key=body&id=url`.
+
+    A plain file is one document, byte for byte, or with `by=line` one a line; a line's "\\n" or "\\r\\n" is no part of
+    the document, a byte order mark is. A .jsonl holds one object a line whose field `key` is the document (a byte
+    order mark before the first is no part of it) and whose field `id`, if asked for, names it; without, a document is
+    `<path>#<line>`, a whole file `<path>`. Blank lines are filtered; an empty document is a reject.
+    """
+
+    def __init__(self, argument: str, options: dict[str, str]) -> None:
+        taken = take(options, {"by": "file", "key": "text", "id": "", "task": "text"})
+        if taken["by"] not in BY:
+            raise SourceError(f"option by={taken['by']!r} must be one of {', '.join(BY)}")
+        for name in ("key", "task"):
+            if not taken[name]:
+                raise SourceError(f"option {name} must not be empty")
+        self._pattern, self._given, self._spec = argument, set(options), EpisodeSpec.document()
+        self._by, self._key, self._id, self._task = (taken[name] for name in ("by", "key", "id", "task"))
+
+    def specs(self) -> dict[str, EpisodeSpec]:
+        return {self._task: self._spec}
+
+    def inputs(self) -> list[dict[str, Any]]:
+        return self._plan[0]
+
+    @functools.cached_property
+    def _plan(self) -> tuple[list[dict[str, Any]], list[tuple[Any, int | None]]]:
+        """Every file read once: (fingerprints, pieces with the number of documents in each)."""
+        files = matching(self._pattern)
+        kinds = {name: _kind(name) for name in files}
+        for option, kind in (("by", PLAIN), ("key", JSON_LINES), ("id", JSON_LINES)):
+            if option in self._given and kind not in kinds.values():
+                raise SourceError(f"option {option} says nothing here: {self._pattern!r} matches no {', '.join(kind)}")
+        inputs: list[dict[str, Any]] = []
+        pieces: list[tuple[Any, int | None]] = []
+        for name in files:
+            if kinds[name] is JSON_LINES or self._by == "line":
+                source, cut = lines.cut(name)
+                pieces += cut
+            else:
+                with hashed(name) as file:
+                    source = file.fingerprint()
+                pieces.append(({"uri": name, "bytes": source["bytes"]}, 1))
+            inputs.append(source)
+        return inputs, pieces
+
+    def partitions(self, limit: int | None = None) -> list[dict[str, Any]]:
+        """{"pieces": [a whole file {"uri", "bytes"} or some lines of one (`lines.Piece`)]}."""
+        parts: list[dict[str, Any]] = []
+        room: tuple[int, int] | None = None  # (bytes, documents) that the last partition still takes
+        for piece, count in lines.first(self._plan[1], limit):
+            size = piece["stop"] - piece["start"] if "start" in piece else piece["bytes"]
+            alone = "start" in piece and piece["uri"].endswith(COMPRESSED)  # its fault ends its partition
+            if (
+                alone
+                or room is None
+                or size > room[0]
+                or (count or 0) > room[1]
+                or len(parts[-1]["pieces"]) >= MAX_PIECES
+            ):
+                parts.append({"pieces": []})
+                room = (lines.PIECE_BYTES, lines.PIECE_LINES)
+            parts[-1]["pieces"].append(piece)
+            room = None if alone else (room[0] - size, room[1] - (count or 0))
+        return parts
+
+    def candidates(self, partition: dict[str, Any]) -> Iterator[Candidate]:
+        for piece in partition["pieces"]:
+            name = piece["uri"]
+            if "start" not in piece:
+                yield Candidate(name, name, 0, functools.partial(self._load_file, name, piece["bytes"]))
+                continue
+            for number, data, _ in lines.read(piece):
+                load = functools.partial(self._load_line, name, number, data)
+                yield Candidate(self._name(name, number, data), name, number, load)
+
+    def _name(self, uri: str, number: int, data: bytes) -> str:
+        if self._id and _kind(uri) is JSON_LINES:
+            try:
+                return self._record(uri, number, data)[1]
+            except ValueError:
+                pass  # `load` says it
+        return f"{uri}#{number}"
+
+    def _record(self, uri: str, number: int, data: bytes) -> tuple[dict[str, Any], str]:
+        """(object, id) of a .jsonl's line."""
+        where = f"{uri}, line {number}"
+        text = lines.text_of(data, where)
+        record = lines.object_of(text.removeprefix("\ufeff") if number == 1 else text, where)
+        return record, lines.id_of(record, self._id, where) if self._id else f"{uri}#{number}"
+
+    def _load_line(self, uri: str, number: int, data: bytes) -> Episode:
+        if not data.strip():
+            raise Filtered("blank line")
+        where = f"{uri}, line {number}"
+        if _kind(uri) is PLAIN:
+            return self._episode(lines.text_of(data, where), f"{uri}#{number}", uri, number)
+        record, name = self._record(uri, number, data)
+        return self._episode(lines.string_of(record, self._key, where), name, uri, number)
+
+    def _load_file(self, uri: str, size: int) -> Episode:
+        with opened(uri, size) as file:
+            data = file.read(lines.MAX_DOCUMENT_BYTES + 1)
+        return self._episode(lines.text_of(data, uri), uri, uri, 0)
+
+    def _episode(self, text: str, name: str, uri: str, index: int) -> Episode:
+        if not text:
+            raise ValueError(f"{uri}{f', line {index}' if index else ''}: empty document")
+        metadata = EpisodeMetadata(name, "text", self._task, source_uri=uri, source_index=index)
+        return Episode(self._spec, {"text": [text]}, metadata=metadata)
+
+
+def _kind(name: str) -> tuple[str, ...]:
+    """PLAIN or JSON_LINES by the ending before .gz or .zst; SourceError for any other."""
+    stem = os.path.splitext(name)[0] if name.endswith(COMPRESSED) else name
+    for kind in (PLAIN, JSON_LINES):
+        if stem.endswith(kind):
+            return kind
+    raise SourceError(
+        f"{name} is no text: a document's file ends in {', '.join(PLAIN + JSON_LINES)}, .gz or .zst behind"
+    )

@@ -1,0 +1,1 @@
+"""What is counted while a dataset is made."""

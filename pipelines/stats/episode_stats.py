@@ -1,0 +1,172 @@
+"""What a dataset holds, counted while it is made: per task and field, mergeable over shards."""
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from gato_tokenize import Episode, EpisodeTokenizer, Kind, TokenSequence
+from gato_tokenize.field_spec import ContinuousSpec, DiscreteSpec, ImageSpec
+from gato_tokenize.modalities.continuous import ContinuousTokenizer
+from gato_tokenize.modalities.image import PATCH, orientation
+from pipelines.stats.fit import continuous_tokenizer, count_fit
+from pipelines.stats.lints import episode_lints, repeats
+
+
+def episode_stats(episode: Episode, tokenizer: EpisodeTokenizer, sequence: TokenSequence) -> dict[str, Any]:
+    """Counts of one episode: {"episodes", "steps", "tokens", "tokens_by_kind", "fields", "notes", "lints"}; numbers,
+    and arrays that `as_json` turns into lists."""
+    kinds = np.bincount(sequence.kinds, minlength=len(Kind))
+    text_ids = sequence.ids[sequence.kinds == Kind.TEXT]
+    counted = {
+        "episodes": 1,
+        "steps": sequence.num_steps,
+        "tokens": len(sequence),
+        "loss_tokens": int(np.count_nonzero(sequence.loss_mask)),
+        "tokens_by_kind": {kind.name.lower(): int(kinds[kind]) for kind in Kind if kinds[kind]},
+        "unknown_pieces": tokenizer.text.unknown_count(text_ids) if tokenizer.text else 0,
+        "fields": _fields(episode, tokenizer, sequence),
+        "notes": dict(episode.notes),
+    }
+    return {**counted, "lints": episode_lints(episode, sequence, counted)}
+
+
+def _fields(episode: Episode, tokenizer: EpisodeTokenizer, sequence: TokenSequence) -> dict[str, dict[str, Any]]:
+    counted: dict[str, dict[str, Any]] = {}
+    ids = _continuous_ids(tokenizer, sequence)
+    for path, spec in episode.spec.fields.items():
+        value = episode.fields[path]
+        if isinstance(spec, ContinuousSpec):
+            counted[path] = _continuous(np.asarray(value, np.float32), *ids[path])
+        elif isinstance(spec, DiscreteSpec):
+            integers = np.asarray(value)
+            counted[path] = {"values": int(integers.size), "min": int(integers.min()), "max": int(integers.max())}
+        elif not isinstance(spec, ImageSpec):
+            texts = [text for text in value if isinstance(text, str)]
+            counted[path] = {"texts": len(texts), "characters": sum(map(len, texts)), "empty": texts.count("")}
+    return counted | (_images(episode, tokenizer.grids(sequence), sequence) if len(sequence.grids) else {})
+
+
+def _continuous_ids(
+    tokenizer: EpisodeTokenizer, sequence: TokenSequence
+) -> dict[str, tuple[NDArray[np.int32], ContinuousTokenizer]]:
+    """{path: (int32[T, ...], what made them)} of the continuous fields: every timestep has as many of their tokens."""
+    found: dict[str, tuple[NDArray[np.int32], ContinuousTokenizer]] = {}
+    specs = tokenizer.spec.fields
+    for kind in (Kind.CONTINUOUS, Kind.CONTINUOUS_ACTION):
+        slots = [slot for slot in tokenizer.slots if slot.kind == kind]
+        table = sequence.ids[sequence.kinds == kind].reshape(
+            sequence.num_steps, sum(slot.length or 0 for slot in slots)
+        )
+        start = 0
+        for slot in slots:
+            spec, stop = specs[slot.path], start + (slot.length or 0)
+            assert isinstance(spec, ContinuousSpec)
+            ids = table[:, start:stop].reshape(-1, *spec.shape)
+            found[slot.path] = ids, continuous_tokenizer(spec, slot.action, tokenizer.vocabulary)
+            start = stop
+    return found
+
+
+def _continuous(values: NDArray[Any], ids: NDArray[np.int32], tokenizer: ContinuousTokenizer) -> dict[str, Any]:
+    fit = count_fit(values, ids, tokenizer)
+    columns = fit["dimensions"]
+    extent = {"min": float(columns["min"].min()), "max": float(columns["max"].max())}
+    return {"values": values.size, "clipped": int(columns["clipped"].sum()), **extent, **fit}
+
+
+def _images(
+    episode: Episode, grids: dict[str, NDArray[np.int32]], sequence: TokenSequence
+) -> dict[str, dict[str, Any]]:
+    """How many pictures each image field has, how many of them the tokens do not give back whole, and in timesteps
+    how many are as the one before."""
+    specs = {path: spec for path, spec in episode.spec.fields.items() if isinstance(spec, ImageSpec)}
+    counted = {path: _sizes(specs[path], episode.fields[path], grids[path]) for path in grids}
+    if episode.spec.timesteps:
+        found = repeats(sequence.patches, sequence.grids, len(grids))
+        for path, (repeated, run) in zip(grids, found, strict=True):
+            counted[path] |= {"repeated": repeated, "longest_run": run}
+    return counted
+
+
+def _sizes(spec: ImageSpec, value: Any, grids: NDArray[np.int32]) -> dict[str, Any]:
+    if spec.shape is not None:
+        height, width = spec.shape[:2]
+        channels = 4 if spec.shape[2:] == (4,) else 3
+        headers = [(height, width, channels == 4)] * len(value)
+    else:
+        headers = [_header(picture) for picture in value]
+    changed = sum(
+        (height, width) != (rows * PATCH, columns * PATCH)
+        for (height, width, _), (rows, columns) in zip(headers, grids.tolist(), strict=True)
+    )
+    return {"images": len(value), "resized": changed, "alpha_dropped": sum(alpha for _, _, alpha in headers)}
+
+
+def _header(picture: Any) -> tuple[int, int, bool]:
+    """(height, width, has an alpha channel) of a picture in any of its forms; a file is not decoded for it."""
+    if isinstance(picture, np.ndarray):
+        return picture.shape[0], picture.shape[1], picture.shape[2:] == (4,)
+    image = Image.open(io.BytesIO(picture)) if isinstance(picture, bytes) else picture
+    lies = orientation(image) >= 5  # EXIF: turned by a quarter
+    height, width = (image.width, image.height) if lies else (image.height, image.width)
+    return height, width, image.has_transparency_data
+
+
+def plain_counts(field: dict[str, Any]) -> dict[str, Any]:
+    """A field's statistics for one line: without those of each element, and of the bins how many are used.
+
+    >>> plain_counts({"values": 3, "bins": {"512": 2, "744": 1}, "dimensions": {"min": [0.0]}})
+    {'values': 3, 'bins_used': 2}
+    """
+    plain = {name: value for name, value in field.items() if not isinstance(value, dict)}
+    return plain | ({"bins_used": len(field["bins"])} if "bins" in field else {})
+
+
+_SMALLEST, _LARGEST = {"min"}, {"max", "error_max", "longest_run"}  # of these names; all else is summed
+
+
+def merge_stats(total: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    """Add `more` into `total`, in place. Numbers are summed, under "min" the smaller is kept, under "max", "error_max"
+    and "longest_run" the larger; lists and arrays element by element. Raises ValueError for lists of other lengths.
+
+    >>> merge_stats({"n": 1, "min": [0, 5]}, {"n": 2, "min": [3, 3]})
+    {'n': 3, 'min': [0, 3]}
+    """
+    for key, value in more.items():
+        if isinstance(value, dict):
+            merge_stats(total.setdefault(key, {}), value)
+        elif key not in total:
+            total[key] = value
+        elif isinstance(value, np.ndarray):
+            arrays = {"min": np.minimum, "max": np.maximum}
+            total[key] = arrays.get(_rule(key), np.add)(total[key], value)
+        elif isinstance(value, list):
+            numbers = _NUMBERS[_rule(key)]
+            total[key] = [numbers(one, two) for one, two in zip(total[key], value, strict=True)]
+        else:
+            total[key] = _NUMBERS[_rule(key)](total[key], value)
+    return total
+
+
+_NUMBERS: dict[str, Callable[[Any, Any], Any]] = {"min": min, "max": max, "sum": lambda one, two: one + two}
+
+
+def _rule(key: str) -> str:
+    return "min" if key in _SMALLEST else "max" if key in _LARGEST else "sum"
+
+
+def as_json(stats: Any) -> Any:
+    """The statistics with arrays as JSON has them: lists; the bins as {number of the bin: values in it}, used ones."""
+    if isinstance(stats, dict):
+        return {key: _used(value) if key == "bins" else as_json(value) for key, value in stats.items()}
+    return stats.tolist() if isinstance(stats, np.ndarray) else stats
+
+
+def _used(bins: Any) -> Any:
+    if not isinstance(bins, np.ndarray):
+        return as_json(bins)  # a task may be called "bins"
+    return {str(number): int(bins[number]) for number in np.flatnonzero(bins)}

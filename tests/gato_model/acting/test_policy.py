@@ -1,0 +1,222 @@
+"""GatoPolicy against the uncached model on the very tokens that it read, in both contexts; prompts, rows, refusals."""
+
+import numpy as np
+import pytest
+from toy_acting import (
+    CONFIG,
+    COPYING_SPEC,
+    SPEC,
+    STEP,
+    VOCABULARY,
+    copied,
+    demonstration,
+    observation,
+    toy_model,
+    toy_tokenizer,
+    trained_on_copying,
+    uncached,
+)
+
+from gato_model.acting import policy as policy_module
+from gato_model.acting.chunk import Chunk
+from gato_model.acting.policy import GatoPolicy
+from gato_tokenize import DiscreteSpec, EpisodeSpec, EpisodeTokenizer, Record, TextSpec
+from gato_tokenize.sequence import ACTION_POSITION
+
+ROOM = CONFIG.sequence_length  # 24 tokens: three timesteps of 7
+
+
+@pytest.fixture(scope="module")
+def model():
+    return toy_model()
+
+
+def ids_of(action):
+    return [int(action["key"]), int(action["mode"]) + 1]
+
+
+def timestep(seen, action):
+    """The tokens of one timestep as the uncached model reads them."""
+    chunk = Chunk.of_sequence(toy_tokenizer().encode_observation(seen), CONFIG.quantization)
+    return Chunk.join([chunk, Chunk.of_ids(ids_of(action), ACTION_POSITION)])
+
+
+def newest(steps, room):
+    while sum(map(len, steps)) > room:
+        steps = steps[1:]
+    return steps
+
+
+@pytest.mark.parametrize(
+    ("context", "prompted"), [("memory", False), ("memory", True), ("window", False), ("window", True)]
+)
+def test_an_episode_is_what_the_uncached_model_would_do(model, context, prompted):
+    """To 1e-4 in what the head reads, and so in the logits, far beyond the context; the choice is the best legal id."""
+    prompt = demonstration(2) if prompted else None
+    policy = GatoPolicy(model, toy_tokenizer(), prompt, context=context)
+    hidden, choose = [], policy._decoder.choose
+    policy._decoder.choose = lambda seen, *rest: hidden.append(seen) or choose(seen, *rest)
+    policy.actor.act = policy.actor._act  # only its parts are compiled: `choose` can be watched
+    steps = [Chunk.of_sequence(prompt.steps(i, i + 1), CONFIG.quantization) for i in range(2)] if prompted else []
+    for i in range(9):  # 63 tokens
+        seen = observation(i)
+        action = policy.act(seen)
+        if context == "window" and len(steps) * STEP + STEP > ROOM:
+            steps = newest(steps, ROOM // 2)
+        steps.append(timestep(seen, action))
+        expected = uncached(model, Chunk.join(steps), ROOM if context == "memory" else None)[[-3, -2]]
+        assert np.abs(hidden[-2][0] - expected[0]).max() < 1e-4
+        assert np.abs(hidden[-1][0] - expected[1]).max() < 1e-4
+        logits = model.token_embedding.logits(expected).numpy()
+        assert ids_of(action) == [logits[0, :5].argmax(), logits[1, :3].argmax()]
+
+
+@pytest.mark.parametrize("context", ["memory", "window"])
+def test_many_rows_act_as_one_row_alone(model, context):
+    """Rows start at different times, wait, and start anew; each does what a policy of its own would do."""
+    many = GatoPolicy(model, toy_tokenizer(), demonstration(1), rows=3, context=context, temperature=2.0)
+    alone = [GatoPolicy(model, toy_tokenizer(), demonstration(1), context=context, temperature=2.0) for _ in range(3)]
+
+    def reset(rows, seeds):
+        many.reset(rows, seeds)
+        for row, seed in zip(rows, seeds, strict=True):
+            alone[row].reset(seeds=[seed])
+
+    reset([0, 1, 2], [10, 11, 12])
+    generator = np.random.default_rng(0)
+    for i in range(12):
+        rows = [int(row) for row in generator.permutation(3)[: 1 + i % 3]]
+        seen = [observation(100 * i + row) for row in rows]
+        actions = many.act_many(seen, rows)
+        assert actions == [alone[row].act(one) for row, one in zip(rows, seen, strict=True)], i
+        if i in (4, 7):
+            reset(rows[:1], [20 + i])
+
+
+def test_a_prompt_for_each_row(model):
+    prompts = [demonstration(2, seed=1), Record(demonstration(3, seed=2))]
+    both = GatoPolicy(model, toy_tokenizer(), prompts, rows=2, temperature=2.0)
+    both.reset(seeds=[1, 2])
+    seen = [observation(1), observation(2)]
+    for row, prompt in enumerate(prompts):
+        one = GatoPolicy(model, toy_tokenizer(), prompt, temperature=2.0)
+        one.reset(seeds=[row + 1])
+        assert one.act(seen[row]) == both.act_many([seen[row]], [row])[0]
+
+
+def test_the_prompt_is_cut_at_the_last_timestep_that_fits(model):
+    whole = GatoPolicy(model, toy_tokenizer(), demonstration(10))
+    assert whole._decoder.counts.numpy().tolist() == [3 * STEP]  # 21 of 24 tokens
+    assert GatoPolicy(model, toy_tokenizer(), demonstration(3)).act(observation(0)) == whole.act(observation(0))
+
+
+def test_a_prompt_alters_what_is_read(model):
+    """The tests above would pass, were prompts read and forgotten in both computations."""
+    seen, action = observation(0), {"key": 1, "mode": 0}
+    prompts = [Chunk.of_sequence(demonstration(3, seed=seed), CONFIG.quantization) for seed in (0, 1)]
+    one, two = (uncached(model, Chunk.join([prompt, timestep(seen, action)]))[-3] for prompt in prompts)
+    assert np.abs(one - two).max() > 1e-2
+
+
+def test_greedy_repeats_itself_and_drawing_follows_the_seed(model):
+    def acts(**options):
+        policy = GatoPolicy(model, toy_tokenizer(), **options)
+        return str([policy.act(observation(i)) for i in range(6)])
+
+    assert acts() == acts(seed=5)
+    assert acts(temperature=9.0, seed=5) == acts(temperature=9.0, seed=5) != acts(temperature=9.0, seed=6)
+
+
+def test_episodes_of_one_policy_differ_when_drawn(model):
+    policy, episodes = GatoPolicy(model, toy_tokenizer(), temperature=9.0), set()
+    for _ in range(3):
+        episodes.add(str([policy.act(observation(i)) for i in range(6)]))
+        policy.reset()
+    assert len(episodes) == 3
+
+
+def test_an_observation_longer_than_a_chunk_is_read_in_pieces(model, monkeypatch):
+    monkeypatch.setattr(policy_module, "LONGEST", 3)  # an observation of 5 tokens, pieces of 2
+    short = GatoPolicy(model, toy_tokenizer(), demonstration(2), rows=2, temperature=2.0)
+    assert short.actor.longest == 2
+    monkeypatch.undo()
+    plain = GatoPolicy(model, toy_tokenizer(), demonstration(2), rows=2, temperature=2.0)
+    for i in range(8):
+        seen = [observation(2 * i), observation(2 * i + 1)]
+        assert short.act_many(seen) == plain.act_many(seen)
+    assert short._decoder.counts.numpy().tolist() == plain._decoder.counts.numpy().tolist() == [69, 69]
+
+
+@pytest.fixture(scope="module")
+def copier():
+    return trained_on_copying(VOCABULARY)
+
+
+def test_a_model_that_learnt_to_copy_copies(copier):
+    policy = GatoPolicy(copier, EpisodeTokenizer(COPYING_SPEC, VOCABULARY), context="window")
+    digits = np.random.default_rng(9).integers(0, 5, 30).tolist()
+    assert [tuple(policy.act(digit).tolist()) for digit in digits] == [copied(digit) for digit in digits]
+
+
+class TestRefusals:
+    def refused(self, message, model, spec=None, *rest, **options):
+        with pytest.raises(ValueError, match=message):
+            GatoPolicy(model, spec or toy_tokenizer(), *rest, **options)
+
+    def test_another_vocabulary(self, model):
+        self.refused("the tokenizer has 33025 ids, the model 42", model, SPEC)
+
+    def test_a_text_action(self, model):
+        spec = EpisodeSpec(DiscreteSpec(5), TextSpec())
+        text = EpisodeTokenizer(spec)
+        model = type(model)(type(CONFIG)(**{**vars(CONFIG), "vocabulary_size": 33025}))
+        self.refused("action: a text action", model, text)
+
+    def test_no_action(self, model):
+        self.refused("nothing to act with", model, toy_tokenizer(EpisodeSpec(DiscreteSpec(5))))
+
+    def test_a_document(self, model):
+        spec = EpisodeSpec({"value": DiscreteSpec(5)}, timesteps=False)
+        self.refused("has no actions", model, toy_tokenizer(spec))
+
+    def test_a_prompt_of_another_task(self, model):
+        other = toy_tokenizer(EpisodeSpec(DiscreteSpec(5), DiscreteSpec(5)))
+        self.refused("no demonstration of this task", model, other, demonstration(1))
+
+    def test_a_prompt_too_few(self, model):
+        self.refused("1 prompts for 2 rows", model, None, [demonstration(1)], rows=2)
+
+    def test_a_prompt_that_does_not_fit(self):
+        self.refused("first timestep has 7 tokens, the context 6", toy_model(sequence_length=6), None, demonstration(1))
+
+    def test_a_timestep_that_does_not_fit(self):
+        policy = GatoPolicy(toy_model(sequence_length=6), toy_tokenizer())
+        with pytest.raises(ValueError, match="a timestep of 7 tokens does not fit into the model's 6"):
+            policy.act(observation(0))
+
+    def test_more_observation_tokens_than_local_positions(self):
+        policy = GatoPolicy(toy_model(local_positions=3), toy_tokenizer())
+        with pytest.raises(ValueError, match="an observation of 4 tokens, but the model has 3 local positions"):
+            policy.act(observation(0))
+
+    @pytest.mark.parametrize("value", [-1.0, float("nan"), float("inf")])
+    def test_a_temperature(self, model, value):
+        self.refused("temperature must be 0", model, temperature=value)
+
+    def test_a_context(self, model):
+        self.refused("context must be 'memory' or 'window', not 'all'", model, context="all")
+
+    def test_rows_that_are_not_there(self, model):
+        policy = GatoPolicy(model, toy_tokenizer(), rows=2)
+        with pytest.raises(ValueError, match="rows 0 to 1"):
+            policy.act_many([observation(0)], [2])
+        with pytest.raises(ValueError, match="2 observations for rows"):
+            policy.act_many([observation(0)] * 2, [1, 1])
+        with pytest.raises(ValueError, match="act_many"):
+            policy.act(observation(0))
+        with pytest.raises(ValueError, match="one seed each"):
+            policy.reset([0, 1], [5])
+
+    def test_an_observation_that_does_not_fit_the_spec(self, model):
+        with pytest.raises(ValueError, match="observation/digit: 5 is outside"):
+            GatoPolicy(model, toy_tokenizer()).act(observation(0, digit=5))

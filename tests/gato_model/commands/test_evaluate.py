@@ -1,0 +1,134 @@
+"""The command `evaluate`, with a model that has learnt to copy: every flag's effect."""
+
+import argparse
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from toy_acting import COPYING, COPYING_SPEC, VOCABULARY, copying_episode, trained_on_copying
+
+from gato_model.commands import evaluate as command
+from gato_model.commands.evaluate import demonstration, seeds_of
+from gato_tokenize import EpisodeMetadata, EpisodeTokenizer, Record
+from gato_tokenize.storage.dataset import DatasetTokenizer
+
+
+@pytest.fixture(scope="module")
+def model():
+    return trained_on_copying(VOCABULARY)
+
+
+class FakeDataset:
+    """What the command asks of a dataset."""
+
+    splits, path = ["train"], "data"
+    tokenizer = DatasetTokenizer({"Copying-v0": COPYING_SPEC}, VOCABULARY)
+
+    def records(self, split):
+        for task in ("other", "Copying-v0"):
+            sequence = EpisodeTokenizer(COPYING_SPEC, VOCABULARY).encode(copying_episode(1))
+            yield Record(sequence, EpisodeMetadata(task=task))
+
+
+class TestCommand:
+    @pytest.fixture(autouse=True)
+    def run_folder(self, monkeypatch, tmp_path, model):
+        (tmp_path / "run").mkdir()
+        FakeDataset.tokenizer.save(tmp_path / "run")
+        self.folder, self.made, self.loaded = tmp_path, [], []
+        monkeypatch.setattr(command, "load", lambda folder, which: self.loaded.append((folder.name, which)) or model)
+        monkeypatch.setattr(command.Dataset, "open", classmethod(lambda cls, path: FakeDataset()))
+        monkeypatch.setattr(command.Demonstrations, "of", classmethod(lambda cls, *_: cls(3, 8.0, None)))
+        policy = command.GatoPolicy
+        monkeypatch.setattr(command, "GatoPolicy", lambda *a, **k: self.made.append((a, k)) or policy(*a, **k))
+        monkeypatch.chdir(tmp_path)
+
+    def run(self, *words):
+        parser = argparse.ArgumentParser()
+        command.add_arguments(parser)
+        return command.run(parser.parse_args(["--checkpoint", "run", "--env", COPYING, "--rows", "4", *words]))
+
+    def told(self, *words):
+        assert self.run("--json", "out.json", *words) == 0
+        return json.loads((self.folder / "out.json").read_text())
+
+    def test_it_reaches_its_goal(self, capsys):
+        told = self.told("--episodes", "6", "--data", "data")
+        assert told["gato"]["returns"] == [8.0] * 6
+        assert told["gato"]["seeds"] == [1_000_000 + i for i in range(6)]
+        assert told["gato"]["return"] == {"mean": 8.0, "low": 8.0, "high": 8.0, "confidence": 0.95}
+        assert told["gato"]["success"] is None
+        assert told["random"]["return"]["mean"] < 4
+        assert told["expert"] == {"return": 8.0, "success": None}
+        assert told["normalised_score"] == 1.0
+        assert told["latency"]["rows"] == 4
+        assert 0 < told["latency"]["median_ms"] <= told["latency"]["p95_ms"]
+        out = capsys.readouterr().out
+        assert all(word in out for word in ("Copying-v0, 6 episodes", "gato", "random", "expert", "score 1.000", "ms"))
+        assert self.loaded == [("run", "best")]
+
+    def test_seeds_steps_and_an_experts_return(self):
+        told = self.told("--seeds", "7:2", "--max-steps", "3", "--expert-return", "6", "--which", "last")
+        assert told["gato"]["seeds"] == [7, 8]
+        assert told["gato"]["lengths"] == [3, 3]
+        random = np.mean(told["random"]["returns"])
+        assert told["normalised_score"] == pytest.approx((3 - random) / (6 - random))
+        assert self.loaded == [("run", "last")]
+
+    def test_options_of_the_policy(self):
+        words = ["--temperature", "0.5", "--seed", "3", "--context", "window", "--prompt", "data", "--rows", "2"]
+        told = self.told("--episodes", "2", *words)
+        ((_, tokenizer, prompt), options) = self.made[0]
+        assert tokenizer.spec == COPYING_SPEC
+        assert prompt.metadata.task == "Copying-v0"
+        assert options == {"rows": 2, "seed": 3, "temperature": 0.5, "context": "window"}
+        assert told["normalised_score"] is None
+
+    def test_a_video(self):
+        assert self.run("--episodes", "2", "--video", "out.gif") == 0
+        with Image.open(self.folder / "out.gif") as gif:
+            assert gif.size == (30, 20)
+
+    def test_an_export(self):
+        assert self.run("--episodes", "1", "--export", "acting") == 0
+        assert (self.folder / "acting" / "saved_model.pb").is_file()
+
+    @pytest.mark.parametrize(
+        ("words", "message"),
+        [
+            (["--task", "Nothing-v0"], "no task 'Nothing-v0'; tasks: Copying-v0"),
+            (["--env-options", '{"mode": 1}'], "no task 'Copying-v0/mode=1'"),
+            (["--env-options", "[]"], "must be a JSON object"),
+            (["--image", "rgb"], "option image=rgb is for MiniGrid"),
+            (["--rows", "0"], "--rows must be at least 1"),
+            (["--max-steps", "-1"], "--max-steps"),
+            (["--seeds", "a"], "--seeds is FIRST"),
+            (["--video", "out.avi"], "a video is .gif or .mp4"),
+            (["--data", "d", "--expert-return", "1"], "leave one out"),
+            (["--export", "e", "--context", "window"], "cannot be exported"),
+            (["--temperature", "-1"], "temperature must be 0"),
+        ],
+    )
+    def test_refusals(self, capsys, words, message):
+        assert self.run("--episodes", "1", *words) == 2
+        error = capsys.readouterr().err
+        assert error.startswith("gato-model evaluate: ")
+        assert message in error
+
+    def test_an_expert_who_is_no_better_is_told(self, capsys):
+        assert self.told("--episodes", "2", "--expert-return", "-5")["normalised_score"] is None
+        assert "no normalised score" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("text", "episodes"), [("1:2:3", None), ("a", None), ("1,2", 3), ("1:2", 3), ("-1", 2), ("1,2:3", None), ("5", 0)]
+)
+def test_seeds_that_are_none(text, episodes):
+    with pytest.raises(ValueError, match="--seeds"):
+        seeds_of(text, episodes)
+
+
+def test_a_demonstration_of_another_task():
+    with pytest.raises(ValueError, match="no episode of Nothing-v0; tasks: Copying-v0"):
+        demonstration(FakeDataset(), "Nothing-v0")

@@ -1,0 +1,132 @@
+"""The command `train`: every option has its effect, the page names them all, refusals."""
+
+import argparse
+import re
+from pathlib import Path
+
+import pytest
+import toy_acting  # noqa: F401 - quiets TensorFlow
+from model_datasets import write_dataset_of_documents
+
+from gato_model.__main__ import main
+from gato_model.commands import train
+from gato_model.config import GatoConfig
+from gato_model.data.share import Share
+from gato_model.training.optimizer import OptimizerSettings
+
+PAGE = (Path(__file__).parents[3] / "docs/training.md").read_text()
+
+
+def parsed(*words):
+    parser = argparse.ArgumentParser()
+    train.add_arguments(parser)
+    return parser.parse_args(["--data", "a", "--out", "run", *words])
+
+
+def settings(*words):
+    return train.settings_of(parsed("--steps", "100", *words))
+
+
+def test_what_is_not_said_is_the_papers():
+    plain = settings()
+    assert plain.data == (Share("a"),)
+    assert plain.config == GatoConfig.tiny()
+    assert plain.optimizer == OptimizerSettings(1e-4, 10, 100, 0.1)
+    assert (plain.batch_size, plain.seed, plain.prompt_share, plain.dtype, plain.fine_tune) == (
+        512, 0, 0.25, "float32", "",
+    )  # fmt: skip
+    assert train.settings_of(parsed("--steps", "1000000")).optimizer.warmup_steps == 15_000
+
+
+@pytest.mark.parametrize(
+    ("words", "where", "value"),
+    [
+        ("--data a b:3", "data", (Share("a"), Share("b", 3.0))),
+        ("--min-expert-share 0.8", "data", (Share("a", 1.0, 0.8),)),
+        ("--preset small", "config", GatoConfig.small()),
+        ("--set num_layers=3 stochastic_depth=0.2", "config", GatoConfig.tiny(num_layers=3, stochastic_depth=0.2)),
+        ("--sequence-length 64", "config", GatoConfig.tiny(sequence_length=64)),
+        ("--steps 7", "steps", 7),
+        ("--batch-size 5", "batch_size", 5),
+        ("--learning-rate 0.5", "optimizer", OptimizerSettings(0.5, 10, 100)),
+        ("--warmup-steps 3", "optimizer", OptimizerSettings(1e-4, 3, 100)),
+        ("--weight-decay 0.3", "optimizer", OptimizerSettings(1e-4, 10, 100, 0.3)),
+        ("--clip-norm 2", "optimizer", OptimizerSettings(1e-4, 10, 100, clip_norm=2.0)),
+        ("--seed 9", "seed", 9),
+        ("--prompt-share 0.5", "prompt_share", 0.5),
+        ("--dtype mixed_bfloat16", "dtype", "mixed_bfloat16"),
+    ],
+)
+def test_an_option_of_the_settings(words, where, value):
+    assert getattr(settings(*words.split()), where) == value
+
+
+@pytest.mark.parametrize(
+    ("words", "where", "value"),
+    [
+        ("--log-every 3", "log_every", 3),
+        ("--save-every 4", "save_every", 4),
+        ("--keep 5", "keep", 5),
+        ("--evaluate-every 0", "evaluate_every", 0),
+        ("--evaluation-batches 6", "evaluation_batches", 6),
+        ("--accumulate 2", "accumulate", 2),
+        ("--jit", "jit_compile", True),
+        ("--rematerialize", "rematerialize", True),
+    ],
+)
+def test_an_option_of_the_habits(words, where, value):
+    assert getattr(train.habits_of(parsed()), where) != value
+    assert getattr(train.habits_of(parsed(*words.split())), where) == value
+
+
+def test_fine_tuning_has_the_papers_settings(tmp_path):
+    (tmp_path / "config.json").write_text(GatoConfig.small().to_json())
+    fine = train.settings_of(parsed("--fine-tune", str(tmp_path)))
+    assert fine.config == GatoConfig.small(dropout=0.1, stochastic_depth=0.0)
+    assert fine.optimizer == OptimizerSettings(1e-5, 0, 0, 0.0)
+    assert (fine.steps, fine.batch_size, fine.fine_tune) == (10_000, 64, str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("", "--steps is needed"),
+        ("--steps 5 --set size=3", "expected NAME=NUMBER with NAME one of num_layers"),
+        ("--steps 5 --set num_layers=0", "num_layers must be a positive int, not 0"),
+        ("--steps 5 --warmup-steps 9", "warm-up .9 steps. must end before the decay does .5."),
+        ("--steps 5 --data a:-1", "weight must be a positive finite number"),
+        ("--steps 5 --keep 0", "keep must be at least 1"),
+        ("--steps 5", "a is no complete dataset"),
+        ("--preset tiny --fine-tune nowhere", "has the sizes of the run that it starts from"),
+    ],
+)
+def test_a_refusal_has_exit_code_2(words, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "--data", "a", "--out", "run", *words.split()]) == 2
+    assert re.search(message, capsys.readouterr().err)
+
+
+def test_every_option_is_named_on_the_page():
+    parser = argparse.ArgumentParser(add_help=False)
+    train.add_arguments(parser)
+    options = set(re.findall(r"--[a-z-]+", parser.format_help()))
+    assert len(options) > 20
+    assert [option for option in sorted(options) if f"`{option}" not in PAGE] == []
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras, loading
+def test_the_python_of_the_page_runs(tmp_path, monkeypatch):
+    write_dataset_of_documents(tmp_path / "data", 30, 80)
+    (tmp_path / "data" / "texts").rename(tmp_path / "data" / "toy")
+    monkeypatch.chdir(tmp_path)
+    (block,) = re.findall(r"```python\n(.*?)```", PAGE, re.S)
+    exec(compile(block, "docs/training.md", "exec"), {})
+
+
+def test_a_help_text_needs_no_tensorflow():
+    import subprocess
+    import sys
+
+    code = "import sys; from gato_model.__main__ import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
+    done = subprocess.run([sys.executable, "-c", code + "print('tensorflow' in sys.modules)"], capture_output=True)
+    assert done.stdout.split()[-1] == b"False"

@@ -1,0 +1,312 @@
+"""Runs: gradients by sums, the exact curve after a kill, what is refused, several workers."""
+
+import dataclasses
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+import keras
+import tensorflow as tf
+from model_datasets import write_dataset, write_documents
+
+from gato_model.config import GatoConfig
+from gato_model.data.batches import batches
+from gato_model.data.share import Share
+from gato_model.network.model import Gato
+from gato_model.training.checkpoint import CheckpointError, Checkpoints, load
+from gato_model.training.optimizer import OptimizerSettings
+from gato_model.training.run import TrainingError, train
+from gato_model.training.run_log import read_metrics
+from gato_model.training.settings import Habits, TrainSettings
+from gato_model.training.training_step import TrainingStep
+from gato_tokenize import Dataset, Vocabulary
+from gato_tokenize.storage.dataset import DatasetTokenizer
+
+ROOT = Path(__file__).parents[3]
+CONFIG = GatoConfig(2, 2, 32, 16, 64, sequence_length=160, patch_channels=32)
+FAST = OptimizerSettings(3e-3, warmup_steps=2, decay_steps=100)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """{"symbolic": ..., "documents": ...}, each with held-out episodes."""
+    folder = tmp_path_factory.mktemp("train-data")
+    before = os.getcwd()
+    os.chdir(folder)
+    try:
+        source = "rollouts:BabyAI-GoToLocal-v0?image=cells&episodes=40"
+        return {
+            "symbolic": write_dataset(folder / "symbolic" / "1.0.0", [source], validation_fraction=0.2),
+            "documents": write_dataset(folder / "documents" / "1.0.0", [write_documents()], validation_fraction=0.2),
+        }
+    finally:
+        os.chdir(before)
+
+
+def settings(data, *names, **changes):
+    shares = tuple(Share(str(data[name])) for name in names or ("symbolic",))
+    return TrainSettings(
+        shares,
+        changes.pop("config", CONFIG),
+        changes.pop("optimizer", FAST),
+        **{"steps": 6, "batch_size": 4, **changes},
+    )
+
+
+def losses(out):
+    return [line["loss"] for line in read_metrics(out) if "loss" in line]
+
+
+EVERY = Habits(log_every=1, save_every=2, evaluate_every=3, evaluation_batches=2)
+
+
+# ------------------------------------------------------------------------------------------------- the step
+
+
+def make_step(data, total_rows=4, clip_norm=None, jit_compile=False, plain=False, datasets=1):
+    """plain: gradient descent, which shows every error of a gradient's size; Adam hides it, and makes much of noise."""
+    keras.utils.set_random_seed(1)
+    model = Gato(CONFIG)
+    optimizer = keras.optimizers.SGD(0.1) if plain else FAST.make(model)
+    strategy = tf.distribute.get_strategy()
+    return TrainingStep(strategy, model, optimizer, datasets, total_rows, 0, clip_norm, jit_compile)
+
+
+def weights(step):
+    return np.concatenate([variable.numpy().ravel() for variable in step.model.trainable_variables])
+
+
+def test_parts_of_a_batch_move_the_weights_as_the_whole_does(data):
+    """Stochastic depth and parts of different token counts included: sums, not means, are added up."""
+    shares = [Share(str(data[name])) for name in ("symbolic", "documents")]
+    whole, cut = (make_step(data, plain=True, datasets=2) for _ in range(2))
+    start, counts = weights(whole), []
+    for number in range(3):
+        full = batches(shares, 4, 160).batch(number)
+        halves = [batches(shares, 4, 160, rows=rows).batch(number) for rows in ((0, 2), (2, 4))]
+        counts.append([int(half["target_mask"].sum()) for half in halves])
+        one, norm = whole([whole.replicated([full], [0])], number)
+        other, norm_of_parts = cut(
+            [cut.replicated([half], [first]) for half, first in zip(halves, (0, 2), strict=True)], number
+        )
+        np.testing.assert_allclose(one, other, rtol=1e-5)
+        assert norm == pytest.approx(norm_of_parts, rel=1e-4)
+    assert any(first != second for first, second in counts)
+    assert np.abs(weights(whole) - start).max() > 1e-3
+    np.testing.assert_allclose(weights(whole), weights(cut), atol=2e-5)
+
+
+def test_the_loss_is_the_mean_over_predicted_tokens(data):
+    step = make_step(data)
+    batch = batches(str(data["symbolic"]), 4, 160).batch(0)
+    sums = step.evaluate(step.replicated([batch], [0]))
+    logits = step.model({name: tf.constant(value) for name, value in batch.items() if name != "target_index"}).numpy()
+    chosen = batch["target_mask"].astype(bool)
+    log_probability = logits - np.log(np.exp(logits.astype(np.float64)).sum(-1, keepdims=True))
+    right = np.take_along_axis(log_probability, batch["targets"][..., None], -1)[..., 0]
+    assert sums[..., 2].sum() == chosen.sum()
+    assert sums[..., 0].sum() == pytest.approx(-right[chosen].sum(), rel=1e-5)
+
+
+def test_clipping_shortens_the_gradient_of_all_weights_together(data):
+    """Plain gradient descent shows it: the step's length is the rate times the clipped norm."""
+    step = make_step(data, clip_norm=0.5)
+    step.optimizer = keras.optimizers.SGD(1.0)
+    step.optimizer.build(step.model.trainable_variables)
+    before = weights(step)
+    _, norm = step([step.replicated([batches(str(data["symbolic"]), 4, 160).batch(0)], [0])], 0)
+    assert norm > 0.5
+    assert np.linalg.norm(weights(step) - before) == pytest.approx(0.5, rel=1e-3)
+
+
+# -------------------------------------------------------------------------------------------------- a run
+
+
+def test_a_run_learns_and_tells(data, tmp_path, capfd):
+    table = train(settings(data, "symbolic", "documents", steps=30), tmp_path / "run", EVERY)
+    curve = losses(tmp_path / "run")
+    assert len(curve) == 30 and np.mean(curve[-3:]) < np.mean(curve[:3]) - 1
+    assert set(table.rows()) == {"BabyAI/text", "BabyAI/discrete_action", "text/text"}
+    assert "held out: loss" in capfd.readouterr().err
+    assert list((tmp_path / "run" / "tensorboard").glob("events*"))
+    model = load(tmp_path / "run")
+    assert model.config == CONFIG
+    assert set(DatasetTokenizer.load(tmp_path / "run").specs) == {"BabyAI-GoToLocal-v0-cells", "text"}
+    kept = sorted(path.stem for path in (tmp_path / "run/checkpoints/last").glob("*.index"))
+    assert kept == ["step-26", "step-28", "step-30"]
+
+
+def test_stopped_and_started_again_the_curve_is_the_same(data, tmp_path):
+    """Once in this process: 4 steps, then the rest in a new model; the weights and the best loss are equal, too."""
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    train(settings(data), whole, EVERY)
+    train(settings(data), cut, Habits(log_every=1, save_every=2, evaluate_every=3, evaluation_batches=2))
+    for path in (cut / "checkpoints" / "last").glob("step-6*"):
+        path.unlink()
+    state = cut / "checkpoints" / "last" / "checkpoint"
+    state.write_text('model_checkpoint_path: "step-4"\nall_model_checkpoint_paths: "step-4"\n')
+    with open(cut / "metrics.jsonl", "a") as file:
+        file.write('{"step": 5, "lo')  # what a kill leaves
+    train(settings(data), cut, EVERY)
+    assert losses(cut) == losses(whole)
+    assert read_metrics(cut) == read_metrics(whole)
+
+
+def command(out, *data, **options):
+    words = [sys.executable, "-m", "gato_model", "train", "--data", *map(str, data), "--out", str(out)]
+    sizes = ["--set", "num_layers=2", "num_heads=2", "width=32", "key_value_size=16", "feed_forward_size=64"]
+    usual = {"steps": 40, "batch-size": 4, "sequence-length": 160, "learning-rate": 3e-3, "log-every": 1,
+             "save-every": 5, "evaluate-every": 0}  # fmt: skip
+    for name, value in {**usual, **options}.items():
+        words += [f"--{name}", str(value)]
+    return [*words, *sizes]
+
+
+def environment(**more):
+    return {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1", **more}
+
+
+def wait_for(condition, process, seconds=240):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.stderr and process.stderr.read()
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_killed_in_mid_run_the_curve_goes_on_identically(data, tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    subprocess.run(command(whole, data["symbolic"]), check=True, env=environment(), cwd=ROOT, capture_output=True)
+    process = subprocess.Popen(command(killed, data["symbolic"]), env=environment(), cwd=ROOT, stderr=subprocess.PIPE)
+    lines = killed / "metrics.jsonl"
+    wait_for(lambda: lines.exists() and lines.read_text().count("\n") >= 8, process)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    done = lines.read_text().count("\n")
+    assert done < 40
+    subprocess.run(command(killed, data["symbolic"]), check=True, env=environment(), cwd=ROOT, capture_output=True)
+    assert losses(killed) == losses(whole)
+    assert len(losses(whole)) == 40
+
+
+def test_a_loss_that_is_not_a_number_stops_and_names_step_and_dataset(data, tmp_path):
+    wild = OptimizerSettings(1e30, warmup_steps=0, decay_steps=1000)
+    with pytest.raises(TrainingError, match=r"not a finite number at step [1-5]: symbolic.*--learning-rate"):
+        train(settings(data, optimizer=wild), tmp_path / "run", EVERY)
+
+
+def test_another_run_in_the_same_folder_is_refused(data, tmp_path):
+    train(settings(data, steps=1), tmp_path, Habits(evaluate_every=0))
+    with pytest.raises(TrainingError, match=r"other settings \(seed, steps\)"):
+        train(settings(data, steps=2, seed=1), tmp_path)
+
+
+def test_fine_tuning_starts_from_the_weights_of_a_run(data, tmp_path):
+    train(settings(data), tmp_path / "first", EVERY)
+    fine = settings(data, optimizer=OptimizerSettings.fine_tuning(), fine_tune=str(tmp_path / "first"), steps=1)
+    train(fine, tmp_path / "fine", EVERY)
+    before, after = load(tmp_path / "first", "best"), load(tmp_path / "fine", "last")
+    moved = max(np.abs(a.numpy() - b.numpy()).max() for a, b in zip(before.weights, after.weights, strict=True))
+    assert 0 < moved < 5e-5  # one step of 1e-5
+
+
+def test_data_with_other_tokens_than_the_run_that_is_fine_tuned_is_refused(data, tmp_path):
+    (tmp_path / "first").mkdir()
+    tokenizer = Dataset.open(data["symbolic"]).tokenizer
+    dataclasses.replace(tokenizer, vocabulary=Vocabulary(mu=50.0)).save(tmp_path / "first")
+    with pytest.raises(ValueError, match="the model and .*symbolic.* have different vocabularies"):
+        train(settings(data, fine_tune=str(tmp_path / "first")), tmp_path / "fine")
+
+
+def test_data_that_does_not_fit_the_model_is_refused(data, tmp_path):
+    with pytest.raises(ValueError, match="33025 ids, the model's 1000: set vocabulary_size=33025"):
+        train(settings(data, config=dataclasses.replace(CONFIG, vocabulary_size=1000)), tmp_path / "a")
+    with pytest.raises(ValueError, match="local positions, the model 20: set local_positions="):
+        train(settings(data, config=dataclasses.replace(CONFIG, local_positions=20)), tmp_path / "b")
+    with pytest.raises(ValueError, match="batch_size 4 does not divide by 1 replicas x 3 parts"):
+        train(settings(data), tmp_path / "c", Habits(accumulate=3))
+
+
+def test_a_checkpoint_of_another_model_is_refused(data, tmp_path):
+    train(settings(data, steps=1), tmp_path / "run", Habits(evaluate_every=0))
+    other = Gato(GatoConfig(3, 2, 32, 16, 64))
+    with pytest.raises(CheckpointError, match="not a checkpoint of this model"):
+        Checkpoints(tmp_path / "run", other, FAST.make(other)).restore()
+    with pytest.raises(CheckpointError, match="no folder of a run"):
+        load(tmp_path)
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
+    with pytest.raises(CheckpointError, match="holds no checkpoint yet"):
+        load(tmp_path / "run")
+
+
+def test_a_half_written_checkpoint_is_not_taken_for_whole(data, tmp_path):
+    train(settings(data, steps=2), tmp_path, Habits(evaluate_every=0, save_every=1))
+    folder = tmp_path / "checkpoints" / "last"
+    (folder / "step-3.data-00000-of-00001").write_bytes(b"half")
+    model = Gato(CONFIG)
+    assert Checkpoints(tmp_path, model, FAST.make(model)).restore() == 2
+
+
+def test_accumulating_does_not_change_the_curve(data, tmp_path):
+    train(settings(data), tmp_path / "one", EVERY)
+    train(settings(data), tmp_path / "two", Habits(log_every=1, evaluate_every=0, accumulate=2, rematerialize=True))
+    np.testing.assert_allclose(losses(tmp_path / "one"), losses(tmp_path / "two"), rtol=1e-4)
+
+
+# ----------------------------------------------------------------------------------------------- many workers
+
+
+def free_ports(count):
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+def start_workers(out, *data, **options):
+    addresses = [f"127.0.0.1:{port}" for port in free_ports(2)]
+    return [
+        subprocess.Popen(
+            command(out, *data, **options),
+            env=environment(
+                TF_CONFIG=json.dumps({"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}})
+            ),
+            cwd=ROOT,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for index in range(2)
+    ]
+
+
+def test_two_workers_compute_what_one_does_and_go_on_after_a_death(data, tmp_path):
+    """The same losses as one process with the same global batch; one worker is killed, the other ends by itself with a
+    message, and both started again go on from the checkpoint."""
+    alone, together = tmp_path / "alone", tmp_path / "together"
+    both = data["symbolic"], data["documents"]  # so that the workers' counts of predicted tokens differ
+    subprocess.run(command(alone, *both), check=True, env=environment(), cwd=ROOT, capture_output=True)
+    workers = start_workers(together, *both)
+    lines = together / "metrics.jsonl"
+    wait_for(lambda: lines.exists() and lines.read_text().count("\n") >= 8, workers[0])
+    workers[1].kill()
+    workers[1].communicate()
+    _, said = workers[0].communicate(timeout=180)
+    assert workers[0].returncode == 1, said
+    assert re.search(r"the same command \(on every worker\) goes on from the last checkpoint", said)
+    workers = start_workers(together, *both)
+    ended = [worker.communicate(timeout=400) for worker in workers]
+    assert [worker.returncode for worker in workers] == [0, 0], ended
+    assert len(losses(together)) == 40
+    np.testing.assert_allclose(losses(together), losses(alone), rtol=2e-4)

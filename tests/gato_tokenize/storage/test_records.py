@@ -1,0 +1,191 @@
+"""Records: one by hand, the round trip, TensorFlow as the oracle, damage, segments."""
+
+import dataclasses
+import io
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from toy_episodes import nested_episode, nested_spec
+
+from gato_tokenize import (
+    ContinuousSpec,
+    DiscreteSpec,
+    Episode,
+    EpisodeMetadata,
+    EpisodeSpec,
+    EpisodeTokenizer,
+    ImageSpec,
+)
+from gato_tokenize.storage.example import decode_example, encode_example
+from gato_tokenize.storage.records import FIELDS, Record
+from gato_tokenize.storage.segments import content_hash, segments
+from gato_tokenize.storage.shards import read_record, read_records, write_records
+from gato_tokenize.storage.tfrecord import CorruptRecordError, Damage, index_path, read_index, shard_writer
+
+
+def small_record(steps: int = 3) -> Record:
+    spec = EpisodeSpec({"v": ContinuousSpec(2)}, DiscreteSpec(4))
+    episode = Episode(spec, {"v": [[0.0, 1.0]] * steps}, [3] * steps)
+    return Record(EpisodeTokenizer(spec).encode(episode), EpisodeMetadata("id-1", task="toy", return_=1.5, success=1))
+
+
+def nested_record(steps: int, seed: int) -> Record:
+    return Record(EpisodeTokenizer(nested_spec()).encode(nested_episode(steps, seed)), EpisodeMetadata(f"n-{seed}"))
+
+
+def test_a_record_by_hand() -> None:
+    values = decode_example(small_record(1).to_bytes())
+    assert values["tokens"].tolist() == [32512, 32744, 33024, 3]  # type: ignore[union-attr]
+    assert zlib.decompress(values["token_kind"][0]) == bytes([2, 2, 4, 6])
+    assert zlib.decompress(values["loss_mask"][0]) == bytes([0, 0, 0, 1])
+    assert values["step_splits"].tolist() == [0, 4]  # type: ignore[union-attr]
+    assert values["image_patches"] == [b""] and list(values["images/encoded"]) == []
+    assert values["episode_metadata/episode_id"] == [b"id-1"]
+    assert values["episode_metadata/return"].tolist() == [1.5]  # type: ignore[union-attr]
+
+
+def test_the_table_is_what_is_written_and_no_key_begins_another() -> None:
+    keys = [field.key for field in FIELDS]
+    assert sorted(decode_example(small_record().to_bytes())) == sorted(keys)
+    assert not [(a, b) for a in keys for b in keys if a != b and b.startswith(a)]
+
+
+def test_the_documentation_has_the_table() -> None:
+    text = (Path(__file__).parents[3] / "docs/records.md").read_text()
+    rows = [f"| `{f.key}` | {f.dtype}[{'1' if f.scalar else 'n'}] | {f.content} |" for f in FIELDS]
+    assert "\n".join(rows) in text
+
+
+@settings(max_examples=25, deadline=None)
+@given(steps=st.integers(1, 5), seed=st.integers(0, 10**6))
+def test_round_trip_and_tensorflow_s_bytes(steps: int, seed: int) -> None:
+    tf = pytest.importorskip("tensorflow")
+    record = nested_record(steps, seed)
+    data = record.to_bytes()
+    assert tf.train.Example.FromString(data).SerializeToString(deterministic=True) == data
+    back = Record.from_bytes(data)
+    assert back.sequence == record.sequence
+    unknown, known = record.metadata.return_, back.metadata.return_
+    assert np.isnan(unknown) and np.isnan(known)
+    assert dataclasses.replace(back.metadata, return_=0.0) == dataclasses.replace(record.metadata, return_=0.0)
+
+
+def picture(kind: str, size: tuple[int, int] = (32, 48)) -> bytes:
+    out = io.BytesIO()
+    pixels = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(out, kind)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_a_photograph_keeps_its_own_bytes(kind: str) -> None:
+    spec, data = EpisodeSpec.caption(), picture(kind)
+    sequence = EpisodeTokenizer(spec).encode(Episode(spec, {"image": [data], "caption": ["noise"]}))
+    assert sequence.encoded == (data,)
+    record = Record.from_bytes(Record(sequence).to_bytes())
+    assert record.sequence == sequence
+    assert decode_example(Record(sequence).to_bytes())["image_patches"] == [b""]
+
+
+def test_a_photograph_that_is_resized_is_stored_as_patches() -> None:
+    spec = EpisodeSpec.caption(ImageSpec(resize=(64, 64)))
+    sequence = EpisodeTokenizer(spec).encode(Episode(spec, {"image": [picture("JPEG")], "caption": ["noise"]}))
+    assert sequence.encoded == () and sequence.grids.tolist() == [[4, 4]]
+    assert Record.from_bytes(Record(sequence).to_bytes()).sequence == sequence
+
+
+@settings(max_examples=40, deadline=None)
+@given(steps=st.integers(1, 12), tokens=st.integers(1, 200), size=st.integers(1, 20_000))
+def test_segments_cut_at_timesteps_and_join_again(steps: int, tokens: int, size: int) -> None:
+    record = nested_record(steps, 5)
+    parts = list(segments(record, tokens, size))
+    assert type(record.sequence).join([part.sequence for part in parts]) == record.sequence
+    assert [part.metadata.segment_index for part in parts] == list(range(len(parts)))
+    assert {part.metadata.num_segments for part in parts} == {len(parts)}
+    assert {part.metadata.num_steps for part in parts} == {steps}
+    offsets = np.cumsum([0, *(part.sequence.num_steps for part in parts)])
+    assert [part.metadata.step_offset for part in parts] == offsets[:-1].tolist()
+    assert {part.metadata.content_hash for part in parts} == {content_hash(record.sequence)}
+    for part in parts:  # one timestep less does not reach the limit
+        shorter = part.sequence.steps(0, part.sequence.num_steps - 1)
+        assert len(shorter) < tokens and shorter.ids.nbytes + shorter.patches.nbytes < size
+
+
+def test_files_and_random_access(tmp_path: Path) -> None:
+    records = [nested_record(2, seed) for seed in range(5)]
+    path = tmp_path / "toy-train.tfrecord-00000-of-00001"
+    assert write_records(path, records) == 5
+    assert [r.sequence for r in read_records(path)] == [r.sequence for r in records]
+    assert read_record(path, 3).sequence == records[3].sequence
+    with pytest.raises(IndexError, match="has 5 records"):
+        read_record(path, 5)
+
+
+def test_damage_raises_by_default_and_costs_one_record_when_asked(tmp_path: Path) -> None:
+    path = tmp_path / "shard"
+    write_records(path, [nested_record(2, seed) for seed in range(3)])
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(CorruptRecordError, match="record 1 at byte"):
+        list(read_records(path))
+    lost: list[Damage] = []
+    kept = [record.metadata.episode_id for record in read_records(path, "skip", lost)]
+    assert kept == ["n-0", "n-2"] and [damage.record for damage in lost] == [1]
+    with pytest.raises(ValueError, match="needs a list"):
+        list(read_records(path, "skip"))
+
+
+def test_lost_records_are_numbered_as_they_stand_in_the_shard(tmp_path: Path) -> None:
+    path = tmp_path / "shard"
+    with shard_writer(path) as shard:
+        for number in range(6):
+            shard.write(b"no record" if number in (1, 4) else nested_record(1, number).to_bytes())
+    data = bytearray(path.read_bytes())
+    data[read_index(index_path(path))[2][0] + 20] ^= 1
+    path.write_bytes(data)
+    lost: list[Damage] = []
+    kept = [record.metadata.episode_id for record in read_records(path, "skip", lost)]
+    assert kept == ["n-0", "n-3", "n-5"] and sorted(damage.record for damage in lost) == [1, 2, 4]
+    for number, reason in ((1, "record 1 at byte"), (2, "checksum of its data")):
+        with pytest.raises(CorruptRecordError, match=reason) as caught:
+            read_record(path, number)
+        assert caught.value.damage.record == number
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"tokens": None}, "no feature 'tokens'"),
+        ({"tokens": np.array([-1, 1, 1, 1])}, "no id"),
+        ({"token_kind": [b"not zlib"]}, "no zlib data"),
+        ({"token_kind": [zlib.compress(bytes([9] * 4))]}, "holds 9"),
+        ({"loss_mask": [zlib.compress(bytes([2] * 4))]}, "holds 2"),
+        ({"token_kind": [zlib.compress(bytes(10**6))]}, "does not inflate to 4 bytes"),
+        ({"token_kind": [zlib.compress(bytes(3))]}, "does not inflate to 4 bytes"),
+        ({"step_splits": np.array([0, 9])}, "ends at 9, there are 4 tokens"),
+        ({"step_splits": np.array([0, 3, 1, 4])}, "step_splits must rise"),
+        ({"image_grid": np.array([1])}, "pairs of rows and columns"),
+        ({"schema_version": np.array([2])}, "this release reads 1"),
+        ({"episode_metadata/success": np.array([7])}, "success is 1, 0 or -1"),
+        ({"episode_metadata/task": [b"\xff"]}, "utf-8"),
+        ({"tokens": [b"text"]}, "is not a list of int64"),
+    ],
+)
+def test_what_is_no_record_is_refused(change: dict[str, object], message: str) -> None:
+    values: dict[str, object] = dict(decode_example(small_record(1).to_bytes()))
+    values |= change
+    data = encode_example({key: value for key, value in values.items() if value is not None})  # type: ignore[misc]
+    with pytest.raises(ValueError, match=message):
+        Record.from_bytes(data)
+
+
+def test_a_padded_sequence_is_no_record() -> None:
+    record = small_record()
+    with pytest.raises(ValueError, match="padded"):
+        Record(record.sequence.pad(100)).to_bytes()

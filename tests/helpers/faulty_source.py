@@ -1,0 +1,75 @@
+"""A source that goes wrong in the process that reads it: `faulty:20?bad=3,7&fault=segfault&at=read&each=10`.
+
+Documents 0 .. 19, `each` a partition, `pause` seconds apart unless a file `hurry` is there; at those that `bad` names
+the fault happens, unless a file `mended` is there. Each that is loaded leaves a line in the file `loaded`.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from gato_tokenize import Episode, EpisodeMetadata, EpisodeSpec
+from pipelines.sources.options import take
+from pipelines.sources.source import Candidate, Source
+
+BIG = 3 * 2**30
+
+
+def _eat() -> None:
+    """Three gigabytes at once; where nothing limits them, what the kernel does when there are no more."""
+    block = bytearray(BIG)
+    os.kill(os.getpid(), signal.SIGKILL)
+    del block
+
+
+FAULTS = {
+    "segfault": lambda: ctypes.string_at(0),
+    "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    "hang": lambda: ctypes.PyDLL(None).sleep(1000),  # in native code that keeps the interpreter's lock
+    "exit": lambda: os._exit(3),
+    "leave": lambda: sys.exit(4),
+    "eat": _eat,
+    "raise": lambda: {}["lost"],
+}
+
+
+class FaultySource(Source):
+    def __init__(self, argument: str, options: dict[str, str]) -> None:
+        defaults = {"bad": "", "fault": "segfault", "at": "read", "each": 10, "knows": 1, "pause": 0.0}
+        self._options = take(options, defaults)
+        self._count = int(argument)
+        self._bad = {int(number) for number in self._options["bad"].split(",") if number}
+
+    def specs(self) -> dict[str, EpisodeSpec]:
+        return {"toy": EpisodeSpec.document()}
+
+    def inputs(self) -> list[dict[str, Any]]:
+        return [{"uri": "faulty", "versions": {}}]
+
+    def partitions(self, limit: int | None = None) -> list[dict[str, Any]]:
+        stop = self._count if limit is None else min(limit, self._count)
+        name = "count" if self._options["knows"] else "number"
+        each = self._options["each"]
+        return [{"first": first, name: min(each, stop - first)} for first in range(0, stop, each)]
+
+    def candidates(self, partition: dict[str, Any]) -> Iterator[Candidate]:
+        count = partition.get("count", partition.get("number"))
+        for number in range(partition["first"], partition["first"] + count):
+            self._step("next", number)
+            yield Candidate(f"toy/{number}", "faulty", number, lambda number=number: self._load(number))
+
+    def _load(self, number: int) -> Episode:
+        with open("loaded", "a") as file:
+            file.write(f"{number}\n")
+        time.sleep(0 if os.path.exists("hurry") else self._options["pause"])
+        self._step("read", number)
+        metadata = EpisodeMetadata(f"toy/{number}", "toy", "toy", source_uri="faulty", source_index=number)
+        return Episode(self.specs()["toy"], {"text": [f"document {number}"]}, metadata=metadata)
+
+    def _step(self, at: str, number: int) -> None:
+        if number in self._bad and at == self._options["at"] and not os.path.exists("mended"):
+            FAULTS[self._options["fault"]]()

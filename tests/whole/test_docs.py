@@ -1,0 +1,72 @@
+"""The documentation's Python runs, its commands exist, and its links lead somewhere."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gato_tokenize import Dataset
+from pipelines.__main__ import COMMANDS, main
+from pipelines.sources import SOURCES
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/tokens.md"])
+def test_the_python_of_a_page_runs(page: str) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.S)
+    assert blocks
+    for block in blocks:
+        exec(compile(block, page, "exec"), {})
+
+
+def test_the_readme_shows_its_promise_before_line_20() -> None:
+    lines = (ROOT / "README.md").read_text().splitlines()
+    assert next(i for i, line in enumerate(lines) if line.startswith("```python")) < 20
+    assert any("assert " in line for line in lines[:20])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files(page: Path) -> None:
+    for target in re.findall(r"\]\(\s*([^)#\s]+)\s*\)", page.read_text()):
+        if "://" not in target:
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_source_of_the_page_keeps_the_contract(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (ROOT / "docs/adding-a-source.md").read_text()
+    (module,) = re.findall(r"```python\n(.*?)```", page, re.S)
+    (contract,) = re.findall(r"```python notest\n(.*?)```", page, re.S)
+    (tmp_path / "read_npz.py").write_text(module)
+    (tmp_path / "test_read_npz.py").write_text(contract)
+    (tmp_path / "conftest.py").write_text(
+        "from pipelines.sources import SOURCES\nSOURCES['npz'] = 'read_npz:NpzSource'\n"
+    )
+    words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and "7 passed" in done.stdout, done.stdout
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(SOURCES, "npz", "read_npz:NpzSource")
+    for number in range(3):
+        observation = np.full((4, 2), np.nan if number == 1 else 0.5)
+        np.savez(tmp_path / f"{number}.npz", observation=observation, action=np.zeros(4, np.int64))
+    words = ["convert", "npz:*.npz?width=2", "--out", "out/toy/1.0.0", "--max-rejects", "1"]
+    assert main(words) == 0
+    assert len(Dataset.open("out/toy/1.0.0")) == 2
+
+
+def test_every_source_and_every_option_is_documented(capsys: pytest.CaptureFixture[str]) -> None:
+    sources = (ROOT / "docs/sources.md").read_text()
+    assert all(f"## {name}" in sources for name in SOURCES)
+    converting = (ROOT / "docs/converting.md").read_text()
+    for command in COMMANDS:
+        with pytest.raises(SystemExit):
+            main([command, "--help"])
+        for option in set(re.findall(r"--[a-z-]+", capsys.readouterr().out)) - {"--help"}:
+            if option != "--no-colour" and option != "--field":
+                assert option in converting, f"{command} {option}"
