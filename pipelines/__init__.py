@@ -1,1 +1,43 @@
-"""Apache Beam jobs that convert datasets into TFRecord episodes of Gato's tokens."""
+"""Conversion of datasets into TFRecord episodes of Gato's tokens, on a laptop or on any Apache Beam runner.
+
+The names below are imported when first used: a plan and its conversion need no Beam, the last three are Beam steps.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pipelines.beam_steps import ReadEpisodes as ReadEpisodes
+    from pipelines.beam_steps import TokenizeEpisodes as TokenizeEpisodes
+    from pipelines.beam_steps import WriteShards as WriteShards
+    from pipelines.conversion.convert import convert as convert
+    from pipelines.conversion.plan import Plan as Plan
+    from pipelines.conversion.plan import make_plan as make_plan
+    from pipelines.sources import open_source as open_source
+    from pipelines.sources.source import Candidate as Candidate
+    from pipelines.sources.source import Filtered as Filtered
+    from pipelines.sources.source import Reject as Reject
+    from pipelines.sources.source import Source as Source
+    from pipelines.sources.source import SourceError as SourceError
+
+_HOMES = {  # in the order in which data meets them
+    "Source": "sources.source",
+    "Candidate": "sources.source",
+    "Filtered": "sources.source",
+    "Reject": "sources.source",
+    "SourceError": "sources.source",
+    "open_source": "sources",
+    "Plan": "conversion.plan",
+    "make_plan": "conversion.plan",
+    "convert": "conversion.convert",
+    "ReadEpisodes": "beam_steps",
+    "TokenizeEpisodes": "beam_steps",
+    "WriteShards": "beam_steps",
+}
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
