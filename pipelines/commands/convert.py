@@ -1,4 +1,4 @@
-"""The command `convert`."""
+"""The command `convert`: plans a conversion, runs it, and prints what was made."""
 
 import argparse
 import json
@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, rest: list[str]) -> int:
-    """The command; returns its exit code: see `exit_code`."""
+    """Run the command; returns its exit code: see `exit_code`."""
     return exit_code(lambda: _run(arguments, rest))
 
 
@@ -76,7 +76,7 @@ def _runner(arguments: argparse.Namespace, budget: RejectBudget, rest: list[str]
 
 
 def describe(plan: Plan, tokenizer: DatasetTokenizer) -> str:
-    """The plan for a person: what `--dry-run` prints."""
+    """Describe the plan to a person: `--dry-run` prints it."""
     lines = [f"dataset {plan.dataset} {plan.version}: {len(plan.works)} shards a split ({', '.join(plan.splits)})"]
     lines += [f"plan {plan.sha256[:16]}, tokenizer {tokenizer.sha256[:16]}"]
     for given in plan.inputs:
@@ -89,7 +89,7 @@ def describe(plan: Plan, tokenizer: DatasetTokenizer) -> str:
 
 
 def summary(manifest: dict[str, Any], out: Path) -> str:
-    """What was made, in a few lines."""
+    """Describe in a few lines what was made."""
     episodes = manifest["episodes"]
     lines = [f"{out}: {episodes['written']} of {episodes['read']} episodes written"]
     for name in ("rejected", "filtered"):
@@ -102,5 +102,5 @@ def summary(manifest: dict[str, Any], out: Path) -> str:
 
 
 def how_to_resume(arguments: argparse.Namespace) -> str:
-    """What a person reads after Ctrl-C."""
+    """Say after Ctrl-C what is done, and how to go on."""
     return f"stopped; {count_done(arguments.out)} partitions are done and kept: the same command goes on from there"

@@ -1,4 +1,4 @@
-"""Convert: a plan -> its work folder -> whatever writes the partitions -> the published dataset. No Beam."""
+"""Convert: the work folder of a plan is filled by a runner, then published. No Beam."""
 
 import contextlib
 import json
@@ -16,11 +16,11 @@ from pipelines.conversion.work_folder import ConvertError, WorkFolder, unfinishe
 def convert(
     plan: Plan, tokenizer: DatasetTokenizer, out: Path, budget: RejectBudget, run: Callable[[WorkFolder], None]
 ) -> dict[str, Any]:
-    """Run a plan into `out` (.../NAME/VERSION), or go on where an earlier run of it stopped; returns the manifest.
+    """Run a plan into `out` (.../NAME/VERSION), or continue a run of it that stopped; returns the manifest.
 
-    run: writes every partition that is not done (`write_here`, `run_locally(...)`, `run_on(...)`). Raises what it
-    raises, ConvertError, PublishError, RejectBudgetError, and OSError for a full disk; what is done stays, and is not
-    done again.
+    run: writes every partition that is not done: `write_here`, `run_locally(...)` or `run_on(...)`. Raises what `run`
+    raises, ConvertError, PublishError, RejectBudgetError, and OSError for a full disk. What is done is kept, and is
+    not done again.
     """
     if out.exists():
         return _published(plan, out)

@@ -1,7 +1,7 @@
 """Plan: inputs -> partitions -> shards, decided before any work and saved with the output.
 
-The plan holds everything that the bytes of a dataset depend on, and nothing else: not the number of workers, not the
-runner, not the budget for rejects. Two conversions with one plan hash give the same files.
+The plan holds everything that the bytes of a dataset depend on, and nothing else: not the number of workers, the runner
+or the budget for rejects. Two conversions with the same plan hash give the same files.
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ from pipelines.sources import open_source
 
 
 class PlanError(ValueError):
-    """A conversion that cannot be planned: what was asked for is contradictory or impossible."""
+    """A conversion that cannot be planned, because what was asked for is contradictory or impossible."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,16 +57,17 @@ class Plan:
         return ("train", "validation") if self.validation_fraction else ("train",)
 
     def split_of(self, episode_id: str) -> str:
-        """The split of an episode: it depends on its id, the seed and the fraction alone."""
+        """Return the split of an episode, which depends on its id, the seed and the fraction alone."""
         digest = hashlib.sha256(f"{self.split_seed}:{episode_id}".encode()).digest()
         held_out = int.from_bytes(digest[:8], "big") < self.validation_fraction * 2**64
         return "validation" if held_out else "train"
 
     def shard(self, split: str, index: int) -> str:
+        """Return the name of the file that holds partition `index` of a split."""
         return shard_name(self.dataset, split, index, len(self.works))
 
     def to_json(self) -> str:
-        """The content of plan.json, by which the plan is known: two plans are one if this is the same."""
+        """Return the content of plan.json. Its sha256 identifies the plan, so its bytes must never change."""
         content = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         content["partitions"] = [work.to_json() for work in content.pop("works")]
         return json.dumps(content, indent=1, sort_keys=True) + "\n"
@@ -91,7 +92,7 @@ def make_plan(
     local_positions: int = LOCAL_POSITIONS,
     **settings: Any,
 ) -> tuple[Plan, DatasetTokenizer]:
-    """The plan for `sources` into `out` (.../NAME/VERSION), and the tokenizer of all their tasks.
+    """Return the plan for `sources` into `out` (.../NAME/VERSION), and the tokenizer of all their tasks.
 
     limit: at most so many episodes of each source. settings: fields of `Plan`. Reads every input file once, for its
     sha256. Raises PlanError or SourceError.
@@ -131,7 +132,7 @@ def make_plan(
 
 
 def check_task(tokenizer: DatasetTokenizer, task: str, source: str) -> None:
-    """Raise ValueError, before any work, for a spec that this vocabulary cannot take."""
+    """Raise ValueError, before any work, if this vocabulary cannot take the spec of a task."""
     try:
         tokenizer.task(task)
     except ValueError as error:

@@ -30,7 +30,7 @@ from pipelines.sources.source import Source
 
 
 def plan_retry(dataset: Dataset, out: Path) -> Plan:
-    """The plan of `out`, a new version of `dataset`.
+    """Return the plan of `out`, a new version of `dataset`.
 
     All works of the old plan come first, each marked as carried over; after them, one for each of them that had
     rejects. Raises PlanError if there is nothing to retry, or if a spec, the schema or the name has changed.
@@ -66,7 +66,7 @@ def _check_version(dataset: Dataset, old: Plan, out: Path) -> None:
 
 
 def _retries(dataset: Dataset, folder: WorkFolder, index: int) -> Iterator[Work]:
-    """The work to do again of partition `index`: none, or one."""
+    """Yield the work that tries the rejects of partition `index` again, if it has any."""
     rejects = folder.rejects(index)
     if not rejects:
         return
@@ -81,13 +81,13 @@ def _retries(dataset: Dataset, folder: WorkFolder, index: int) -> Iterator[Work]
 
 
 def _number(plan: Plan, index: int) -> int:
-    """The number of a work among those of its source."""
+    """Return the number of a work among those of its source."""
     source = plan.works[index].source
     return sum(work.source == source and not work.retry for work in plan.works[:index])
 
 
 def _partition(source: Source, old: Plan, partition: dict[str, Any], number: int) -> dict[str, Any]:
-    """The partition as it was planned if the inputs are as they were, else the one of its number in a new plan."""
+    """Return the partition as it was planned if the inputs are as they were, else the same one of a new cut."""
     if all(given in old.inputs for given in _inputs(source)):
         return partition
     partitions = source.partitions()
@@ -105,7 +105,7 @@ def _inputs(source: Source) -> list[dict[str, Any]]:
 
 
 def _checked(dataset: Dataset, name: str) -> Source:
-    """The source; PlanError if a spec of it is not the one that the dataset was made with."""
+    """Open a source. Raises PlanError if a spec of it is not the one that the dataset was made with."""
     source = open_source(name)
     for task, spec in source.specs().items():
         known = dataset.tokenizer.specs.get(task)
@@ -166,13 +166,13 @@ def _carry_shard(before: Path, after: Path, shard: dict[str, Any]) -> None:
             raise ValueError(f"{before} is damaged: see gato-data verify")
         link(before, after)
         link(index_path(before), index_path(after))
-    else:  # a split without any record is left out when a dataset is published
+    else:  # publishing leaves out a split without any record
         for path in (after, index_path(after)):
             path.write_bytes(b"")
 
 
 def _carried(done: Done, folder: WorkFolder, index: int) -> Done:
-    """The done-file of a partition that is carried over: what was rejected is another partition's work now."""
+    """Return the done-file of a partition that is carried over: its rejects are another partition's work now."""
     return dataclasses.replace(
         done,
         plan_sha256=folder.plan.sha256,

@@ -11,10 +11,10 @@ _LOST = "the partition ended before it was reached"
 
 
 class Selection:
-    """The decision about each candidate of `work`: all are loaded, or those that a retry asks for, but never one in
-    the `quarantine`, {ordinal: the reject that stands for it}.
+    """The decisions about the candidates of a work. All are loaded, or only those that a retry asks for, but never one
+    in the `quarantine`, {ordinal: its reject}.
 
-    Give `limit` and `decide` to `read_partition`, then add the rejects of `rest`.
+    Pass `limit` and `decide` to `read_partition`, and add the rejects of `rest` after it.
     """
 
     def __init__(self, work: Work, quarantine: Mapping[int, Reject]) -> None:
@@ -24,12 +24,12 @@ class Selection:
 
     @property
     def limit(self) -> int | None:
-        """The number of candidates to search for at most: the search for the next one may be quarantined."""
+        """The largest number of candidates to search for: the search for the next one may be quarantined."""
         bounds = (self._work.limit, self._end.lost_from if self._end else None)
         return min((bound for bound in bounds if bound is not None), default=None)
 
     def decide(self, ordinal: int, candidate: Candidate) -> bool | Reject:
-        """True to load a candidate, False to pass it over, or the reject that stands for it. Ask once for each."""
+        """Return True to load a candidate, False to pass it over, or the reject that replaces it. Ask once for each."""
         return self._wanted(ordinal, candidate) and self._quarantine.get(ordinal, True)
 
     def _wanted(self, ordinal: int, candidate: Candidate) -> bool:
@@ -40,8 +40,8 @@ class Selection:
         return asked is not None or (retry.from_ is not None and ordinal >= retry.from_)
 
     def rest(self, lost: bool) -> list[Reject]:
-        """The rejects that follow when the candidates are read: the quarantined search, and each episode that a retry
-        asks for and that was not there. lost: reading ended before the partition did."""
+        """Return the rejects to add after all candidates: of the quarantined search, and of each episode that a retry
+        asks for and that was not found. lost: reading ended before the partition did."""
         end = [self._end] if self._end and not lost else []
         message = _LOST if lost or end else _GONE
         source = self._work.source

@@ -42,7 +42,7 @@ class Work:
 
     @property
     def most(self) -> int | None:
-        """The number of episodes that are read at most; None if that is unknown before they are read."""
+        """The largest number of episodes that may be read; None if that is unknown before they are read."""
         if self.retry:
             return len(self.retry.only) if self.retry.from_ is None else None
         counts = [count for count in (self.partition.get("count"), self.limit) if isinstance(count, int)]
@@ -89,7 +89,7 @@ class Done:
 
     @property
     def accounted(self) -> int:
-        """The number of candidates of which it is known what became of them."""
+        """The number of candidates whose outcome is known."""
         return self.written + sum(self.rejected.values()) + sum(self.filtered.values())
 
     def to_json(self) -> dict[str, Any]:

@@ -31,9 +31,10 @@ class ConvertError(RuntimeError):
 
 
 class WorkFolder:
-    """The work folder of `plan`, which becomes the dataset: also the `_run/` and `rejects/` of a finished one.
+    """The work folder of `plan`, which becomes the dataset: a finished dataset can be opened as one, too.
 
-    This is the only place that knows the names of these files. A partition is named by its number in the plan.
+    Only this class knows the names of the files below `_run/` and `rejects/`. `index` is a partition's number in the
+    plan.
     """
 
     def __init__(self, path: Path, plan: Plan) -> None:
@@ -41,12 +42,12 @@ class WorkFolder:
 
     @classmethod
     def of(cls, plan: Plan, out: Path) -> "WorkFolder":
-        """The folder in which the dataset `out` grows; it need not exist yet."""
+        """Return the folder in which the dataset `out` grows; it need not exist yet."""
         return cls(out.with_name(f".{out.name}.partial-{plan.sha256[:16]}"), plan)
 
     @classmethod
     def open(cls, path: Path) -> "WorkFolder":
-        """A folder with a saved plan: unfinished work or a dataset. Raises FileNotFoundError if there is none."""
+        """Open a folder that has a plan: unfinished work or a dataset. Raises FileNotFoundError if it has none."""
         return cls(path, Plan.from_json((path / PLAN).read_text()))
 
     @functools.cached_property
@@ -61,11 +62,11 @@ class WorkFolder:
 
     @property
     def complete(self) -> bool:
-        """Whether nothing is left to do but the last rename, or not even that."""
+        """True if the manifest is written: at most the last rename is left to do."""
         return (self.path / MANIFEST).exists()
 
     def save(self, tokenizer: DatasetTokenizer) -> None:
-        """Write the plan and the tokenizer, by which any process can do the work."""
+        """Write the tokenizer and the plan, from which any process can do the work."""
         (self.path / "_run").mkdir(parents=True, exist_ok=True)
         tokenizer.save(self.path)
         self.tokenizer = tokenizer
@@ -74,10 +75,10 @@ class WorkFolder:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Make the folder, and hold it for this process and its forks until the last of them ends, however it does.
+        """Make the folder, and lock it for this process and its forks until the last of them ends, in whatever way.
 
-        Raises ConvertError if another run holds it. A run that has just finished may have renamed the folder when the
-        lock is had: look at the output again.
+        Raises ConvertError if another run holds it. That run may have finished, and renamed the folder, before this
+        one gets the lock: check again whether the output exists.
         """
         descriptor = self._open()
         try:
@@ -93,12 +94,12 @@ class WorkFolder:
                 return os.open(self.path, os.O_RDONLY)
 
     def clean(self) -> None:
-        """Remove the temporary files and journals of dead processes: no other writes here while the lock is held."""
+        """Remove the temporary files and journals of dead processes. Only the holder of the lock may do this."""
         for path in (*self.path.rglob(f"*{TEMPORARY}*"), *map(self.journal_path, self.indices)):
             path.unlink(missing_ok=True)
 
     def run_files(self) -> set[str]:
-        """The names of the files in `_run/`: one look at the disk, however many partitions there are."""
+        """Return the names of the files in `_run/`: one system call, however many partitions there are."""
         return set(os.listdir(self.path / "_run"))
 
     # The files of one partition.
@@ -122,12 +123,12 @@ class WorkFolder:
         return self.path / "rejects" / f"part-{index:05d}.jsonl"
 
     def recorded(self, index: int) -> Done | None:
-        """The content of a partition's done-file, or None if there is none."""
+        """Return the content of a partition's done-file, or None if there is none."""
         path = self.done_path(index)
         return Done.from_json(json.loads(path.read_text())) if path.exists() else None
 
     def done(self, index: int) -> Done | None:
-        """As `recorded`, but None, too, if a shard that the done-file names is not there as it says.
+        """Return the same as `recorded`, but None if a shard that the done-file names is missing or has another size.
 
         Raises ValueError for the done-file of another plan.
         """
@@ -150,8 +151,8 @@ class WorkFolder:
         return done
 
     def quarantine(self, index: int) -> dict[int, Reject]:
-        """{ordinal: the reject that stands for it} of the candidates that must not be touched again, because a process
-        died or hung at them. Every later attempt leaves out the same ones, and so gives the same shard."""
+        """Return {ordinal: its reject} of the candidates that must not be touched again, because a process died or hung
+        at them. Every later attempt leaves out the same ones, and so gives the same shard."""
         path = self.quarantine_path(index)
         return dict(map(_quarantined, json.loads(path.read_text()))) if path.exists() else {}
 
@@ -175,7 +176,7 @@ class WorkFolder:
             file.writelines(json_line(reject.to_json()) for reject in rejects)
 
     def rejects(self, index: int) -> list[Reject]:
-        """The rejects of a partition: if it is not done, those that are quarantined or reported so far."""
+        """Return the rejects of a partition: if it is not done, those that are quarantined or reported so far."""
         done = self.recorded(index)
         if done is None:
             known = list(self.quarantine(index).values())
@@ -192,22 +193,22 @@ class WorkFolder:
         return journal.rejects
 
     def all_rejects(self) -> list[tuple[int, Reject]]:
-        """(partition, reject) of all partitions in order, those that are not done included."""
+        """Return (partition, reject) for all partitions in order, including those that are not done."""
         return [(index, reject) for index in self.indices for reject in self.rejects(index)]
 
 
 def unfinished(out: Path) -> list[Path]:
-    """The work folders of all unfinished conversions into `out`, whatever their plans."""
+    """Return the work folders of all unfinished conversions into `out`, whatever their plans."""
     return sorted(out.parent.glob(f".{out.name}.partial-*"))
 
 
 def count_done(out: Path) -> int:
-    """The number of partitions that are done in the unfinished conversions into `out`."""
+    """Return the number of partitions that are done in the unfinished conversions into `out`."""
     return sum(len(list(path.glob("_run/part-*.done.json"))) for path in unfinished(out))
 
 
 def find(folder: Path) -> WorkFolder:
-    """The dataset or work folder `folder` itself, or the unfinished conversion that was to make it.
+    """Open the dataset or work folder `folder` itself, or else the unfinished conversion into it.
 
     Raises FileNotFoundError if there is neither, ValueError if there are several.
     """
@@ -238,7 +239,7 @@ def _quarantined(entry: dict[str, Any]) -> tuple[int, Reject]:
 
 
 def json_line(line: dict[str, Any]) -> bytes:
-    """A line of episodes.jsonl.gz or of rejects/."""
+    """Return a line of episodes.jsonl.gz or of rejects/."""
     return (json.dumps(line, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
 

@@ -29,7 +29,7 @@ from pipelines.stats.episode_stats import as_json, episode_stats, merge_stats
 
 
 def write_here(folder: WorkFolder) -> None:
-    """Write every partition in this process, in order: what `convert` can run where nothing dies or hangs."""
+    """Write every partition in this process, in order: the simplest `run` of `convert`, for data that kills nothing."""
     for index in folder.indices:
         write_partition(folder, index)
 
@@ -38,7 +38,7 @@ def write_partition(folder: WorkFolder, index: int, on_step: OnStep = lambda eve
     """Write partition `index`, or do nothing if it is done; returns what became of it.
 
     Candidates in the partition's quarantine are left out. on_step: called before each step, and with each reject.
-    Raises OSError if a file cannot be written; nothing in the data makes it raise.
+    Raises OSError if a file cannot be written; nothing in the data makes this raise.
     """
     done = folder.done(index)
     if done is not None:

@@ -47,9 +47,9 @@ class RunnerError(ValueError):
 
 
 def run_on(runner: str, beam_options: Sequence[str] = ()) -> Callable[[WorkFolder], None]:
-    """Return what `convert` runs to have every partition written by a Beam runner, which looks after its own workers.
+    """Return a `run` for `convert` in which a Beam runner writes every partition, and looks after its own workers.
 
-    runner: its name. beam_options: Beam's own command line. Raises RunnerError as `local_pipeline` does.
+    runner: Beam's name of it. beam_options: Beam's own command line. Raises RunnerError as `local_pipeline` does.
     """
     _check_options(beam_options)
     options = PipelineOptions(list(beam_options), runner=runner)
@@ -64,7 +64,7 @@ def _run_on(make_pipeline: Callable[[], beam.Pipeline], folder: WorkFolder) -> N
 
 
 def local_pipeline(workers: int, beam_options: Sequence[str] = ()) -> Callable[[], beam.Pipeline]:
-    """Return what makes an empty pipeline on this machine, with so many worker processes.
+    """Return a function that makes an empty pipeline on this machine, with `workers` worker processes.
 
     Raises RunnerError for Beam's local multi-threading, which silently loses records, and for an unknown option.
     """
@@ -91,8 +91,7 @@ def _check_options(beam_options: Sequence[str]) -> None:
 
 
 class WritePartitions(beam.PTransform):  # type: ignore[misc]
-    """Pipeline begin -> the number of each partition of the plan saved in `folder`, when it is written: the whole work
-    of a conversion."""
+    """Pipeline begin -> the number of each partition, once it is written: all work of the plan saved in `folder`."""
 
     def __init__(self, folder: str, partitions: int) -> None:
         super().__init__()

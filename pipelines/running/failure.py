@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 def io_error(error: Exception) -> str | None:
-    """The words of the OSError (a full disk) that a worker raised and Beam turned into a RuntimeError; None if it was
+    """Return the words of the OSError (a full disk) that a worker raised and Beam turned into a RuntimeError; None for
     another error."""
     found = re.search(r"\w+Error: \[Errno \d+\] .*?(?= \[while running|\n|$)", str(error))
     return found.group() if found else None
@@ -33,7 +33,7 @@ class Failed(RuntimeError):
 
 
 def failure_of(error: Exception, io_error: str | None = None) -> Failure:
-    """What a process sends of an exception."""
+    """Return what a process sends of an exception."""
     if isinstance(error, OSError):
         io_error = f"{type(error).__name__}: {error}"
     return Failure(io_error, isinstance(error, MemoryError), "".join(traceback.format_exception(error)))

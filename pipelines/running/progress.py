@@ -76,12 +76,12 @@ class Progress:
 
     @property
     def in_flight(self) -> list[int]:
-        """Partitions that a process writes, or that it died of."""
+        """Partitions that a process is writing, or died writing."""
         return sorted(self._journals)
 
     def silent_for(self) -> float:
-        """Seconds since the last sign of life of the partition in flight that is silent longest. If none is in flight:
-        seconds since any sign of life, less the time that processes need to start."""
+        """Return the seconds since the last sign of life of the partition in flight that is silent longest; if none is
+        in flight, since any sign of life, less the time that processes need to start."""
         if not self._journals:
             return time.monotonic() - self._alive[None] - _START_SECONDS
         return time.monotonic() - min(self._alive[index] for index in self._journals)
@@ -104,8 +104,7 @@ class Progress:
 
     @property
     def most(self) -> int | None:
-        """The number of episodes that will be read at most; None if a partition to come does not say how many it
-        has."""
+        """The largest number of episodes that may be read in all; None if a partition to come does not know its own."""
         counts = [
             self.done[index].read if index in self.done else work.most
             for index, work in enumerate(self._folder.plan.works)

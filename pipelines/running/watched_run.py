@@ -30,12 +30,12 @@ class _Died(NamedTuple):
 def run_locally(
     workers: int, limits: Limits, budget: RejectBudget, beam_options: Sequence[str] = ()
 ) -> Callable[[WorkFolder], None]:
-    """Return what `convert` runs to have every partition written by a local pipeline, in a fork of this process.
+    """Return a `run` for `convert` in which a local pipeline, in a fork of this process, writes every partition.
 
     If a process dies, or a partition gives no sign of life for `limits.stall_timeout` seconds, all partitions in flight
     are written alone, one after the other, and the pipeline is begun again for the rest. The run raises
-    RejectBudgetError as soon as the budget is surely exceeded, WorkerDiedError if a process dies and no data is to
-    blame, Failed for what a process raises. Raises RunnerError as `local_pipeline` does.
+    RejectBudgetError as soon as the budget is certain to be exceeded, WorkerDiedError if a process dies and no data is
+    to blame, Failed for what a process raises. Raises RunnerError as `local_pipeline` does.
     """
     return functools.partial(_run_watched, local_pipeline(workers, beam_options), limits, budget)
 
@@ -49,7 +49,7 @@ def _run_watched(
 
         def look() -> None:
             show()
-            if not progress.complete:  # else publishing judges, and reports all
+            if not progress.complete:  # else publishing checks the budget
                 budget.check_early(progress.reasons, progress.most, folder.path)
 
         look()
@@ -59,7 +59,7 @@ def _run_watched(
 
 
 def _suspects(progress: Progress, died: str) -> list[int]:
-    """The partitions that were in flight when the pipeline died. Raises WorkerDiedError if there was none."""
+    """Return the partitions that were in flight when the pipeline died. Raises WorkerDiedError if there was none."""
     progress.refresh()
     suspects = progress.in_flight
     if not suspects:

@@ -38,7 +38,7 @@ def write_alone(
 
 
 def _attempt(folder: WorkFolder, index: int, limits: Limits) -> tuple[Step | None, Exception | None]:
-    """(the last step that was begun, the error that ended it, or None if the partition is done)."""
+    """Return the last step that was begun, and the error that ended it; None if the partition is done."""
     step: Step | None = None
     with forked(functools.partial(_write, folder, index, limits)) as child:
         while True:

@@ -11,7 +11,7 @@ from pipelines.sources.source import Candidate, Filtered, Source
 
 @dataclasses.dataclass(frozen=True)
 class Reject:
-    """An episode that could not be converted, and why; or all that follows in a partition that cannot be read on."""
+    """An episode that could not be converted, and why; or the rest of a partition that cannot be read any further."""
 
     source: str
     source_uri: str
@@ -34,11 +34,11 @@ class Reject:
 
     @property
     def ends_partition(self) -> bool:
-        """True if it stands for no episode of its own, but for the rest of the partition."""
+        """True if this is no single episode, but the rest of the partition."""
         return self.lost_from is not None
 
     def to_json(self) -> dict[str, Any]:
-        """Its line in `rejects/`, which does not hold `lost_from`: `Reject(**line)` reads it."""
+        """Return its line in `rejects/`, which does not hold `lost_from`. `Reject(**line)` is the inverse."""
         line = dataclasses.asdict(self)
         del line["lost_from"]
         return line
@@ -48,8 +48,8 @@ Outcome = Episode | Reject | Filtered
 
 
 class Step(NamedTuple):
-    """A step that is about to be made with a candidate. While the candidate is searched for, its names are not known
-    yet: the step then has the names of the candidate before it."""
+    """A step that is about to be made with a candidate. Its names are those of the candidate; as long as that is not
+    found, those of the one before it."""
 
     ordinal: int  # of the candidate in its partition, from 0
     stage: str  # "next": it is searched for; "read"; "tokenize": also written; "save": the partition's end
@@ -62,7 +62,7 @@ class Step(NamedTuple):
         return cls(ordinal, stage, candidate.episode_id, candidate.source_uri, candidate.source_index)
 
     def reject(self, source: str, error: BaseException, partition: str = "the partition") -> Reject:
-        """The reject that says that `error` ended this step. A candidate that cannot be found ends its partition."""
+        """Return the reject for an `error` that ended this step. If the step is "next", it ends the partition."""
         exception = type(error).__name__
         if self.stage != "next":
             return Reject(
@@ -74,7 +74,7 @@ class Step(NamedTuple):
 
 
 def load_every(ordinal: int, candidate: Candidate) -> bool:
-    """The decision to load every candidate."""
+    """Decide to load every candidate."""
     return True
 
 
@@ -87,9 +87,9 @@ def read_partition(
 ) -> Iterator[tuple[Candidate, Outcome]]:
     """Yield every candidate of a partition with what became of it; nothing in the data makes this raise.
 
-    limit: the number of candidates to search for at most. on_step: called before each step "next" and "read".
-    decide: called with the ordinal of a candidate and the candidate, gives True to load it, False to pass it over, or
-    the reject that stands for it. An error of the source's iterator gives one last reject, which ends the partition.
+    limit: the largest number of candidates to search for. on_step: called before each step "next" and "read". decide:
+    called with each candidate and its ordinal in the partition; returns True to load it, False to pass it over, or the
+    reject that replaces it. An error of the source's iterator becomes one last reject, which ends the partition.
     """
     candidates = source.candidates(partition)
     last = Candidate("", source.source, -1, _unreachable)
