@@ -36,11 +36,10 @@ from benchmarks.side_by_side import in_turns
 from gato_model.data.batches import Batches, batches
 from gato_model.data.share import Share
 from gato_tokenize import Dataset, DiscreteSpec, Episode, EpisodeMetadata, EpisodeSpec, ImageSpec
+from pipelines.conversion.convert import convert
 from pipelines.conversion.plan import make_plan
-from pipelines.conversion.publish import publish
 from pipelines.conversion.reject_budget import RejectBudget
-from pipelines.conversion.work_folder import PLAN
-from pipelines.conversion.write_partition import write_partition
+from pipelines.conversion.write_partition import write_here
 from pipelines.sources import SOURCES
 from pipelines.sources.source import Candidate, Source
 
@@ -104,13 +103,7 @@ def write_datasets(folder: Path) -> None:
     for name in NAMES:
         final = folder / name / "1.0.0"
         plan, tokenizer = make_plan([f"made:{name}"], final)
-        partial = final.with_name(".partial")
-        (partial / "_run").mkdir(parents=True)
-        (partial / PLAN).write_text(plan.to_json())
-        tokenizer.save(partial)
-        for index in range(len(plan.partitions)):
-            write_partition(partial, plan, tokenizer, index)
-        publish(partial, final, plan, RejectBudget("0"))
+        convert(plan, tokenizer, final, RejectBudget("0"), write_here)
 
 
 def opened(folder: Path, name: str, **options: Any) -> Batches:

@@ -35,12 +35,10 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from gato_tokenize.storage.durable import durable_file
+from pipelines.conversion.convert import convert as convert_plan
 from pipelines.conversion.plan import make_plan
-from pipelines.conversion.publish import publish
 from pipelines.conversion.reject_budget import RejectBudget
-from pipelines.conversion.work_folder import PLAN
-from pipelines.conversion.write_partition import write_partition
+from pipelines.conversion.write_partition import write_here
 
 REPOSITORY = Path(__file__).parent.parent
 ARCHIVE_BYTES = 20_000_000
@@ -166,14 +164,7 @@ def loop(source: str, out: Path) -> None:
     # system: without this the loop has ten times the page faults, and Beam would look faster than it is.
     bytearray(1 << 24)
     plan, tokenizer = make_plan([source], out)
-    partial = out.with_name(".partial")
-    (partial / "_run").mkdir(parents=True)
-    tokenizer.save(partial)
-    with durable_file(partial / PLAN) as file:
-        file.write(plan.to_json().encode())
-    for index in range(len(plan.partitions)):
-        write_partition(partial, plan, tokenizer, index)
-    publish(partial, out, plan, RejectBudget())
+    convert_plan(plan, tokenizer, out, RejectBudget(), write_here)
 
 
 if __name__ == "__main__":

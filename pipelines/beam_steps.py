@@ -14,13 +14,13 @@ from gato_tokenize.storage.segments import MAX_BYTES, MAX_TOKENS, segments
 from gato_tokenize.storage.tfrecord import shard_writer
 from pipelines.conversion.write_partition import tokenize_episode
 from pipelines.sources import open_source
-from pipelines.sources.reading import read_partition
-from pipelines.sources.source import Candidate, Filtered, Reject
+from pipelines.sources.reading import Reject, read_partition
+from pipelines.sources.source import Candidate, Filtered
 
 
 class WriteShards(beam.PTransform):  # type: ignore[misc]
     """`Record`s from a Beam job of your own -> `count` shards `<folder>/<dataset>-<split>.tfrecord-...` with indexes;
-    gives {"file", "records", "bytes", "sha256"} of each.
+    with {"file", "records", "bytes", "sha256"} of each as output.
 
     All segments of an episode go to one shard, in order; shards and records are ordered by episode id, so the bytes do
     not depend on the runner. Unlike `WritePartitions` this shuffles the records (not the episodes), and a shard's
@@ -60,11 +60,11 @@ def _shard_of(record: Record, count: int) -> int:
     return int.from_bytes(digest[:8], "big") % count
 
 
-REJECTS = "rejects"  # tag of the dead-letter output of the steps below
+REJECTS = "rejects"  # tag of the second output of the steps below
 
 
 class ReadEpisodes(beam.PTransform):  # type: ignore[misc]
-    """A source string -> `Episode`s, and a dead-letter output of `Reject`s: `result.episodes`, `result[REJECTS]`.
+    """A source string -> `Episode`s, and `Reject`s as a second output: `result.episodes`, `result[REJECTS]`.
 
     Filtered candidates (blank lines) are in neither; a Beam counter `filtered` counts them.
     """
@@ -99,7 +99,7 @@ class _Read(beam.DoFn):  # type: ignore[misc]
 
 
 class TokenizeEpisodes(beam.PTransform):  # type: ignore[misc]
-    """`Episode`s -> `Record`s, long episodes cut into segments, and a dead-letter output of `Reject`s:
+    """`Episode`s -> `Record`s, long episodes cut into segments, and `Reject`s as a second output:
     `result.records`, `result[REJECTS]`. `tokenizer` must know the task of every episode.
     """
 
@@ -124,4 +124,4 @@ class _Tokenize(beam.DoFn):  # type: ignore[misc]
         if isinstance(result, Reject):
             yield beam.pvalue.TaggedOutput(REJECTS, result)
         else:
-            yield from segments(result[1], *self.limits)
+            yield from segments(result, *self.limits)

@@ -20,13 +20,11 @@ from PIL import Image
 
 from gato_tokenize import TextTokenizer
 from gato_tokenize.modalities.text_training import train_text_model
-from gato_tokenize.storage.durable import durable_file
 from gato_tokenize.storage.records import SCHEMA_VERSION
+from pipelines.conversion.convert import convert as run_plan
 from pipelines.conversion.plan import make_plan
-from pipelines.conversion.publish import publish
 from pipelines.conversion.reject_budget import RejectBudget
-from pipelines.conversion.work_folder import PLAN
-from pipelines.conversion.write_partition import write_partition
+from pipelines.conversion.write_partition import write_here
 
 GOLDEN = Path(__file__).parent.parent / "tests/data/golden"
 MAX_TOKENS = 30  # of a record: the longer episode of the arm becomes three
@@ -56,14 +54,7 @@ def main() -> None:
 def convert(out: Path, text: TextTokenizer) -> None:
     """As `gato-data convert --max-rejects 1`, with shorter records."""
     plan, tokenizer = make_plan(SOURCES, out, text=text, max_tokens=MAX_TOKENS)
-    partial = out.with_name(".partial")
-    (partial / "_run").mkdir(parents=True)
-    tokenizer.save(partial)
-    with durable_file(partial / PLAN) as file:
-        file.write(plan.to_json().encode())
-    for index in range(len(plan.partitions)):
-        write_partition(partial, plan, tokenizer, index)
-    publish(partial, out, plan, RejectBudget("1"))
+    run_plan(plan, tokenizer, out, RejectBudget("1"), write_here)
 
 
 def documents() -> None:

@@ -1,7 +1,8 @@
-"""The command `convert`."""
+"""The command `convert`: plans a conversion, runs it, and prints what was made."""
 
 import argparse
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ from pipelines.commands.run_options import add_run_options, limits_of, positive
 from pipelines.conversion.convert import convert
 from pipelines.conversion.plan import Plan, make_plan
 from pipelines.conversion.reject_budget import RejectBudget
-from pipelines.running.beam_pipeline import LOCAL_RUNNER, pipeline_maker
+from pipelines.conversion.work_folder import WorkFolder, count_done
+from pipelines.running.beam_pipeline import LOCAL_RUNNER, RunnerError, run_on
+from pipelines.running.watched_run import run_locally
 from pipelines.stats.lints import listed
 
 
@@ -38,13 +41,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, rest: list[str]) -> int:
-    """The command; returns its exit code: see `exit_code`."""
+    """Run the command; returns its exit code: see `exit_code`."""
     return exit_code(lambda: _run(arguments, rest))
 
 
 def _run(arguments: argparse.Namespace, rest: list[str]) -> None:
-    budget, limits = RejectBudget(arguments.max_rejects), limits_of(arguments)
-    make_pipeline = pipeline_maker(arguments.runner, arguments.workers, rest)
+    budget = RejectBudget(arguments.max_rejects)
+    run = _runner(arguments, budget, rest)
     text = TextTokenizer.from_file(arguments.text_model) if arguments.text_model else None
     plan, tokenizer = make_plan(
         arguments.sources,
@@ -58,14 +61,23 @@ def _run(arguments: argparse.Namespace, rest: list[str]) -> None:
     if arguments.dry_run:
         print(describe(plan, tokenizer))
         return
-    local = arguments.runner == LOCAL_RUNNER
-    manifest = convert(plan, tokenizer, arguments.out, budget, make_pipeline, limits if local else None)
-    print(summary(manifest, arguments.out))
+    print(summary(convert(plan, tokenizer, arguments.out, budget, run), arguments.out))
+
+
+def _runner(arguments: argparse.Namespace, budget: RejectBudget, rest: list[str]) -> Callable[[WorkFolder], None]:
+    limits = limits_of(arguments)
+    if arguments.runner == LOCAL_RUNNER:
+        return run_locally(arguments.workers, limits, budget, rest)
+    if arguments.workers != 1:
+        raise RunnerError(
+            f"--workers is for the local {LOCAL_RUNNER}; give {arguments.runner}'s own option for workers"
+        )
+    return run_on(arguments.runner, rest)
 
 
 def describe(plan: Plan, tokenizer: DatasetTokenizer) -> str:
-    """The plan for a person: what `--dry-run` prints."""
-    lines = [f"dataset {plan.dataset} {plan.version}: {len(plan.partitions)} shards a split ({', '.join(plan.splits)})"]
+    """Describe the plan to a person: `--dry-run` prints it."""
+    lines = [f"dataset {plan.dataset} {plan.version}: {len(plan.works)} shards a split ({', '.join(plan.splits)})"]
     lines += [f"plan {plan.sha256[:16]}, tokenizer {tokenizer.sha256[:16]}"]
     for given in plan.inputs:
         lines.append(
@@ -77,7 +89,7 @@ def describe(plan: Plan, tokenizer: DatasetTokenizer) -> str:
 
 
 def summary(manifest: dict[str, Any], out: Path) -> str:
-    """What was made, in a few lines."""
+    """Describe in a few lines what was made."""
     episodes = manifest["episodes"]
     lines = [f"{out}: {episodes['written']} of {episodes['read']} episodes written"]
     for name in ("rejected", "filtered"):
@@ -90,5 +102,5 @@ def summary(manifest: dict[str, Any], out: Path) -> str:
 
 
 def how_to_resume(arguments: argparse.Namespace) -> str:
-    found = list(arguments.out.parent.glob(f".{arguments.out.name}.partial-*/_run/part-*.done.json"))
-    return f"stopped; {len(found)} partitions are done and kept: the same command goes on from there"
+    """Say after Ctrl-C what is done, and how to go on."""
+    return f"stopped; {count_done(arguments.out)} partitions are done and kept: the same command goes on from there"

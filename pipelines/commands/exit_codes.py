@@ -14,24 +14,24 @@ EXIT_FAILED, EXIT_REFUSED, EXIT_REJECTS = 1, 2, 3
 
 
 def exit_code(command: Callable[[], None]) -> int:
-    """What became of a command that writes a dataset: 0 done, 2 refused, 3 too many rejects, 1 failed on the way."""
+    """Run a command that writes a dataset; returns 0 done, 1 failed on the way, 2 refused, 3 too many rejects."""
     try:
         command()
     except RejectBudgetError as error:
-        return _told(error, EXIT_REJECTS)
+        return _report(error, EXIT_REJECTS)
     except (ConvertError, PlanError, PublishError, SourceError, ValueError, FileNotFoundError) as error:
-        return _told(error, EXIT_REFUSED)
+        return _report(error, EXIT_REFUSED)
     except WorkerDiedError as error:
-        return _told(f"{error}. What is done is kept: the same command goes on from there", EXIT_FAILED)
+        return _report(f"{error}. What is done is kept: the same command goes on from there", EXIT_FAILED)
     except (OSError, RuntimeError) as error:
         reason = error.io_error if isinstance(error, Failed) else str(error) if isinstance(error, OSError) else None
         reason = reason or io_error(error)
         if reason is None:
-            raise  # no fault of the machine: show where it came from
-        return _told(f"{reason}. What is done is kept: mend it and give the same command again", EXIT_FAILED)
+            raise  # the machine is not at fault: show where it came from
+        return _report(f"{reason}. What is done is kept: mend it and give the same command again", EXIT_FAILED)
     return 0
 
 
-def _told(what: object, code: int) -> int:
-    print(f"gato-data: {what}", file=sys.stderr)
+def _report(message: object, code: int) -> int:
+    print(f"gato-data: {message}", file=sys.stderr)
     return code

@@ -7,7 +7,7 @@ from pipelines.running.limits import Limits, size_of
 
 
 def add_run_options(parser: argparse.ArgumentParser, max_rejects: str | None) -> None:
-    """--out, --workers, --max-rejects, --stall-timeout, --memory-limit. max_rejects: the budget where none is given."""
+    """Add --out, --workers, --max-rejects, --stall-timeout and --memory-limit. max_rejects: the default budget."""
     default = f"default {max_rejects}" if max_rejects else "default: as many as there were"
     parser.add_argument("--out", required=True, type=Path, metavar="DIR/NAME/VERSION")
     parser.add_argument("--workers", type=positive, default=1, metavar="N", help="local worker processes (default 1)")
@@ -22,13 +22,13 @@ def add_run_options(parser: argparse.ArgumentParser, max_rejects: str | None) ->
 
 
 def limits_of(arguments: argparse.Namespace) -> Limits:
-    """The limits that were given. Raises ValueError for what makes no sense."""
+    """Return the limits that were given. Raises ValueError if they make no sense."""
     memory = size_of(arguments.memory_limit) if arguments.memory_limit is not None else None
     return Limits(arguments.stall_timeout, memory)
 
 
 def positive(text: str) -> int:
-    """A whole number from 1, as argparse's `type`."""
+    """Parse a whole number from 1, as argparse's `type`."""
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, not {number}")

@@ -1,1 +1,1 @@
-"""A plan, its work folder, its shards, the published dataset: plain Python, no Beam."""
+"""From a plan by way of its work folder and shards to the published dataset: plain Python, no Beam."""

@@ -1,57 +1,42 @@
-"""Convert: the graph and its command. Plan, write every partition through Beam, publish.
+"""Convert: the work folder of a plan is filled by a runner, then published. No Beam."""
 
-<out>/<name>/.<version>.partial-<plan hash>/    grows here
-<out>/<name>/<version>/                         until the one rename
-"""
-
+import contextlib
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import apache_beam as beam
-
 from gato_tokenize.storage.dataset import MANIFEST, DatasetTokenizer
 from pipelines.conversion.plan import Plan
 from pipelines.conversion.publish import publish
 from pipelines.conversion.reject_budget import RejectBudget
-from pipelines.conversion.work_folder import ConvertError, _clean, _locked, _save_plan, partial_folder
-from pipelines.running.beam_pipeline import _run_elsewhere
-from pipelines.running.limits import Limits
-from pipelines.running.watched_run import run_watched
+from pipelines.conversion.work_folder import ConvertError, WorkFolder, unfinished
 
 
 def convert(
-    plan: Plan,
-    tokenizer: DatasetTokenizer,
-    out: Path,
-    max_rejects: RejectBudget,
-    make_pipeline: Callable[[], beam.Pipeline],
-    limits: Limits | None = None,
-    prepare: Callable[[Path], None] = lambda folder: None,
+    plan: Plan, tokenizer: DatasetTokenizer, out: Path, budget: RejectBudget, run: Callable[[WorkFolder], None]
 ) -> dict[str, Any]:
-    """Run a plan into `out` (.../NAME/VERSION), or go on where a dead run of it stopped; returns the manifest.
+    """Run a plan into `out` (.../NAME/VERSION), or continue a run of it that stopped; returns the manifest.
 
-    limits: the pipeline is a local one, to be watched; None: another runner's, which looks after itself. prepare:
-    called with the work folder before the pipeline. Raises ConvertError, PublishError, RejectBudgetError,
-    WorkerDiedError, Failed, OSError (a full disk); what is done stays and is not done again.
+    run: writes every partition that is not done: `write_here`, `run_locally(...)` or `run_on(...)`. Raises what `run`
+    raises, ConvertError, PublishError, RejectBudgetError, and OSError for a full disk. What is done is kept, and is
+    not done again.
     """
     if out.exists():
         return _published(plan, out)
-    partial = partial_folder(plan, out)
-    _check_other_plans(partial, out)
-    (partial / "_run").mkdir(parents=True, exist_ok=True)
-    with _locked(partial):
-        if not (partial / MANIFEST).exists():
-            _clean(partial)
-            _save_plan(plan, tokenizer, partial)
-            prepare(partial)
-            if limits is not None:
-                run_watched(plan, tokenizer, partial, max_rejects, make_pipeline, limits)
-            else:
-                _run_elsewhere(plan, partial, make_pipeline)
-        _clean(partial)  # of processes that died and whose work others have done since
-        return publish(partial, out, plan, max_rejects)
+    folder = WorkFolder.of(plan, out)
+    _check_other_plans(folder.path, out)
+    with folder.locked():
+        if out.exists():  # another run has finished since
+            with contextlib.suppress(OSError):
+                folder.path.rmdir()  # made anew just now, and empty
+            return _published(plan, out)
+        if not folder.complete:
+            folder.clean()
+            folder.save(tokenizer)
+            run(folder)
+        folder.clean()  # processes may have died whose work others have done since
+        return publish(folder, out, budget)
 
 
 def _published(plan: Plan, out: Path) -> dict[str, Any]:
@@ -67,8 +52,8 @@ def _published(plan: Plan, out: Path) -> dict[str, Any]:
     return content
 
 
-def _check_other_plans(partial: Path, out: Path) -> None:
-    others = [path for path in out.parent.glob(f".{out.name}.partial-*") if path != partial]
+def _check_other_plans(folder: Path, out: Path) -> None:
+    others = [path for path in unfinished(out) if path != folder]
     if others:
         raise ConvertError(
             f"{others[0]} is the unfinished work of another plan (other sources, inputs, options or release) for the"

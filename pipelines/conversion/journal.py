@@ -1,45 +1,32 @@
-"""Journal: what a partition tells of itself while it is written, for those who watch it from outside.
+"""Journal: what a partition reports of itself while it is written, for a process that watches it.
 
-`_run/part-NNNNN.journal` is there from the partition's beginning until it is done; who finds it without a done-file
-knows that somebody writes the partition, or died of it. It holds a JSON line for each dead letter; it is touched as a
-sign of life, once a second at most.
+`_run/part-NNNNN.journal` exists from the beginning of a partition until it is done: a process that finds it beside no
+done-file knows that another one writes the partition, or died while it did. It holds a JSON line for each reject, and
+is touched as a sign of life, at most once a second.
 """
 
-import dataclasses
 import json
 import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple
 
-from pipelines.sources.source import Reject
+from pipelines.sources.reading import Reject, Step
 
 _TICK_SECONDS = 1.0
 
-
-class Place(NamedTuple):
-    """A step that is about to be made with one candidate; before its name is known, the one before it is named."""
-
-    ordinal: int  # of the candidate in its partition, from 0
-    stage: str  # "next": finding it; "read"; "tokenize": that, and writing; "save": the partition's end
-    episode_id: str
-    source_uri: str
-    source_index: int
-
-
-Watch = Callable[[Place | Reject], None]  # told of each step before it is made, and of each dead letter
+OnStep = Callable[[Step | Reject], None]  # called before each step, and with each reject
 
 
 class Journal:
-    """The journal of a partition, a `Watch`: use it in `with`. Raises OSError where it cannot be written."""
+    """The journal of a partition, an `OnStep`: use it in `with`. Raises OSError if it cannot be written."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def __enter__(self) -> "Journal":
-        self._file = open(self._path, "wb", buffering=0)  # what is told is told, however this process ends
+        self._file = open(self._path, "wb", buffering=0)  # what is reported stays, however this process ends
         self._next = 0.0
         return self
 
@@ -47,12 +34,12 @@ class Journal:
         self._file.close()
         self._path.unlink(missing_ok=True)
 
-    def __call__(self, event: Place | Reject) -> None:
+    def __call__(self, event: Step | Reject) -> None:
         if isinstance(event, Reject):
-            self._file.write((json.dumps(dataclasses.asdict(event), ensure_ascii=False) + "\n").encode())
+            self._file.write((json.dumps(event.to_json(), ensure_ascii=False) + "\n").encode())
         elif time.monotonic() >= self._next:
             self._next = time.monotonic() + _TICK_SECONDS
-            os.utime(self._file.fileno())  # takes no room on a disk that is full
+            os.utime(self._file.fileno())  # needs no room on a full disk
 
 
 class JournalReader:
@@ -63,8 +50,10 @@ class JournalReader:
         self.rejects: list[Reject] = []
 
     def refresh(self) -> bool:
-        """Read what is new; True where there is any sign of life since the last time. Raises FileNotFoundError where
-        the journal is gone."""
+        """Read what is new; returns whether there was a sign of life since the last call.
+
+        Raises FileNotFoundError when the journal is gone.
+        """
         with open(self._path, "rb") as file:
             touched = os.fstat(file.fileno()).st_mtime_ns
             file.seek(self._read)

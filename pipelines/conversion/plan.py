@@ -1,10 +1,11 @@
 """Plan: inputs -> partitions -> shards, decided before any work and saved with the output.
 
-The plan holds everything that the bytes of a dataset depend on, and nothing else: not the number of workers, not the
-runner, not the budget for rejects. Two conversions with one plan hash give the same files.
+The plan holds everything that the bytes of a dataset depend on, and nothing else: not the number of workers, the runner
+or the budget for rejects. Two conversions with the same plan hash give the same files.
 """
 
 import dataclasses
+import functools
 import hashlib
 import json
 import re
@@ -17,20 +18,21 @@ from gato_tokenize.storage.dataset import DatasetTokenizer, shard_name
 from gato_tokenize.storage.records import SCHEMA_VERSION
 from gato_tokenize.storage.segments import MAX_BYTES, MAX_TOKENS
 from gato_tokenize.tokenizer import LOCAL_POSITIONS
+from pipelines.conversion.work import Work
 from pipelines.sources import open_source
 
 
 class PlanError(ValueError):
-    """A conversion that cannot be planned: what was asked for is contradictory or impossible."""
+    """A conversion that cannot be planned, because what was asked for is contradictory or impossible."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """Everything that decides the bytes of a dataset. Partition i writes shard i of each split."""
+    """Everything that decides the bytes of a dataset. Work i, called partition i, writes shard i of each split."""
 
     dataset: str
     version: str
-    partitions: tuple[dict[str, Any], ...]  # {"source": string, "partition": the source's own JSON}
+    works: tuple[Work, ...]
     inputs: tuple[dict[str, Any], ...]
     tokenizer_sha256: str
     validation_fraction: float = 0.0
@@ -47,7 +49,7 @@ class Plan:
             raise PlanError(f"a version is MAJOR.MINOR.PATCH, such as 1.0.0, not {self.version!r}")
         if not 0 <= self.validation_fraction < 1:
             raise PlanError(f"the validation fraction is in [0, 1), not {self.validation_fraction}")
-        if not self.partitions:
+        if not self.works:
             raise PlanError("nothing to convert: the sources have no episodes")
 
     @property
@@ -55,24 +57,29 @@ class Plan:
         return ("train", "validation") if self.validation_fraction else ("train",)
 
     def split_of(self, episode_id: str) -> str:
-        """The split of an episode: it depends on its id, the seed and the fraction alone."""
+        """Return the split of an episode, which depends on its id, the seed and the fraction alone."""
         digest = hashlib.sha256(f"{self.split_seed}:{episode_id}".encode()).digest()
         held_out = int.from_bytes(digest[:8], "big") < self.validation_fraction * 2**64
         return "validation" if held_out else "train"
 
     def shard(self, split: str, index: int) -> str:
-        return shard_name(self.dataset, split, index, len(self.partitions))
+        """Return the name of the file that holds partition `index` of a split."""
+        return shard_name(self.dataset, split, index, len(self.works))
 
     def to_json(self) -> str:
-        return json.dumps(dataclasses.asdict(self), indent=1, sort_keys=True) + "\n"
+        """Return the content of plan.json. Its sha256 identifies the plan, so its bytes must never change."""
+        content = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        content["partitions"] = [work.to_json() for work in content.pop("works")]
+        return json.dumps(content, indent=1, sort_keys=True) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> "Plan":
+        """Raises TypeError for a key that is missing or unknown."""
         data = json.loads(text)
         fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
-        return cls(**fields)
+        return cls(works=tuple(map(Work.from_json, fields.pop("partitions", ()))), **fields)
 
-    @property
+    @functools.cached_property
     def sha256(self) -> str:
         return hashlib.sha256(self.to_json().encode()).hexdigest()
 
@@ -85,7 +92,7 @@ def make_plan(
     local_positions: int = LOCAL_POSITIONS,
     **settings: Any,
 ) -> tuple[Plan, DatasetTokenizer]:
-    """The plan for `sources` into `out` (.../NAME/VERSION), and the tokenizer of all their tasks.
+    """Return the plan for `sources` into `out` (.../NAME/VERSION), and the tokenizer of all their tasks.
 
     limit: at most so many episodes of each source. settings: fields of `Plan`. Reads every input file once, for its
     sha256. Raises PlanError or SourceError.
@@ -93,7 +100,7 @@ def make_plan(
     if len(set(sources)) != len(sources):
         raise PlanError(f"a source is given twice: {', '.join(sources)}")
     specs: dict[str, tuple[str, EpisodeSpec]] = {}
-    partitions, inputs = [], []
+    works, inputs = [], []
     for name in sources:
         source = open_source(name)
         for task, spec in source.specs().items():
@@ -105,7 +112,7 @@ def make_plan(
         pieces = source.partitions(limit)
         if not pieces:
             raise PlanError(f"{name} has no episodes")
-        partitions += [{"source": name, "partition": piece} for piece in pieces]
+        works += [Work(name, piece) for piece in pieces]
         inputs += [{"source": name, **given} for given in source.inputs()]
     try:
         tokenizer = DatasetTokenizer.for_specs({task: spec for task, (_, spec) in specs.items()}, text, local_positions)
@@ -116,7 +123,7 @@ def make_plan(
     plan = Plan(
         dataset=out.parent.name,
         version=out.name,
-        partitions=tuple(partitions),
+        works=tuple(works),
         inputs=tuple(inputs),
         tokenizer_sha256=tokenizer.sha256,
         **settings,
@@ -125,7 +132,7 @@ def make_plan(
 
 
 def check_task(tokenizer: DatasetTokenizer, task: str, source: str) -> None:
-    """Raise ValueError, before any work, for a spec that this vocabulary cannot take."""
+    """Raise ValueError, before any work, if this vocabulary cannot take the spec of a task."""
     try:
         tokenizer.task(task)
     except ValueError as error:

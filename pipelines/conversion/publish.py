@@ -1,8 +1,9 @@
-"""Done-files -> manifest, TFDS's json, statistics, and the one final rename.
+"""Done-files -> manifest, TFDS's JSON, statistics, and the one final rename.
 
 What was written is read from disk, never from what a runner reports, and must account for every candidate of the plan.
 """
 
+import dataclasses
 import gzip
 import hashlib
 import json
@@ -18,10 +19,10 @@ import numpy as np
 from gato_tokenize.storage.dataset import FORMAT_VERSION, MANIFEST, SPEC, TEXT_MODEL, manifest_bytes
 from gato_tokenize.storage.durable import durable_file, sync_folder
 from gato_tokenize.storage.tfrecord import index_path
-from pipelines.conversion.plan import Plan
 from pipelines.conversion.reject_budget import RejectBudget
 from pipelines.conversion.tfds_files import dataset_info_json, features_json
-from pipelines.conversion.work_folder import PLAN, done_path, episodes_path, quarantine_path, read_done, rejects_path
+from pipelines.conversion.work import Done
+from pipelines.conversion.work_folder import PLAN, WorkFolder
 from pipelines.stats.episode_stats import merge_stats
 from pipelines.stats.lints import complete
 
@@ -30,44 +31,61 @@ class PublishError(RuntimeError):
     """The finished work does not add up, or may not be published as it is."""
 
 
-def publish(partial: Path, final: Path, plan: Plan, max_rejects: RejectBudget) -> dict[str, Any]:
-    """Turn the complete work folder `partial` into the dataset `final`; returns the manifest.
+@dataclasses.dataclass(frozen=True)
+class Manifest:
+    """The content of manifest.json, but for its own sha256; the order of the fields is that of the file."""
 
-    Raises RejectBudgetError, and PublishError where partitions are missing, ids are double or nothing was written;
-    the work stays where it is.
+    format_version: int
+    generator: str
+    dataset: str
+    version: str
+    plan_sha256: str
+    tokenizer_sha256: str
+    inputs: list[dict[str, Any]]
+    episodes: dict[str, Any]  # {"read", "written", "duplicates": count, "rejected", "filtered": {reason: count}}
+    splits: dict[str, dict[str, Any]]  # {split: {"records", "steps", "tokens", "bytes", "shards"}}
+    files: dict[str, str]  # {name: sha256} of every file but the shards and the manifest
+
+
+def publish(folder: WorkFolder, final: Path, budget: RejectBudget) -> dict[str, Any]:
+    """Turn the complete work folder into the dataset `final`; returns the manifest.
+
+    Raises RejectBudgetError, and PublishError if partitions are missing, an id stands twice or nothing was written;
+    the work then stays where it is.
     """
-    if not (partial / MANIFEST).exists():  # else an earlier attempt died between the manifest and the rename
-        done = [_done(partial, plan, index) for index in range(len(plan.partitions))]
-        max_rejects.check(_total(part["rejected"] for part in done), sum(part["read"] for part in done), partial)
-        _check_ids(partial, plan)
-        splits = _splits(done, plan)
-        _write_documents(partial, plan, done, splits)
-        manifest = _manifest(partial, plan, done, splits)
-        _write_json(partial / MANIFEST, manifest)
-    manifest = json.loads((partial / MANIFEST).read_text())
-    _remove_spare(partial, plan, manifest["splits"])
-    os.rename(partial, final)
+    if not folder.complete:  # else an earlier attempt died between the manifest and the rename
+        done = [_done(folder, index) for index in folder.indices]
+        budget.check(_total(part.rejected for part in done), sum(part.read for part in done), folder.path)
+        _check_ids(folder)
+        splits = _splits(folder, done)
+        _write_documents(folder, done, splits)
+        manifest = dataclasses.asdict(_manifest(folder, done, splits))
+        with durable_file(folder.path / MANIFEST) as file:
+            file.write(manifest_bytes(manifest))
+    content: dict[str, Any] = json.loads((folder.path / MANIFEST).read_text())
+    _remove_spare(folder, content["splits"])
+    os.rename(folder.path, final)
     sync_folder(final.parent)
-    return dict(manifest)
+    return content
 
 
-def _remove_spare(folder: Path, plan: Plan, splits: dict[str, Any]) -> None:
-    """Files that the manifest does not name: episode lists that are one file now, shards of a split without records."""
-    for index in range(len(plan.partitions)):
-        episodes_path(folder, index).unlink(missing_ok=True)
-        for split in set(plan.splits) - set(splits):
-            shard = folder / plan.shard(split, index)
+def _remove_spare(folder: WorkFolder, splits: dict[str, Any]) -> None:
+    """Remove what the manifest does not name: lists of episodes that are one file now, shards of a split without
+    records."""
+    for index in folder.indices:
+        folder.episodes_path(index).unlink(missing_ok=True)
+        for split in set(folder.plan.splits) - set(splits):
+            shard = folder.shard_path(split, index)
             shard.unlink(missing_ok=True)
             index_path(shard).unlink(missing_ok=True)
 
 
-def _done(folder: Path, plan: Plan, index: int) -> dict[str, Any]:
-    done = read_done(folder, plan, index)
+def _done(folder: WorkFolder, index: int) -> Done:
+    done = folder.done(index)
     if done is None:
         raise PublishError(f"partition {index} is not done: run the same command again")
-    counted = done["written"] + sum(done["rejected"].values()) + sum(done["filtered"].values())
-    if done["read"] != counted:
-        raise PublishError(f"partition {index}: {done['read']} read, but {counted} accounted for: please report this")
+    if done.read != done.accounted:
+        raise PublishError(f"partition {index}: {done.read} read, but {done.accounted} accounted for: please report it")
     return done
 
 
@@ -78,28 +96,24 @@ def _total(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
     return dict(sorted(total.items()))
 
 
-def _lines(folder: Path, plan: Plan) -> Iterator[dict[str, Any]]:
-    for index in range(len(plan.partitions)):
-        with gzip.open(episodes_path(folder, index), "rt", encoding="utf-8", newline="\n") as lines:
+def _lines(folder: WorkFolder) -> Iterator[dict[str, Any]]:
+    for index in folder.indices:
+        with gzip.open(folder.episodes_path(index), "rt", encoding="utf-8", newline="\n") as lines:
             yield from map(json.loads, lines)
 
 
-def _check_ids(folder: Path, plan: Plan) -> None:
-    """Raise PublishError naming both places where an episode id stands twice. 16 bytes a record in memory."""
-
-    def digest(line: dict[str, Any]) -> bytes:
-        return hashlib.sha256(f"{line['segment_index']}:{line['episode_id']}".encode()).digest()[:16]
-
+def _check_ids(folder: WorkFolder) -> None:
+    """Raise PublishError naming both places if an episode id stands twice. Takes 16 bytes of memory a record."""
     digests = bytearray()
-    for line in _lines(folder, plan):
-        digests += digest(line)
+    for line in _lines(folder):
+        digests += _id_digest(line)
     seen = np.frombuffer(digests, "V16")
     seen.sort()
     doubles = seen[1:][seen[1:] == seen[:-1]]
     if not len(doubles):
         return
     double = doubles[0].tobytes()
-    places = [line for line in _lines(folder, plan) if digest(line) == double]
+    places = [line for line in _lines(folder) if _id_digest(line) == double]
     where = " and ".join(f"{line['source_uri']} (number {line['source_index']})" for line in places[:2])
     raise PublishError(
         f"episode id {places[0]['episode_id']!r} stands twice, from {where}; {len(np.unique(doubles))} ids are double."
@@ -107,10 +121,14 @@ def _check_ids(folder: Path, plan: Plan) -> None:
     )
 
 
-def _splits(done: list[dict[str, Any]], plan: Plan) -> dict[str, Any]:
+def _id_digest(line: dict[str, Any]) -> bytes:
+    return hashlib.sha256(f"{line['segment_index']}:{line['episode_id']}".encode()).digest()[:16]
+
+
+def _splits(folder: WorkFolder, done: list[Done]) -> dict[str, Any]:
     splits = {}
-    for split in plan.splits:
-        shards = [part["shards"][split] for part in done]
+    for split in folder.plan.splits:
+        shards = [part.shards[split] for part in done]
         total = {name: sum(shard[name] for shard in shards) for name in ("records", "steps", "tokens", "bytes")}
         if total["records"]:  # TFDS refuses an empty split
             splits[split] = {**total, "shards": shards}
@@ -119,52 +137,50 @@ def _splits(done: list[dict[str, Any]], plan: Plan) -> dict[str, Any]:
     return splits
 
 
-def _write_documents(folder: Path, plan: Plan, done: list[dict[str, Any]], splits: dict[str, Any]) -> None:
+def _write_documents(folder: WorkFolder, done: list[Done], splits: dict[str, Any]) -> None:
     stats: dict[str, Any] = {}
     for part in done:
-        merge_stats(stats, part["stats"])
-    _write_json(
-        folder / "stats.json",
-        {split: {task: complete(counts) for task, counts in stats[split].items()} for split in splits},
-    )
-    _write_json(folder / "features.json", features_json())
-    _write_json(folder / "dataset_info.json", dataset_info_json(plan, splits))
-    with durable_file(folder / "episodes.jsonl.gz") as file:  # members of one gzip file may stand behind each other
-        for index in range(len(plan.partitions)):
-            with open(episodes_path(folder, index), "rb") as part_file:
+        merge_stats(stats, part.stats)
+    completed = {split: {task: complete(counts) for task, counts in stats[split].items()} for split in splits}
+    _write_json(folder.path / "stats.json", completed)
+    _write_json(folder.path / "features.json", features_json())
+    _write_json(folder.path / "dataset_info.json", dataset_info_json(folder.plan, splits))
+    with durable_file(folder.path / "episodes.jsonl.gz") as file:  # a gzip file may have several members in a row
+        for index in folder.indices:
+            with open(folder.episodes_path(index), "rb") as part_file:
                 shutil.copyfileobj(part_file, file)
 
 
-def _manifest(folder: Path, plan: Plan, done: list[dict[str, Any]], splits: dict[str, Any]) -> dict[str, Any]:
-    episodes = {
-        "read": sum(part["read"] for part in done),
-        "written": sum(part["written"] for part in done),
-        "rejected": _total(part["rejected"] for part in done),
-        "filtered": _total(part["filtered"] for part in done),
-        "duplicates": 0,  # a double id refuses the whole dataset (`_check_ids`)
-    }
-    return {
-        "format_version": FORMAT_VERSION,
-        "generator": plan.generator,
-        "dataset": plan.dataset,
-        "version": plan.version,
-        "plan_sha256": plan.sha256,
-        "tokenizer_sha256": plan.tokenizer_sha256,
-        "inputs": list(plan.inputs),
-        "episodes": episodes,
-        "splits": splits,
-        "files": {name: _sha256(folder / name) for name in _other_files(folder, plan, splits)},
-    }
+def _manifest(folder: WorkFolder, done: list[Done], splits: dict[str, Any]) -> Manifest:
+    plan = folder.plan
+    return Manifest(
+        format_version=FORMAT_VERSION,
+        generator=plan.generator,
+        dataset=plan.dataset,
+        version=plan.version,
+        plan_sha256=plan.sha256,
+        tokenizer_sha256=plan.tokenizer_sha256,
+        inputs=list(plan.inputs),
+        episodes={
+            "read": sum(part.read for part in done),
+            "written": sum(part.written for part in done),
+            "rejected": _total(part.rejected for part in done),
+            "filtered": _total(part.filtered for part in done),
+            "duplicates": 0,  # an id that stands twice refuses the whole dataset (`_check_ids`)
+        },
+        splits=splits,
+        files={name: _sha256(folder.path / name) for name in _other_files(folder, splits)},
+    )
 
 
-def _other_files(folder: Path, plan: Plan, splits: dict[str, Any]) -> list[str]:
-    """Every file of a dataset but the shards and the manifest, whose hashes stand elsewhere."""
+def _other_files(folder: WorkFolder, splits: dict[str, Any]) -> list[str]:
+    """Every file of a dataset but the shards and the manifest, whose hashes are elsewhere."""
     names = ["dataset_info.json", "features.json", "stats.json", "episodes.jsonl.gz", SPEC, TEXT_MODEL, PLAN]
-    for index in range(len(plan.partitions)):
-        paths = [done_path(folder, index), rejects_path(folder, index), quarantine_path(folder, index)]
-        paths += [index_path(folder / plan.shard(split, index)) for split in splits]
-        names += [path.relative_to(folder).as_posix() for path in paths]
-    return sorted(name for name in names if (folder / name).exists())
+    for index in folder.indices:
+        paths = [folder.done_path(index), folder.rejects_path(index), folder.quarantine_path(index)]
+        paths += [index_path(folder.shard_path(split, index)) for split in splits]
+        names += [path.relative_to(folder.path).as_posix() for path in paths]
+    return sorted(name for name in names if (folder.path / name).exists())
 
 
 def _sha256(path: Path) -> str:
@@ -173,6 +189,5 @@ def _sha256(path: Path) -> str:
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
-    data = (json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
     with durable_file(path) as file:
-        file.write(manifest_bytes(content) if path.name == MANIFEST else data)
+        file.write((json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode())

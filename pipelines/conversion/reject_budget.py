@@ -1,5 +1,6 @@
 """RejectBudget: how many episodes may fail before nothing is published."""
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -8,28 +9,41 @@ class RejectBudgetError(RuntimeError):
     """More episodes were rejected than `--max-rejects` allows."""
 
 
+@dataclasses.dataclass(frozen=True)
 class RejectBudget:
-    """`--max-rejects`: a count (`10`) or a share of the episodes read (`0.5%`).
+    """`--max-rejects`: a count (`10`) or a share of the episodes read (`0.5%`); raises ValueError for anything else.
 
-    Raises ValueError for anything else.
+    >>> RejectBudget("10%").allows(rejected=2, read=20), RejectBudget("1").allows(rejected=2, read=20)
+    (True, False)
     """
 
-    def __init__(self, text: str = "0") -> None:
-        self.text = text
-        number = text.removesuffix("%")
+    text: str = "0"
+
+    def __post_init__(self) -> None:
         try:
-            self.limit = float(number) if text.endswith("%") else int(number)
+            limit = self.limit
         except ValueError as error:
-            raise ValueError(f"--max-rejects is a count such as 10 or a share such as 0.5%, not {text!r}") from error
-        if not 0 <= self.limit <= (100 if text.endswith("%") else float("inf")):
-            raise ValueError(f"--max-rejects cannot be {text}")
+            raise ValueError(
+                f"--max-rejects is a count such as 10 or a share such as 0.5%, not {self.text!r}"
+            ) from error
+        if not 0 <= limit <= (100 if self.is_share else float("inf")):
+            raise ValueError(f"--max-rejects cannot be {self.text}")
+
+    @property
+    def is_share(self) -> bool:
+        return self.text.endswith("%")
+
+    @property
+    def limit(self) -> float:
+        """The count, or the share in percent."""
+        return float(self.text.removesuffix("%")) if self.is_share else int(self.text)
 
     def allows(self, rejected: int, read: int) -> bool:
-        """Whether so many rejects of so many episodes are few enough."""
-        return rejected <= (read * self.limit / 100 if self.text.endswith("%") else self.limit)
+        """Return whether so many rejects of so many episodes are few enough."""
+        return rejected <= (read * self.limit / 100 if self.is_share else self.limit)
 
     def check(self, reasons: Mapping[str, int], read: int, folder: Path) -> None:
-        """Raise RejectBudgetError where the finished work in `folder` has too many rejects ({reason: count})."""
+        """Raise RejectBudgetError if the finished work in `folder` has too many rejects, `reasons` {reason: count}."""
         rejected = sum(reasons.values())
         if not self.allows(rejected, read):
             raise RejectBudgetError(
@@ -39,16 +53,15 @@ class RejectBudget:
             )
 
     def check_early(self, reasons: Mapping[str, int], most: int | None, folder: Path) -> None:
-        """Raise RejectBudgetError where no further episode can bring the rejects so far within the budget.
+        """Raise RejectBudgetError if the rejects so far exceed the budget whatever the episodes to come are.
 
-        most: so many episodes will be read in all, at most; None: nobody knows, and a share is judged at the end.
+        most: the number of episodes that will be read in all, at most; None: unknown, so a share is judged at the end.
         """
         rejected = sum(reasons.values())
-        share = self.text.endswith("%")
-        if (share and most is None) or self.allows(rejected, most or 0):
+        if (self.is_share and most is None) or self.allows(rejected, most or 0):
             return
         raise RejectBudgetError(
-            f"stopped early: {rejected} episodes{f' of {most} at most' if share else ''} are rejected already"
+            f"stopped early: {rejected} episodes{f' of {most} at most' if self.is_share else ''} are rejected already"
             f" ({_listed(reasons)}), --max-rejects is {self.text}. Nothing is published. `gato-data rejects list"
             f" {folder}` shows them; what is done is kept, and the same command with a larger --max-rejects goes on"
         )

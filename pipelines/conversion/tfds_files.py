@@ -9,7 +9,7 @@ _TFDS = "tensorflow_datasets.core.features."
 
 
 def features_json() -> dict[str, Any]:
-    """TFDS's features.json for the table of record fields."""
+    """Return TFDS's features.json for the table of record fields."""
     root: dict[str, Any] = {}
     for field in FIELDS:
         *branches, name = field.key.split("/")
@@ -35,7 +35,7 @@ def _tensor(dtype: str, scalar: bool) -> dict[str, Any]:
 
 
 def dataset_info_json(plan: Plan, splits: dict[str, Any]) -> dict[str, Any]:
-    """TFDS's dataset_info.json. It refuses any key that it does not know."""
+    """Return TFDS's dataset_info.json. TFDS refuses any key that it does not know."""
     return {
         "fileFormat": "tfrecord",
         "name": plan.dataset,

@@ -1,8 +1,12 @@
-"""The folder in which a conversion grows: the names of its files, its lock, what is done."""
+"""The folder in which a conversion grows: the names of its files, its lock, what is planned, done and rejected.
+
+<out>/<name>/.<version>.partial-<plan hash>/    grows here
+<out>/<name>/<version>/                         after the one rename
+"""
 
 import contextlib
-import dataclasses
 import fcntl
+import functools
 import json
 import os
 import time
@@ -10,34 +14,212 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from gato_tokenize.storage.dataset import DatasetTokenizer
+from gato_tokenize.storage.dataset import MANIFEST, DatasetTokenizer
 from gato_tokenize.storage.durable import TEMPORARY, durable_file
 from gato_tokenize.storage.tfrecord import index_path
 from pipelines.conversion.journal import JournalReader
 from pipelines.conversion.plan import Plan
-from pipelines.conversion.selection import Quarantined
-from pipelines.sources.source import Reject
+from pipelines.conversion.work import Done
+from pipelines.sources.reading import Reject
 
-_LOCK_SECONDS = 3.0  # that the forks of a run which was killed just now may take to end
+PLAN = "_run/plan.json"
+_LOCK_SECONDS = 3.0  # the time that the forks of a run which was killed just now may take to end
 
 
 class ConvertError(RuntimeError):
     """A conversion that cannot go on: another run holds the folder, or another plan made it."""
 
 
-def partial_folder(plan: Plan, out: Path) -> Path:
-    return out.with_name(f".{out.name}.partial-{plan.sha256[:16]}")
+class WorkFolder:
+    """The work folder of `plan`, which becomes the dataset: a finished dataset can be opened as one, too.
+
+    Only this class knows the names of the files below `_run/` and `rejects/`. `index` is a partition's number in the
+    plan.
+    """
+
+    def __init__(self, path: Path, plan: Plan) -> None:
+        self.path, self.plan = path, plan
+
+    @classmethod
+    def of(cls, plan: Plan, out: Path) -> "WorkFolder":
+        """Return the folder in which the dataset `out` grows; it need not exist yet."""
+        return cls(out.with_name(f".{out.name}.partial-{plan.sha256[:16]}"), plan)
+
+    @classmethod
+    def open(cls, path: Path) -> "WorkFolder":
+        """Open a folder that has a plan: unfinished work or a dataset. Raises FileNotFoundError if it has none."""
+        return cls(path, Plan.from_json((path / PLAN).read_text()))
+
+    @functools.cached_property
+    def tokenizer(self) -> DatasetTokenizer:
+        """The tokenizer that `save` put there."""
+        return DatasetTokenizer.load(self.path)
+
+    @property
+    def indices(self) -> range:
+        """The numbers of the partitions."""
+        return range(len(self.plan.works))
+
+    @property
+    def complete(self) -> bool:
+        """True if the manifest is written: at most the last rename is left to do."""
+        return (self.path / MANIFEST).exists()
+
+    def save(self, tokenizer: DatasetTokenizer) -> None:
+        """Write the tokenizer and the plan, from which any process can do the work."""
+        (self.path / "_run").mkdir(parents=True, exist_ok=True)
+        tokenizer.save(self.path)
+        self.tokenizer = tokenizer
+        with durable_file(self.path / PLAN) as file:
+            file.write(self.plan.to_json().encode())
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Make the folder, and lock it for this process and its forks until the last of them ends, in whatever way.
+
+        Raises ConvertError if another run holds it. That run may have finished, and renamed the folder, before this
+        one gets the lock: check again whether the output exists.
+        """
+        descriptor = self._open()
+        try:
+            _lock(descriptor, self.path)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _open(self) -> int:
+        while True:
+            self.path.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(FileNotFoundError):  # another run renamed it in this instant
+                return os.open(self.path, os.O_RDONLY)
+
+    def clean(self) -> None:
+        """Remove the temporary files and journals of dead processes. Only the holder of the lock may do this."""
+        for path in (*self.path.rglob(f"*{TEMPORARY}*"), *map(self.journal_path, self.indices)):
+            path.unlink(missing_ok=True)
+
+    def run_files(self) -> set[str]:
+        """Return the names of the files in `_run/`: one system call, however many partitions there are."""
+        return set(os.listdir(self.path / "_run"))
+
+    # The files of one partition.
+
+    def shard_path(self, split: str, index: int) -> Path:
+        return self.path / self.plan.shard(split, index)
+
+    def done_path(self, index: int) -> Path:
+        return self.path / "_run" / f"part-{index:05d}.done.json"
+
+    def episodes_path(self, index: int) -> Path:
+        return self.path / "_run" / f"part-{index:05d}.episodes.jsonl.gz"
+
+    def journal_path(self, index: int) -> Path:
+        return self.path / "_run" / f"part-{index:05d}.journal"
+
+    def quarantine_path(self, index: int) -> Path:
+        return self.path / "_run" / f"part-{index:05d}.quarantine.json"
+
+    def rejects_path(self, index: int) -> Path:
+        return self.path / "rejects" / f"part-{index:05d}.jsonl"
+
+    def recorded(self, index: int) -> Done | None:
+        """Return the content of a partition's done-file, or None if there is none."""
+        path = self.done_path(index)
+        return Done.from_json(json.loads(path.read_text())) if path.exists() else None
+
+    def done(self, index: int) -> Done | None:
+        """Return the same as `recorded`, but None if a shard that the done-file names is missing or has another size.
+
+        Raises ValueError for the done-file of another plan.
+        """
+        done = self.recorded(index)
+        if done is None:
+            return None
+        if done.plan_sha256 != self.plan.sha256 or done.partition != index:
+            path = self.done_path(index)
+            raise ValueError(f"{path} belongs to another plan: remove the folder {self.path}, or give another --out")
+        return done if all(self._whole(**shard) for shard in done.shards.values()) else None
+
+    def _whole(self, file: str, bytes: int, **_: Any) -> bool:
+        shard = self.path / file
+        return shard.exists() and shard.stat().st_size == bytes and index_path(shard).exists()
+
+    def write_done(self, index: int, done: Done) -> Done:
+        """Write the done-file of a partition, whose other files must all be there."""
+        with durable_file(self.done_path(index)) as file:
+            file.write(_json(done.to_json(), ensure_ascii=True))
+        return done
+
+    def quarantine(self, index: int) -> dict[int, Reject]:
+        """Return {ordinal: its reject} of the candidates that must not be touched again, because a process died or hung
+        at them. Every later attempt leaves out the same ones, and so gives the same shard."""
+        path = self.quarantine_path(index)
+        return dict(map(_quarantined, json.loads(path.read_text()))) if path.exists() else {}
+
+    def add_to_quarantine(self, index: int, ordinal: int, reject: Reject) -> None:
+        """Leave out one more candidate of a partition, from now on."""
+        rejects = {**self.quarantine(index), ordinal: reject}
+        entries = [
+            {"ordinal": ordinal, "ends_partition": reject.ends_partition, "reject": reject.to_json()}
+            for ordinal, reject in sorted(rejects.items())
+        ]
+        with durable_file(self.quarantine_path(index)) as file:
+            file.write(_json(entries))
+
+    def write_rejects(self, index: int, rejects: list[Reject]) -> None:
+        """Write the rejects of a partition, if there are any."""
+        if not rejects:
+            return
+        path = self.rejects_path(index)
+        path.parent.mkdir(exist_ok=True)
+        with durable_file(path) as file:
+            file.writelines(json_line(reject.to_json()) for reject in rejects)
+
+    def rejects(self, index: int) -> list[Reject]:
+        """Return the rejects of a partition: if it is not done, those that are quarantined or reported so far."""
+        done = self.recorded(index)
+        if done is None:
+            known = list(self.quarantine(index).values())
+            return known + [reject for reject in self._reported(index) if reject not in known]
+        path = self.rejects_path(index)
+        lines = path.read_bytes().splitlines() if path.exists() else []
+        lost = {done.rest_lost.reject: done.rest_lost.from_} if done.rest_lost else {}
+        return [Reject(**json.loads(line), lost_from=lost.get(number)) for number, line in enumerate(lines)]
+
+    def _reported(self, index: int) -> list[Reject]:
+        journal = JournalReader(self.journal_path(index))
+        with contextlib.suppress(FileNotFoundError):
+            journal.refresh()
+        return journal.rejects
+
+    def all_rejects(self) -> list[tuple[int, Reject]]:
+        """Return (partition, reject) for all partitions in order, including those that are not done."""
+        return [(index, reject) for index in self.indices for reject in self.rejects(index)]
 
 
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold a folder for this process and its forks; the lock goes with the last of them, however they die."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        _lock(descriptor, folder)
-        yield
-    finally:
-        os.close(descriptor)
+def unfinished(out: Path) -> list[Path]:
+    """Return the work folders of all unfinished conversions into `out`, whatever their plans."""
+    return sorted(out.parent.glob(f".{out.name}.partial-*"))
+
+
+def count_done(out: Path) -> int:
+    """Return the number of partitions that are done in the unfinished conversions into `out`."""
+    return sum(len(list(path.glob("_run/part-*.done.json"))) for path in unfinished(out))
+
+
+def find(folder: Path) -> WorkFolder:
+    """Open the dataset or work folder `folder` itself, or else the unfinished conversion into it.
+
+    Raises FileNotFoundError if there is neither, ValueError if there are several.
+    """
+    if (folder / "_run").is_dir():
+        return WorkFolder.open(folder)
+    found = unfinished(folder)
+    if len(found) > 1:
+        raise ValueError(f"{folder} has several unfinished conversions: name one of {', '.join(map(str, found))}")
+    if not found:
+        raise FileNotFoundError(f"{folder} is no dataset, nor is there an unfinished conversion of it")
+    return WorkFolder.open(found[0])
 
 
 def _lock(descriptor: int, folder: Path) -> None:
@@ -51,124 +233,15 @@ def _lock(descriptor: int, folder: Path) -> None:
         time.sleep(0.05)
 
 
-def _clean(folder: Path) -> None:
-    """Remove the temporary files and journals of the dead; nobody else writes here while the folder is locked."""
-    for path in (*folder.rglob(f"*{TEMPORARY}*"), *folder.glob("_run/*.journal")):
-        path.unlink(missing_ok=True)
-
-
-def _save_plan(plan: Plan, tokenizer: DatasetTokenizer, folder: Path) -> None:
-    tokenizer.save(folder)
-    with durable_file(folder / PLAN) as file:
-        file.write(plan.to_json().encode())
-
-
-def dead_letters(folder: Path) -> Iterator[tuple[int, Reject]]:
-    """(partition, dead letter) of a dataset or a work folder, in order of partitions.
-
-    A partition that is not done has those that it has told so far, and those that are quarantined.
-    """
-    done = {int(path.name.split(".")[0].removeprefix("part-")) for path in folder.glob("_run/part-*.done.json")}
-    begun = {int(path.name.split(".")[0].removeprefix("part-")): path for path in folder.glob("_run/part-*.journal")}
-    held = {int(path.name.split(".")[0].removeprefix("part-")) for path in folder.glob("_run/part-*.quarantine.json")}
-    for index in sorted({*done, *begun, *held}):
-        if index in done:
-            letters = read_rejects(folder, index)
-        else:
-            letters = [entry.reject for entry in read_quarantine(folder, index).values()]
-            letters += [letter for letter in _told(begun.get(index)) if letter not in letters]
-        yield from ((index, letter) for letter in letters)
-
-
-def _told(journal: Path | None) -> list[Reject]:
-    if journal is None:
-        return []
-    reader = JournalReader(journal)
-    reader.refresh()
-    return reader.rejects
-
-
-def work_folder(folder: Path) -> Path:
-    """`folder` itself, or the unfinished work of a conversion that was to make it.
-
-    Raises FileNotFoundError where there is neither, ValueError where there are several.
-    """
-    if (folder / "_run").is_dir():
-        return folder
-    found = sorted(folder.parent.glob(f".{folder.name}.partial-*"))
-    if len(found) > 1:
-        raise ValueError(f"{folder} has several unfinished conversions: name one of {', '.join(map(str, found))}")
-    if not found:
-        raise FileNotFoundError(f"{folder} is no dataset, nor is there an unfinished conversion of it")
-    return found[0]
-
-
-PLAN = "_run/plan.json"
-
-
-def done_path(folder: Path, index: int) -> Path:
-    return folder / "_run" / f"part-{index:05d}.done.json"
-
-
-def episodes_path(folder: Path, index: int) -> Path:
-    return folder / "_run" / f"part-{index:05d}.episodes.jsonl.gz"
-
-
-def rejects_path(folder: Path, index: int) -> Path:
-    return folder / "rejects" / f"part-{index:05d}.jsonl"
-
-
-def read_done(folder: Path, plan: Plan, index: int) -> dict[str, Any] | None:
-    """The done-file of a partition, or None where it, or a file that it names, is not there as it says."""
-    path = done_path(folder, index)
-    if not path.exists():
-        return None
-    done: dict[str, Any] = json.loads(path.read_text())
-    files = [(folder / shard["file"], shard["bytes"]) for shard in done["shards"].values()]
-    if done["plan_sha256"] != plan.sha256 or done["partition"] != index:
-        raise ValueError(f"{path} belongs to another plan: remove the folder {folder}, or give another --out")
-    whole = all(shard.exists() and shard.stat().st_size == size for shard, size in files)
-    return done if whole and all(index_path(shard).exists() for shard, _ in files) else None
-
-
-def write_done(folder: Path, index: int, done: dict[str, Any]) -> dict[str, Any]:
-    """Write a partition's done-file: all that it speaks of must be there."""
-    with durable_file(done_path(folder, index)) as file:
-        file.write((json.dumps(done, indent=1, sort_keys=True) + "\n").encode())
-    return done
-
-
-def read_rejects(folder: Path, index: int) -> list[Reject]:
-    """The dead letters of a partition that is done."""
-    path = rejects_path(folder, index)
-    return [Reject(**json.loads(line)) for line in path.read_bytes().splitlines()] if path.exists() else []
+def _quarantined(entry: dict[str, Any]) -> tuple[int, Reject]:
+    ordinal: int = entry["ordinal"]
+    return ordinal, Reject(**entry["reject"], lost_from=ordinal if entry["ends_partition"] else None)
 
 
 def json_line(line: dict[str, Any]) -> bytes:
-    """A line of episodes.jsonl.gz or of rejects/."""
+    """Return a line of episodes.jsonl.gz or of rejects/."""
     return (json.dumps(line, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
 
-def quarantine_path(folder: Path, index: int) -> Path:
-    return folder / "_run" / f"part-{index:05d}.quarantine.json"
-
-
-def read_quarantine(folder: Path, index: int) -> dict[int, Quarantined]:
-    """{ordinal: what is left out} of a partition; empty where nothing is."""
-    path = quarantine_path(folder, index)
-    if not path.exists():
-        return {}
-    entries = [{**entry, "reject": Reject(**entry["reject"])} for entry in json.loads(path.read_text())]
-    return {entry["ordinal"]: Quarantined(**entry) for entry in entries}
-
-
-def add_to_quarantine(folder: Path, index: int, left_out: Quarantined) -> None:
-    """Leave out one more, from now on."""
-    entries = {**read_quarantine(folder, index), left_out.ordinal: left_out}
-    lines = [dataclasses.asdict(entries[ordinal]) for ordinal in sorted(entries)]
-    with durable_file(quarantine_path(folder, index)) as file:
-        file.write((json.dumps(lines, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode())
-
-
-def journal_path(folder: Path, index: int) -> Path:
-    return folder / "_run" / f"part-{index:05d}.journal"
+def _json(content: Any, ensure_ascii: bool = False) -> bytes:
+    return (json.dumps(content, indent=1, sort_keys=True, ensure_ascii=ensure_ascii) + "\n").encode()

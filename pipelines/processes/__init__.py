@@ -1,1 +1,1 @@
-"""Processes that may hang or crash, and how to survive them."""
+"""Processes that may hang or crash, and calls that survive it."""

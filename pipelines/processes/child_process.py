@@ -1,4 +1,4 @@
-"""ChildProcess: calls in a process of its own, each with a time limit; what hangs or crashes there is an exception."""
+"""ChildProcess: calls in a process of its own, each with a time limit. A hang or a crash there is an exception here."""
 
 import contextlib
 import multiprocessing.context
@@ -15,17 +15,17 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 START = 120.0  # seconds that a process may take to start and warm up, imports on a busy machine included
-GRACE = 10.0  # seconds after its limit at which a call is ended from outside, should the process's own timer be gone
-_LONGEST = 1e6  # seconds that a connection can be waited for
+GRACE = 10.0  # seconds after its limit at which a call is ended from outside, if the process's own timer is gone
+_LONGEST = 1e6  # seconds: a connection cannot be polled for longer
 _starting = threading.Lock()
 
 
 class _SpawnProcess(multiprocessing.context.SpawnProcess):
-    """Spawned without the parent's `__main__`: a script without a guard, or Beam's worker, is not run again."""
+    """A process spawned without the parent's `__main__`, so that a script without a guard is not run again."""
 
     def start(self) -> None:
         main = sys.modules["__main__"].__dict__
-        with _starting:  # two threads at once would restore each other's absence
+        with _starting:  # two threads at once would not restore what they hid
             hidden: dict[str, Any] = {name: main[name] for name in ("__spec__", "__file__") if name in main}
             main.pop("__file__", None)
             main["__spec__"] = None
@@ -40,11 +40,11 @@ class _SpawnContext(multiprocessing.context.SpawnContext):
 
 
 class ChildProcess:
-    """One process that makes calls in turn, started at the first and again after a call that killed it.
+    """One process that makes calls one after the other, started at the first and again after a call that killed it.
 
-    `warm_up(*args)` is called in every new process first, outside the time limit: imports belong there; `warmed` is
-    what it returned last. Close it, or use it in `with`; a call after that starts a process for itself alone. Not to
-    be shared by threads.
+    Every new process first calls `warm_up(*args)`, outside the time limit: imports belong there. `warmed` is what that
+    returned last. Close it, or use it in `with`; a call after that starts a process for itself alone. Threads must not
+    share it.
 
     >>> with ChildProcess(abs, 0) as child:
     ...     child.call(divmod, 7, 2, limit=60)
@@ -55,7 +55,7 @@ class ChildProcess:
         self._warm_up = (warm_up, args)
         self.warmed: Any = None
         self.closed = False
-        self.answered = 0  # calls that the process of now has answered, warming up among them
+        self.answered = 0  # calls that the current process has answered, including the warm-up
         self._process: Any = None
         self._pipe: Any = None
         self._warm = False
@@ -67,10 +67,10 @@ class ChildProcess:
         self.close()
 
     def call(self, function: Callable[..., Any], *args: Any, limit: float) -> Any:
-        """`function(*args)`, all of it picklable.
+        """Return `function(*args)`, all of it picklable.
 
-        Raises what the function raises (RuntimeError with type and message, where the exception cannot be pickled or
-        is no Exception), TimeoutError after `limit` seconds, ChildProcessError where the process dies.
+        Raises what the function raises (RuntimeError with type and message if that cannot be pickled or is no
+        Exception), TimeoutError after `limit` seconds, ChildProcessError if the process dies.
         """
         with contextlib.closing(self.calls(function, [args], limit)) as futures:
             return next(futures).result()
@@ -78,10 +78,10 @@ class ChildProcess:
     def calls(
         self, function: Callable[..., Any], arguments: Iterable[tuple[Any, ...]], limit: float
     ) -> "Generator[Future[Any], None, None]":
-        """A future, done, for each of `arguments` in order; the result is as for `call`, the limit is of each alone.
+        """Yield a finished future for each of `arguments` in order. Results are those of `call`, with `limit` for each.
 
-        The process works ahead of whoever asks, as far as the pipe between them has room. A call that kills it costs
-        itself alone: the next ones have a new process. An iterator that is closed early kills it; end or close one
+        The process works ahead of the caller, as far as the pipe between them has room. A call that kills it costs only
+        itself: the next ones have a new process. Closing the iterator early kills it; exhaust or close the iterator
         before the next call.
 
         >>> with ChildProcess(abs, 0) as child:
@@ -113,9 +113,9 @@ class ChildProcess:
         self._stop()
 
     def _begin(self) -> None:
-        """See to a warm process that waits for a request."""
+        """Make sure that a warm process waits for a request."""
         if self._process is not None and not self._process.is_alive():
-            self._stop()  # it died in no call, and no call is to blame
+            self._stop()  # it died between calls: none is to blame
         if self._process is None:
             context = _SpawnContext()
             self._pipe, theirs = context.Pipe()
@@ -130,7 +130,7 @@ class ChildProcess:
             self._warm = True
 
     def _answer(self, limit: float) -> Any:
-        """The value of the call that the process is at, or what it raised."""
+        """Return the value of the call that the process is making, or raise what it raised."""
         try:
             data = self._pipe.recv_bytes() if self._pipe.poll(min(limit + GRACE, _LONGEST)) else None
         except (EOFError, OSError):
@@ -148,7 +148,7 @@ class ChildProcess:
         return answer
 
     def _stop(self) -> int | None:
-        """Kill the process, if there is one; its exit code."""
+        """Kill the process, if there is one; returns its exit code."""
         process, self._process, self._warm = self._process, None, False
         if process is None:
             return None
@@ -175,11 +175,11 @@ def _exception(pickled: bytes, name: str, message: str) -> Exception:
 
 
 def _serve(pipe: Connection, parent: int) -> None:
-    """What the new process does: answer requests until the parent closes the pipe."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # MiniGrid prints; stdout belongs to the parent
+    """Answer requests, in the new process, until the parent closes the pipe."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # stdout belongs to the parent, and MiniGrid prints
     warnings.simplefilter("ignore")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # no handler of Python's: it would wait for native code to return
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a handler of Python's would wait for native code to return
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
     with contextlib.suppress(EOFError, OSError):
@@ -187,7 +187,7 @@ def _serve(pipe: Connection, parent: int) -> None:
             function, arguments, limit = pipe.recv()
             for args in arguments:
                 pipe.send_bytes(_called(function, args, limit))
-    os._exit(0)  # threads that an environment left behind would keep it
+    os._exit(0)  # a normal end would wait for threads that an environment started
 
 
 def _die_with(parent: int) -> None:
@@ -197,9 +197,9 @@ def _die_with(parent: int) -> None:
 
 
 def _called(function: Callable[..., Any], args: tuple[Any, ...], limit: float) -> bytes:
-    """(raised?, the value or what `_exception` takes), pickled; the process is dead where it takes longer."""
+    """Return (False, the value) or (True, the arguments of `_exception`), pickled. The process dies after `limit`."""
     try:
-        signal.setitimer(signal.ITIMER_REAL, limit)  # ends native code, too, where no parent lives to do it
+        signal.setitimer(signal.ITIMER_REAL, limit)  # ends native code, too, even if the parent is dead
         try:
             value = function(*args)
         finally:

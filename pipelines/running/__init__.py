@@ -1,1 +1,1 @@
-"""What runs a plan: watched local processes, or any Beam runner."""
+"""Runners of a conversion: watched local processes, or any Beam runner."""

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 
 def io_error(error: Exception) -> str | None:
-    """The words of the OSError (a full disk) that a worker raised and Beam made a RuntimeError of; None for others."""
+    """Return the words of the OSError (a full disk) that a worker raised and Beam turned into a RuntimeError; None for
+    another error."""
     found = re.search(r"\w+Error: \[Errno \d+\] .*?(?= \[while running|\n|$)", str(error))
     return found.group() if found else None
 
@@ -19,12 +20,12 @@ class Failure(NamedTuple):
     """What a process sends before it ends because of an exception."""
 
     io_error: str | None  # the words of an OSError: a fault of the machine
-    memory: bool  # a MemoryError
+    memory: bool  # True for a MemoryError
     traceback: str
 
 
 class Failed(RuntimeError):
-    """An exception in a process of a local run. `io_error`: its words, where the machine is at fault."""
+    """An exception in a process of a local run. `io_error` has its words if the machine is at fault, else None."""
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.io_error or failure.traceback)
@@ -32,7 +33,7 @@ class Failed(RuntimeError):
 
 
 def failure_of(error: Exception, io_error: str | None = None) -> Failure:
-    """What to send of an exception."""
+    """Return what a process sends of an exception."""
     if isinstance(error, OSError):
         io_error = f"{type(error).__name__}: {error}"
     return Failure(io_error, isinstance(error, MemoryError), "".join(traceback.format_exception(error)))

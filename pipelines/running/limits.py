@@ -1,17 +1,17 @@
-"""Limits: how long a local run waits, and how much memory a partition may take."""
+"""Limits of a local run: how long it waits, and how much memory a partition may take."""
 
 import dataclasses
 import re
 
-LEAST_MEMORY = 2**30  # bytes of address space: what is loaded alone takes half of it
+LEAST_MEMORY = 2**30  # bytes of address space, half of which the loaded libraries take
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """How long a local run waits for a sign of life, and what a partition may take when it is tried alone.
+    """How long a local run waits for a sign of life, and how much memory a partition may take when it is tried alone.
 
-    stall_timeout: seconds. memory_limit: bytes of address space, at least 1 GiB; None: as much as there is.
+    stall_timeout: seconds. memory_limit: bytes of address space, at least 1 GiB; None: no limit.
     """
 
     stall_timeout: float = 600.0
@@ -25,7 +25,7 @@ class Limits:
 
 
 def size_of(text: str) -> int:
-    """Bytes of a size as a person writes it. Raises ValueError for anything else.
+    """Return the bytes of a size as a person writes it. Raises ValueError for anything else.
 
     >>> size_of("2G"), size_of("1.5G"), size_of("3000000000")
     (2147483648, 1610612736, 3000000000)

@@ -1,55 +1,53 @@
-"""Progress of a conversion, told from the files on disk: the runner's own metrics arrive only at the end."""
+"""Progress of a conversion, read from the files on disk: the runner's own metrics arrive only at the end."""
 
 import contextlib
-import json
-import os
+import dataclasses
 import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
 
+from rich import progress as bars
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from pipelines.conversion.journal import JournalReader
-from pipelines.conversion.plan import Plan
-from pipelines.conversion.work_folder import done_path, journal_path, quarantine_path, read_quarantine
-from pipelines.sources.source import Reject
+from pipelines.conversion.work import Done
+from pipelines.conversion.work_folder import WorkFolder
+from pipelines.sources.reading import Reject
 
 POLL_SECONDS = 0.5
-_LINE_SECONDS = 30.0  # between lines where standard error is no terminal
-
-
+_LINE_SECONDS = 30.0  # between lines, if standard error is no terminal
 _START_SECONDS = 120.0  # for the imports of many processes on a busy machine
 
 
-class Tally:
-    """What is done and what is in flight in the work folder of a plan, as of the last `refresh`."""
+class Progress:
+    """What is done and what is in flight in a work folder, as of the last `refresh`."""
 
-    def __init__(self, plan: Plan, folder: Path) -> None:
-        self._plan, self._folder = plan, folder
-        self._partitions = range(len(plan.partitions))
-        self.done: dict[int, dict[str, Any]] = {}  # {partition: "read", "written" and "rejected" of its done-file}
+    def __init__(self, folder: WorkFolder) -> None:
+        self._folder = folder
+        self.done: dict[int, Done] = {}
         self._journals: dict[int, JournalReader] = {}
         self._quarantined: dict[int, set[Reject]] = {}
         self._alive: dict[int | None, float] = {None: time.monotonic()}  # last sign of life of each, None: of any
 
     def refresh(self) -> None:
-        names = set(os.listdir(self._folder / "_run"))
-        for index in self._partitions:
-            if index not in self.done and done_path(self._folder, index).name in names:
-                done = json.loads(done_path(self._folder, index).read_text())
-                self.done[index] = {name: done[name] for name in ("read", "written", "rejected")}
-                self._alive[None] = time.monotonic()
-            if index not in self.done and quarantine_path(self._folder, index).name in names:
-                self._quarantined[index] = {q.reject for q in read_quarantine(self._folder, index).values()}
+        names = self._folder.run_files()
+        for index in self._folder.indices:
+            if index not in self.done and self._folder.done_path(index).name in names:
+                self._finish(index)
+            if index not in self.done and self._folder.quarantine_path(index).name in names:
+                self._quarantined[index] = set(self._folder.quarantine(index).values())
             self._follow(index, names)
 
+    def _finish(self, index: int) -> None:
+        done = self._folder.recorded(index)
+        if done is not None:
+            self.done[index] = dataclasses.replace(done, shards={}, stats={})  # these would be most of the memory
+            self._alive[None] = time.monotonic()
+
     def _follow(self, index: int, names: set[str]) -> None:
-        path = journal_path(self._folder, index)
+        path = self._folder.journal_path(index)
         if path.name not in names:
             self._journals.pop(index, None)
             return
@@ -63,22 +61,27 @@ class Tally:
     def forget_journals(self) -> None:
         """Remove the journals of processes that are gone."""
         for index in self.in_flight:
-            journal_path(self._folder, index).unlink(missing_ok=True)
+            self._folder.journal_path(index).unlink(missing_ok=True)
         self._journals.clear()
         self._alive = {None: time.monotonic()}
 
     @property
+    def total(self) -> int:
+        """The number of partitions."""
+        return len(self._folder.indices)
+
+    @property
     def complete(self) -> bool:
-        return len(self.done) == len(self._partitions)
+        return len(self.done) == self.total
 
     @property
     def in_flight(self) -> list[int]:
-        """Partitions that somebody writes, or died of."""
+        """Partitions that a process is writing, or died writing."""
         return sorted(self._journals)
 
     def silent_for(self) -> float:
-        """Seconds since the last sign of life of the partition in flight that is silent longest; where none is in
-        flight, since that of any, but for the time that processes need to start."""
+        """Return the seconds since the last sign of life of the partition in flight that is silent longest; if none is
+        in flight, since any sign of life, less the time that processes need to start."""
         if not self._journals:
             return time.monotonic() - self._alive[None] - _START_SECONDS
         return time.monotonic() - min(self._alive[index] for index in self._journals)
@@ -86,14 +89,14 @@ class Tally:
     @property
     def written(self) -> int:
         """Episodes in the partitions that are done."""
-        return sum(int(done["written"]) for done in self.done.values())
+        return sum(done.written for done in self.done.values())
 
     @property
     def reasons(self) -> dict[str, int]:
-        """Rejects by reason, with those of other partitions as far as their journals and quarantines tell."""
+        """Rejects by reason; those of partitions that are not done as far as their journals and quarantines know."""
         total: Counter[str] = Counter()
         for done in self.done.values():
-            total.update(done["rejected"])
+            total.update(done.rejected)
         for index in {*self._journals, *self._quarantined} - set(self.done):
             rejects = set(self._journals[index].rejects) if index in self._journals else set()
             total.update(reject.reason for reject in rejects | self._quarantined.get(index, set()))
@@ -101,47 +104,36 @@ class Tally:
 
     @property
     def most(self) -> int | None:
-        """So many episodes will be read at most; None where a partition to come does not say how many it has."""
-        total = 0
-        for index in self._partitions:
-            count = self.done[index]["read"] if index in self.done else self._count(index)
-            if count is None:
-                return None
-            total += count
-        return total
-
-    def _count(self, index: int) -> int | None:
-        work = self._plan.partitions[index]
-        retry = work.get("retry")
-        if retry:
-            return None if retry["from"] is not None else len(retry["only"])
-        count = work["partition"].get("count")
-        return count if isinstance(count, int) else None
+        """The largest number of episodes that may be read in all; None if a partition to come does not know its own."""
+        counts = [
+            self.done[index].read if index in self.done else work.most
+            for index, work in enumerate(self._folder.plan.works)
+        ]
+        known = [count for count in counts if count is not None]
+        return sum(known) if len(known) == len(counts) else None
 
 
 @contextlib.contextmanager
-def shown(tally: Tally, total: int) -> Iterator[Callable[[], None]]:
-    """Gives a function that reads the tally again and shows partitions done of `total`, episodes a second and time left
-    on standard error; it does so once more when the block ends. It starts no thread."""
+def showing(progress: Progress) -> Iterator[Callable[[], None]]:
+    """Give a function that refreshes the progress and shows it on standard error: partitions done, episodes a second,
+    time left. It is called once more when the block ends. This starts no thread."""
     console = Console(stderr=True)
-    columns = (TextColumn("shards"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
-    times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
     quiet = not console.is_terminal
-    tally.refresh()
-    before, started, told = tally.written, time.monotonic(), [time.monotonic()]  # an earlier run's work is no rate
-    with Progress(*columns, *times, console=console, disable=quiet, auto_refresh=False, redirect_stdout=False,
-                  redirect_stderr=False) as bar:  # fmt: skip
-        task = bar.add_task("", total=total)
+    progress.refresh()
+    before, started, printed = progress.written, time.monotonic(), time.monotonic()  # an earlier run's work is no rate
+    with _bar(console, quiet) as bar:
+        task = bar.add_task("", total=progress.total)
 
         def show(last: bool = False) -> None:
-            tally.refresh()
+            nonlocal printed
+            progress.refresh()
             now = time.monotonic()
-            rate = (tally.written - before) / max(now - started, 1e-9)
-            text = f"{tally.written} episodes, {rate:.1f}/s"
-            bar.update(task, completed=len(tally.done), description=text, refresh=True)
-            if quiet and (last or now - told[0] >= _LINE_SECONDS):
-                print(f"{len(tally.done)}/{total} shards, {text}", file=sys.stderr, flush=True)
-                told[0] = now
+            rate = (progress.written - before) / max(now - started, 1e-9)
+            text = f"{progress.written} episodes, {rate:.1f}/s"
+            bar.update(task, completed=len(progress.done), description=text, refresh=True)
+            if quiet and (last or now - printed >= _LINE_SECONDS):
+                print(f"{len(progress.done)}/{progress.total} shards, {text}", file=sys.stderr, flush=True)
+                printed = now
 
         try:
             yield show
@@ -149,20 +141,28 @@ def shown(tally: Tally, total: int) -> Iterator[Callable[[], None]]:
             show(last=True)
 
 
+def _bar(console: Console, quiet: bool) -> bars.Progress:
+    text = bars.TextColumn
+    columns = (text("shards"), bars.BarColumn(), bars.MofNCompleteColumn(), text("{task.description}"))
+    times = (bars.TimeElapsedColumn(), text("left"), bars.TimeRemainingColumn())
+    return bars.Progress(*columns, *times, console=console, disable=quiet, auto_refresh=False, redirect_stdout=False,
+                         redirect_stderr=False)  # fmt: skip
+
+
 @contextlib.contextmanager
-def progress(tally: Tally, total: int) -> Iterator[None]:
+def showing_from_a_thread(progress: Progress) -> Iterator[None]:
     """Show the progress from a thread until the block ends."""
     stop = threading.Event()
 
-    def watch() -> None:
-        with shown(tally, total) as show:
+    def show_until_stopped() -> None:
+        with showing(progress) as show:
             while not stop.wait(POLL_SECONDS):
                 show()
 
-    watcher = threading.Thread(target=watch, name="progress", daemon=True)
-    watcher.start()
+    thread = threading.Thread(target=show_until_stopped, name="progress", daemon=True)
+    thread.start()
     try:
         yield
     finally:
         stop.set()
-        watcher.join(timeout=5)
+        thread.join(timeout=5)

@@ -1,4 +1,4 @@
-"""A pipeline on local processes, watched: what dies or hangs there is tried alone, and the rest goes on."""
+"""A pipeline on local processes, watched: partitions at which one dies or hangs are tried alone, the rest goes on."""
 
 import functools
 import logging
@@ -6,23 +6,19 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import apache_beam as beam
 
-from gato_tokenize.storage.dataset import DatasetTokenizer
-from pipelines.conversion.plan import Plan
 from pipelines.conversion.reject_budget import RejectBudget
+from pipelines.conversion.work_folder import WorkFolder
 from pipelines.processes.forked import forked
-from pipelines.running.beam_pipeline import WritePartitions
+from pipelines.running.beam_pipeline import WritePartitions, local_pipeline
 from pipelines.running.failure import Failed, Failure, WorkerDiedError, failure_of, io_error
 from pipelines.running.limits import Limits
-from pipelines.running.progress import POLL_SECONDS, Tally, shown
+from pipelines.running.progress import POLL_SECONDS, Progress, showing
 from pipelines.running.write_alone import write_alone
-
-MakePipeline = Callable[[], beam.Pipeline]
 
 
 class _Died(NamedTuple):
@@ -31,48 +27,50 @@ class _Died(NamedTuple):
     how: str
 
 
-def run_watched(
-    plan: Plan,
-    tokenizer: DatasetTokenizer,
-    folder: Path,
-    budget: RejectBudget,
-    make_pipeline: MakePipeline,
-    limits: Limits,
-) -> None:
-    """Write all partitions of `plan` below `folder`, through a local pipeline in a fork.
+def run_locally(
+    workers: int, limits: Limits, budget: RejectBudget, beam_options: Sequence[str] = ()
+) -> Callable[[WorkFolder], None]:
+    """Return a `run` for `convert` in which a local pipeline, in a fork of this process, writes every partition.
 
-    Where a process dies, or a partition tells nothing for `limits.stall_timeout` seconds, all partitions in flight are
-    written alone, one after the other, and the pipeline is begun again for the rest. Raises RejectBudgetError as soon
-    as the budget is surely exceeded, WorkerDiedError where a process dies of none of the data, Failed for what is
-    raised.
+    If a process dies, or a partition gives no sign of life for `limits.stall_timeout` seconds, all partitions in flight
+    are written alone, one after the other, and the pipeline is begun again for the rest. The run raises
+    RejectBudgetError as soon as the budget is certain to be exceeded, WorkerDiedError if a process dies and no data is
+    to blame, Failed for what a process raises. Raises RunnerError as `local_pipeline` does.
     """
-    tally, total = Tally(plan, folder), len(plan.partitions)
-    with shown(tally, total) as show:
+    return functools.partial(_run_watched, local_pipeline(workers, beam_options), limits, budget)
+
+
+def _run_watched(
+    make_pipeline: Callable[[], beam.Pipeline], limits: Limits, budget: RejectBudget, folder: WorkFolder
+) -> None:
+    progress = Progress(folder)
+    work = functools.partial(_work, make_pipeline, folder)
+    with showing(progress) as show:
 
         def look() -> None:
             show()
-            if not tally.complete:  # else publishing judges, and tells all
-                budget.check_early(tally.reasons, tally.most, folder)
+            if not progress.complete:  # else publishing checks the budget
+                budget.check_early(progress.reasons, progress.most, folder.path)
 
         look()
-        while True:
-            died = _run(functools.partial(_work, make_pipeline, folder, total), tally, look, limits)
-            if died is None:
-                return
-            tally.refresh()
-            suspects = tally.in_flight
-            if not suspects:
-                raise WorkerDiedError(died)
-            tally.forget_journals()
-            numbers = ", ".join(map(str, suspects))
-            print(
-                f"gato-data: {died}; now alone, one after the other: partition {numbers}", file=sys.stderr, flush=True
-            )
-            for index in suspects:
-                write_alone(folder, plan, tokenizer, index, limits, look)
+        while (died := _run(work, progress, look, limits)) is not None:
+            for index in _suspects(progress, died):
+                write_alone(folder, index, limits, look)
 
 
-def _run(work: Callable[..., None], tally: Tally, look: Callable[[], None], limits: Limits) -> str | None:
+def _suspects(progress: Progress, died: str) -> list[int]:
+    """Return the partitions that were in flight when the pipeline died. Raises WorkerDiedError if there was none."""
+    progress.refresh()
+    suspects = progress.in_flight
+    if not suspects:
+        raise WorkerDiedError(died)
+    progress.forget_journals()
+    numbers = ", ".join(map(str, suspects))
+    print(f"gato-data: {died}; now alone, one after the other: partition {numbers}", file=sys.stderr, flush=True)
+    return suspects
+
+
+def _run(work: Callable[..., None], progress: Progress, look: Callable[[], None], limits: Limits) -> str | None:
     """Run the pipeline to its end; returns how it died, or None."""
     with forked(work) as child:
         while True:
@@ -80,7 +78,7 @@ def _run(work: Callable[..., None], tally: Tally, look: Callable[[], None], limi
                 message = child.receive(POLL_SECONDS)
             except TimeoutError:
                 look()
-                if tally.silent_for() >= limits.stall_timeout:
+                if progress.silent_for() >= limits.stall_timeout:
                     return f"no sign of life for {limits.stall_timeout:g} s"
                 continue
             except EOFError:
@@ -90,9 +88,9 @@ def _run(work: Callable[..., None], tally: Tally, look: Callable[[], None], limi
             return message.how if isinstance(message, _Died) else None
 
 
-def _work(make_pipeline: MakePipeline, folder: Path, total: int, send: Callable[[Any], None]) -> None:
-    """What the fork does. Beam waits for ever for a worker process that was killed; only the thread that looks after
-    that process learns of it."""
+def _work(make_pipeline: Callable[[], beam.Pipeline], folder: WorkFolder, send: Callable[[Any], None]) -> None:
+    """Run the pipeline in the fork. Beam waits forever for a worker process that was killed; only the thread that looks
+    after that process learns of it."""
 
     def thread_died(event: threading.ExceptHookArgs) -> None:
         if "Worker subprocess exited" in str(event.exc_value):
@@ -100,12 +98,12 @@ def _work(make_pipeline: MakePipeline, folder: Path, total: int, send: Callable[
             os._exit(1)
 
     threading.excepthook = thread_died
-    logging.getLogger("apache_beam").setLevel(logging.CRITICAL)  # it tells once a layer what it raises anyway
+    logging.getLogger("apache_beam").setLevel(logging.CRITICAL)  # every layer logs what it raises anyway
     try:
         pipeline = make_pipeline()
-        _ = pipeline | WritePartitions(str(folder), total)
+        _ = pipeline | WritePartitions(str(folder.path), len(folder.indices))
         pipeline.run().wait_until_finish()
         send(None)
     except Exception as error:
-        time.sleep(0.2)  # the death of a worker may come out as an error of Beam's first
+        time.sleep(0.2)  # the death of a worker may show as an error of Beam's first
         send(failure_of(error, io_error(error)))

@@ -9,8 +9,8 @@ import pytest
 
 from gato_tokenize import Episode
 from pipelines.sources import open_source
-from pipelines.sources.reading import read_partition
-from pipelines.sources.source import Candidate, Filtered, Reject, Source, SourceError
+from pipelines.sources.reading import Reject, read_partition
+from pipelines.sources.source import Candidate, Filtered, Source, SourceError
 
 
 class SourceContract:

@@ -26,29 +26,6 @@ class Candidate:
     load: Callable[[], Episode]
 
 
-@dataclasses.dataclass(frozen=True)
-class Reject:
-    """A dead letter: one episode that could not be converted, and why."""
-
-    source: str
-    source_uri: str
-    source_index: int
-    episode_id: str
-    stage: str  # "read" or "tokenize"
-    exception: str
-    message: str
-
-    @classmethod
-    def of(cls, source: str, candidate: "Candidate", stage: str, error: BaseException) -> "Reject":
-        place = (candidate.source_uri, candidate.source_index, candidate.episode_id)
-        return cls(source, *place, stage, type(error).__name__, str(error))
-
-    @property
-    def reason(self) -> str:
-        """What rejects are counted by: "read: ValueError"."""
-        return f"{self.stage}: {self.exception}"
-
-
 class Source(abc.ABC):
     """A named source and its argument, opened from a string such as `text:docs/*.txt?by=line`.
 

@@ -12,11 +12,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from pipelines.conversion.convert import convert
 from pipelines.conversion.plan import make_plan
-from pipelines.conversion.publish import publish
 from pipelines.conversion.reject_budget import RejectBudget
-from pipelines.conversion.work_folder import PLAN
-from pipelines.conversion.write_partition import write_partition
+from pipelines.conversion.write_partition import write_here
 from pipelines.sources import open_source
 
 WORDS = "red blue green ball box key door go to pick up open the a next behind left right".split()
@@ -26,13 +25,7 @@ def write_dataset(folder: Path, sources: list[str], **settings: Any) -> Path:
     """Convert in this process: `folder` is .../NAME/VERSION."""
     open_source.cache_clear()
     plan, tokenizer = make_plan(sources, folder, **settings)
-    partial = folder.with_name(".partial")
-    (partial / "_run").mkdir(parents=True)
-    (partial / PLAN).write_text(plan.to_json())
-    tokenizer.save(partial)
-    for index in range(len(plan.partitions)):
-        write_partition(partial, plan, tokenizer, index)
-    publish(partial, folder, plan, RejectBudget("0"))
+    convert(plan, tokenizer, folder, RejectBudget("0"), write_here)
     return folder
 
 

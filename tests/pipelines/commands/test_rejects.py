@@ -1,4 +1,4 @@
-"""Dead letters: listed by reason, and tried again after a fix, into a version that holds everything of the old one."""
+"""Rejects: listed by reason, and tried again after a fix, into a version that holds everything of the old one."""
 
 import gzip
 import json
@@ -52,11 +52,11 @@ def test_a_list_by_hand(capsys: pytest.CaptureFixture[str]) -> None:
     assert convert("text:docs.jsonl.gz", "image-text:pairs.jsonl", "--max-rejects", "3") == 0
     capsys.readouterr()
     assert main(["rejects", "list", "out/toy/1.0.0"]) == 0
-    head, reason, *letters = capsys.readouterr().out.splitlines()
+    head, reason, *lines = capsys.readouterr().out.splitlines()
     assert (head, reason) == ("out/toy/1.0.0: 3 rejected", "2 read: ValueError")
-    assert letters[0].startswith("  docs.jsonl.gz#2 (docs.jsonl.gz, number 2): docs.jsonl.gz, line 2")
-    assert letters[1].startswith("  docs.jsonl.gz#3 (docs.jsonl.gz, number 3): ")
-    assert letters[2].startswith("1 tokenize: ") and letters[3].startswith("  pairs.jsonl#2 (pairs.jsonl, number 2): ")
+    assert lines[0].startswith("  docs.jsonl.gz#2 (docs.jsonl.gz, number 2): docs.jsonl.gz, line 2")
+    assert lines[1].startswith("  docs.jsonl.gz#3 (docs.jsonl.gz, number 3): ")
+    assert lines[2].startswith("1 tokenize: ") and lines[3].startswith("  pairs.jsonl#2 (pairs.jsonl, number 2): ")
     assert main(["rejects", "list", "out/toy/1.0.0", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)
     assert listed["complete"] and [entry.pop("partition") for entry in listed["rejects"]] == [0, 0, 1]
@@ -64,7 +64,7 @@ def test_a_list_by_hand(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_an_unfinished_conversion_is_listed_too(capsys: pytest.CaptureFixture[str]) -> None:
-    """What is done, what is quarantined, and what a partition told before it was stopped."""
+    """What is done, what is quarantined, and what a partition reported before it was stopped."""
     assert convert("faulty:30?bad=3,13", "--max-rejects", "1") == 3
     capsys.readouterr()
     assert main(["rejects", "list", "out/toy/1.0.0"]) == 0
@@ -161,7 +161,7 @@ def test_what_fails_again_is_rejected_again_and_can_be_tried_again() -> None:
     assert not Path("out/toy/1.0.1").exists()
     assert retry() == 0
     assert ids("out/toy/1.0.1") == ["a.jsonl.gz#1", "a.jsonl.gz#2", "a.jsonl.gz#4", "b.jsonl.gz#2"]
-    assert [letter["episode_id"] for letter in rejects("out/toy/1.0.1")] == ["a.jsonl.gz#3", "b.jsonl.gz#1"]
+    assert [reject["episode_id"] for reject in rejects("out/toy/1.0.1")] == ["a.jsonl.gz#3", "b.jsonl.gz#1"]
     assert Dataset.open("out/toy/1.0.1").manifest["episodes"]["read"] == 6
     write_lines("a.jsonl.gz", ['{"text": "one"}', '{"text": "two"}', '{"text": "three"}', '{"text": "four"}'])
     write_lines("b.jsonl.gz", ['{"text": "five"}', '{"text": "six"}'])
@@ -316,9 +316,9 @@ def test_an_episode_that_is_not_at_its_place_any_more() -> None:
     assert convert("text:a.jsonl.gz", "--max-rejects", "1") == 0
     write_lines("a.jsonl.gz", ['{"text": "x"}'])
     assert retry() == 0
-    (letter,) = rejects("out/toy/1.0.1")
-    assert letter["exception"] == "LookupError" and "it is not there any more" in letter["message"]
-    assert letter["episode_id"] == "a.jsonl.gz#2"
+    (reject,) = rejects("out/toy/1.0.1")
+    assert reject["exception"] == "LookupError" and "it is not there any more" in reject["message"]
+    assert reject["episode_id"] == "a.jsonl.gz#2"
 
 
 def test_a_damaged_dataset_is_not_carried_over(capsys: pytest.CaptureFixture[str]) -> None:

@@ -40,8 +40,11 @@ from PIL import Image
 from gato_tokenize import Dataset
 from gato_tokenize.tokenizer import EpisodeTokenizer
 from pipelines.__main__ import main
+from pipelines.conversion.convert import convert as run_plan
 from pipelines.conversion.plan import PlanError, make_plan
 from pipelines.conversion.reject_budget import RejectBudget
+from pipelines.conversion.work_folder import ConvertError, WorkFolder
+from pipelines.conversion.write_partition import write_here
 from pipelines.sources import open_source
 
 
@@ -154,6 +157,26 @@ def test_the_same_bytes_for_one_worker_and_two_whatever_the_machine_s_settings()
     words = command(source, "--validation-fraction", "0.3", "--workers", "2", out="two/toy/1.0.0")
     subprocess.run(words, check=True, env=strange, capture_output=True, timeout=120)
     assert tree("one") == tree("two")
+
+
+def test_without_beam_the_bytes_are_the_same() -> None:
+    source = write_documents()
+    assert convert(source, "--validation-fraction", "0.3", out="beam/toy/1.0.0") == 0
+    plan, tokenizer = make_plan([source], Path("here/toy/1.0.0"), validation_fraction=0.3)
+    manifest = run_plan(plan, tokenizer, Path("here/toy/1.0.0"), RejectBudget(), write_here)
+    assert tree("beam") == tree("here") and manifest["episodes"]["written"] == 60
+
+
+def test_a_limit_of_a_partition_is_kept() -> None:
+    """As the plan of `--limit` has it: only the first candidates of a partition are read."""
+    out = Path("out/toy/1.0.0")
+    plan, tokenizer = make_plan([write_documents()], out)
+    works = [dataclasses.replace(work, limit=limit) for work, limit in zip(plan.works, (None, 7), strict=False)]
+    plan = dataclasses.replace(plan, works=tuple(works))
+    manifest = run_plan(plan, tokenizer, out, RejectBudget(), write_here)
+    assert manifest["episodes"]["read"] == manifest["episodes"]["written"] == 27
+    names = [record.metadata.episode_id for record in Dataset.open(out).records()]
+    assert names[20:] == [f"docs-1.jsonl.gz#{number}" for number in range(1, 8)]
 
 
 def kill_after(seconds: float, words: list[str]) -> int:
@@ -309,6 +332,50 @@ def test_two_runs_at_once(capsys: pytest.CaptureFixture[str]) -> None:
     assert "another run is writing to" in capsys.readouterr().err
     os.close(other)
     assert convert(source) == 0
+
+
+@pytest.mark.parametrize("instant", ["before it has the lock", "before it makes the folder"])
+def test_a_run_that_another_one_overtakes(instant: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Started twice within seconds: the later run finds the dataset there, once it has the lock."""
+    source = write_documents()
+    out = Path("out/toy/1.0.0")
+    plan, tokenizer = make_plan([source], out)
+    lock, make = fcntl.flock, Path.mkdir
+
+    def overtaken(*arguments: Any) -> None:
+        monkeypatch.setattr(fcntl, "flock", lock)
+        monkeypatch.setattr(Path, "mkdir", make)
+        run_plan(plan, tokenizer, out, RejectBudget(), write_here)
+        (lock if instant == "before it has the lock" else make)(*arguments)
+
+    if instant == "before it has the lock":
+        monkeypatch.setattr(fcntl, "flock", overtaken)
+    else:
+        monkeypatch.setattr(Path, "mkdir", lambda path, *_, **__: overtaken(path))
+
+    def run(folder: WorkFolder) -> None:
+        raise AssertionError("the work is done")
+
+    manifest = run_plan(plan, tokenizer, out, RejectBudget(), run)
+    assert manifest == Dataset.open(out).manifest and [path.name for path in out.parent.iterdir()] == ["1.0.0"]
+
+
+def test_another_plan_s_dataset_appears_before_the_lock(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = write_documents()
+    out = Path("out/toy/1.0.0")
+    plan, tokenizer = make_plan([source], out)
+    other, _ = make_plan([source], out, max_tokens=9)
+    lock = fcntl.flock
+
+    def overtaken(*arguments: Any) -> None:
+        monkeypatch.setattr(fcntl, "flock", lock)
+        run_plan(other, tokenizer, Path("other/toy/1.0.0"), RejectBudget(), write_here)
+        Path("other/toy/1.0.0").rename(out)
+        lock(*arguments)
+
+    monkeypatch.setattr(fcntl, "flock", overtaken)
+    with pytest.raises(ConvertError, match="was made by another plan"):
+        run_plan(plan, tokenizer, out, RejectBudget(), write_here)
 
 
 def test_leftovers_of_dead_runs_are_cleaned() -> None:

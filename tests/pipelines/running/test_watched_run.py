@@ -12,7 +12,7 @@ from conversions import command, convert, elsewhere, rejects, tree
 from gato_tokenize import Dataset
 from pipelines.__main__ import main
 from pipelines.conversion import write_partition as writing
-from pipelines.conversion.work_folder import quarantine_path, read_quarantine
+from pipelines.conversion.work_folder import WorkFolder
 from pipelines.sources import SOURCES, open_source
 
 
@@ -40,9 +40,9 @@ def test_a_crash_costs_one_episode_by_hand(capsys: pytest.CaptureFixture[str]) -
             **{"stage": "read", "exception": "ChildProcessError", "message": "the process died of SIGSEGV"},
         }
     ]
-    told = capsys.readouterr().err
-    assert "now alone, one after the other: partition 1\n" in told
-    assert "left out: toy/13: the process died of SIGSEGV\n" in told
+    errors = capsys.readouterr().err
+    assert "now alone, one after the other: partition 1\n" in errors
+    assert "left out: toy/13: the process died of SIGSEGV\n" in errors
     assert main(["verify", "out/toy/1.0.0"]) == 0
 
 
@@ -59,9 +59,9 @@ def test_whatever_ends_a_process_or_holds_it_up(fault: str, exception: str, mess
     source = f"faulty:30?bad=13,17&fault={fault}"
     assert convert(source, "--max-rejects", "2", "--stall-timeout", "2") == 0
     assert ids() == all_but(13, 17)
-    assert [letter["episode_id"] for letter in rejects()] == ["toy/13", "toy/17"]
-    for letter in rejects():
-        assert letter["exception"] == exception and letter["message"].startswith(message)
+    assert [reject["episode_id"] for reject in rejects()] == ["toy/13", "toy/17"]
+    for reject in rejects():
+        assert reject["exception"] == exception and reject["message"].startswith(message)
 
 
 def test_memory_is_limited_where_it_is_tried_alone() -> None:
@@ -71,15 +71,15 @@ def test_memory_is_limited_where_it_is_tried_alone() -> None:
         out = f"out/toy/1.0.{number}"
         subprocess.run([*words[:-1], out, *limit], env=elsewhere(), check=True, capture_output=True, timeout=300)
         assert ids(out) == all_but(13)
-        assert [letter["exception"] for letter in rejects(out)] == [exception]
+        assert [reject["exception"] for reject in rejects(out)] == [exception]
 
 
 def test_what_cannot_even_be_found_ends_its_partition() -> None:
     assert convert("faulty:30?bad=13&at=next", "--max-rejects", "1") == 0
     assert ids() == all_but(*range(13, 20))
-    (letter,) = rejects()
-    assert (letter["episode_id"], letter["source_index"]) == ("after toy/12", 13)
-    assert letter["message"] == "the rest of the partition cannot be read: the process died of SIGSEGV"
+    (reject,) = rejects()
+    assert (reject["episode_id"], reject["source_index"]) == ("after toy/12", 13)
+    assert reject["message"] == "the rest of the partition cannot be read: the process died of SIGSEGV"
     assert Dataset.open("out/toy/1.0.0").manifest["episodes"]["read"] == 24
 
 
@@ -118,23 +118,22 @@ def test_the_quarantine_outlives_the_run() -> None:
     source = "faulty:30?bad=13,17"
     assert convert(source, "--max-rejects", "1") == 3
     (partial,) = Path("out/toy").glob(".1.0.0.partial-*")
-    assert sorted(read_quarantine(partial, 1)) == [3, 7]
+    assert sorted(WorkFolder.open(partial).quarantine(1)) == [3, 7]
     Path("loaded").unlink()
     assert convert(source, "--max-rejects", "2") == 0
     loaded = Path("loaded").read_text().split()
     assert "13" not in loaded and "17" not in loaded and "18" in loaded
     assert convert(source, "--max-rejects", "2", out="whole/toy/1.0.0") == 0
     assert tree("out") == tree("whole")
-    name = quarantine_path(Path(), 1).as_posix()
-    assert name in json.loads(Path("out/toy/1.0.0/manifest.json").read_text())["files"]
+    assert "_run/part-00001.quarantine.json" in json.loads(Path("out/toy/1.0.0/manifest.json").read_text())["files"]
 
 
 def test_a_process_that_dies_of_nothing_in_the_data(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """At the end of a partition, and before any: told, and not tried for ever."""
+    """At the end of a partition, and before any: reported, and not tried forever."""
     with monkeypatch.context() as patch:
-        patch.setattr(writing._Report, "save", lambda *_: os._exit(9))
+        patch.setattr(writing._PartitionWriter, "save", lambda *_: os._exit(9))
         assert convert("faulty:30") == 1
         assert (
             "partition 0, alone in a process, at no candidate of its own: the process died of exit code 9. What is"
@@ -168,14 +167,14 @@ def test_a_budget_that_is_surely_exceeded_stops_the_run(
     count = 400 if limit else 200
     source = f"faulty:{count}?each=100&fault=raise&bad=0,1,2&pause=0.05{more.replace('&limit', '')}"
     assert convert(source, "--max-rejects", budget, *limit) == 3
-    told, loaded = capsys.readouterr().err, len(Path("loaded").read_text().split())
+    errors, loaded = capsys.readouterr().err, len(Path("loaded").read_text().split())
     assert (loaded < 100) == sure and loaded >= 3
-    assert ("stopped early: 3 episodes" in told) == sure and ("of 200 at most" in told) == (sure and "%" in budget)
+    assert ("stopped early: 3 episodes" in errors) == sure and ("of 200 at most" in errors) == (sure and "%" in budget)
     (partial,) = Path("out/toy").glob(".1.0.0.partial-*")
     assert bool(list(partial.rglob("*.done.json"))) != sure
     Path("hurry").touch()
     if sure:
-        assert f"`gato-data rejects list {partial}` shows them" in told and "(3 read: KeyError)" in told
+        assert f"`gato-data rejects list {partial}` shows them" in errors and "(3 read: KeyError)" in errors
     assert convert(source, "--max-rejects", "3", *limit) == 0
     assert convert(source, "--max-rejects", "1.5%", *limit, out="whole/toy/1.0.0") == 0
     assert tree("out") == tree("whole")

@@ -16,8 +16,8 @@ from gato_tokenize import Episode
 from pipelines.sources import open_source
 from pipelines.sources.contract import SourceContract
 from pipelines.sources.formats import files, lines
-from pipelines.sources.reading import read_partition
-from pipelines.sources.source import Filtered, Reject, SourceError
+from pipelines.sources.reading import Reject, read_partition
+from pipelines.sources.source import Filtered, SourceError
 from pipelines.sources.text import TextSource
 
 zstandard = pytest.importorskip("zstandard")

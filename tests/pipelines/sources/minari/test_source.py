@@ -22,8 +22,8 @@ from pipelines.sources.minari import episode as minari_episode
 from pipelines.sources.minari import source as read_minari
 from pipelines.sources.minari.source import MinariSource
 from pipelines.sources.minari.spaces import space_from_json
-from pipelines.sources.reading import read_partition
-from pipelines.sources.source import Reject, SourceError
+from pipelines.sources.reading import Reject, read_partition
+from pipelines.sources.source import SourceError
 
 
 def open_minari(path: Path | str) -> MinariSource:

@@ -14,10 +14,10 @@ import pytest
 from gato_tokenize import ContinuousSpec, DiscreteSpec, Episode, EpisodeTokenizer, ImageSpec, TextSpec, TextTokenizer
 from pipelines.sources import open_source
 from pipelines.sources.contract import SourceContract
-from pipelines.sources.reading import read_partition
+from pipelines.sources.reading import Reject, read_partition
 from pipelines.sources.rollouts import source as read_rollouts
 from pipelines.sources.rollouts.source import RolloutSource
-from pipelines.sources.source import Reject, Source, SourceError
+from pipelines.sources.source import Source, SourceError
 
 COUNT = "rollouts:faulty_environments:Faulty/Count-v0?policy=random"
 
