@@ -93,7 +93,7 @@ def small_model() -> list[str]:
 
 
 def everything() -> list[str]:
-    """Sources and options that make every kind of file: two splits, three partitions and a picture's, a dead letter."""
+    """Sources and options that make every kind of file: two splits, three partitions and a picture's, a reject."""
     documents = write_documents(120)
     lines = [json.dumps({"text": "a lazy dog " * 2000}) for _ in range(2)]  # a shard of several pages
     write_lines("docs-1.jsonl.gz", [*lines, "broken"])
@@ -119,18 +119,18 @@ def refused_by_the_disk(words: list[str], name: str, capsys: pytest.CaptureFixtu
 
 @pytest.fixture
 def failed(monkeypatch: pytest.MonkeyPatch) -> Callable[[], set[str]]:
-    """The kinds of files whose writing has failed until it is called, as the removal of their temporaries tells."""
-    unlink, told = Path.unlink, Path("failed").resolve()  # the pipeline's process has no other way to tell
-    told.touch()
+    """The kinds of files whose writing failed before it is called, known by the removal of their temporaries."""
+    unlink, log = Path.unlink, Path("failed").resolve()  # the pipeline's process has no other way to report
+    log.touch()
 
     def spy(path: Path, missing_ok: bool = False) -> None:
         if TEMPORARY in path.name:
             kind = re.sub(r"\d{5}(-of-\d{5})?", "N", path.name.split(TEMPORARY)[0].removeprefix("."))
-            told.write_text(f"{told.read_text()}{kind}\n")
+            log.write_text(f"{log.read_text()}{kind}\n")
         unlink(path, missing_ok)
 
     monkeypatch.setattr(Path, "unlink", spy)
-    return lambda: set(told.read_text().split())
+    return lambda: set(log.read_text().split())
 
 
 KINDS = {
@@ -307,7 +307,7 @@ def test_killed_before_each_sync_and_each_rename(step: int) -> None:
         for line in process.stdout:
             status = int(line.split()[1])
             if Path("out/toy/1.0.0").exists():
-                assert tree("out") == whole  # killed behind the last rename, or not killed
+                assert tree("out") == whole  # killed after the last rename, or not killed
             if status:
                 assert status == 9
                 kills += 1

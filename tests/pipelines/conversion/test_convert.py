@@ -202,7 +202,7 @@ def killed_and_resumed(kills: int, workers: str) -> None:
         code = kill_after(generator.uniform(0.1, lasts), command(*words))
         killed += code != 0
         done = redone_nothing(done)
-        if Path("out/toy/1.0.0").exists():  # not killed, or behind the last rename
+        if Path("out/toy/1.0.0").exists():  # not killed, or after the last rename
             assert tree("out") == whole
             shutil.rmtree("out")
             done = {}
@@ -435,10 +435,11 @@ def test_two_specs_of_one_task_are_refused() -> None:
         make_plan([source, "image-text:p.jsonl", "image-text:p.jsonl?resize=32x32"], Path("out/toy/1.0.0"))
 
 
-def test_without_beam_it_is_told_what_to_install(
+def test_without_beam_an_error_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.delitem(sys.modules, "pipelines.commands.convert", raising=False)
+    for module in ("commands.convert", "running.beam_pipeline", "running.watched_run"):
+        monkeypatch.delitem(sys.modules, f"pipelines.{module}", raising=False)
     monkeypatch.setitem(sys.modules, "apache_beam", None)
     assert convert(write_documents()) == 2
     assert "needs the package apache_beam: pip install 'gato-toolchain[beam]'" in capsys.readouterr().err
@@ -473,7 +474,7 @@ def test_local_positions(capsys: pytest.CaptureFixture[str]) -> None:
     assert Dataset.open("out/toy/1.0.0").tokenizer.local_positions == 200
 
 
-# -------------------------------------------------------------------------------------------------- dead letters
+# ------------------------------------------------------------------------------------------------------- rejects
 
 
 def spoilt_text(change: str) -> str:
@@ -513,7 +514,7 @@ def rollout(fault: str) -> str:
         (rollout, "segfault", "read", ""),
     ],
 )
-def test_one_bad_episode_costs_itself_and_leaves_a_letter(
+def test_one_bad_episode_costs_itself_and_is_rejected(
     make: Any, change: str, stage: str, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(HERE))
