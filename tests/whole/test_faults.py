@@ -108,7 +108,7 @@ ONE_LINE = re.compile(
 
 
 def refused_by_the_disk(words: list[str], name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """A conversion into disk/ ends with exit code 1 and one line that holds `name`, and leaves no half file."""
+    """Check that a conversion into disk/ ends with exit code 1 and one line with `name` in it, and leaves no half file."""
     capsys.readouterr()
     assert convert(*words, out="disk/toy/1.0.0") == 1
     errors = capsys.readouterr().err
@@ -144,7 +144,7 @@ KINDS = {
 def test_a_full_disk_that_grows(
     disk: Disk, step: int, capsys: pytest.CaptureFixture[str], failed: Callable[[], set[str]]
 ) -> None:
-    """The same command comes further each time, to the same bytes at the end."""
+    """The same command gets further each time, and to the same bytes in the end."""
     words = everything()
     assert convert(*words, out="whole/toy/1.0.0") == 0
     disk.mount(size=PAGE)
@@ -323,7 +323,7 @@ def test_killed_before_each_sync_and_each_rename(step: int) -> None:
 
 
 def descriptors(process: "subprocess.Popen[Any]") -> int:
-    """The most files that a process, or one below it, has open at once, looked at until it ends."""
+    """Return the most files that a process, or one below it, has open at once until it ends."""
     most = 0
     while process.poll() is None:
         with contextlib.suppress(OSError):
