@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gato_tokenize import train_text_model
 from pipelines.__main__ import main
 from pipelines.inspection.verify import verify
 from pipelines.sources import open_source
@@ -48,6 +49,21 @@ def write_pictures(count: int = 6) -> str:
         lines.append({"image": f"{number}.png", "caption": f"noise number {number}"})
     Path("pairs.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     return "image-text:pairs.jsonl"
+
+
+def small_model() -> list[str]:
+    """Return the options for a text model of a few KB: the shipped one would be nearly all that is written."""
+    Path("corpus.txt").write_text("the quick brown fox jumps over a lazy dog\n" * 50)
+    train_text_model([Path("corpus.txt")], Path("small.model"), vocabulary_size=300)
+    return ["--text-model", "small.model"]
+
+
+def everything() -> list[str]:
+    """Return sources and options that make every kind of file: two splits, four partitions, pictures, a reject."""
+    documents = write_documents(120)
+    lines = [json.dumps({"text": "a lazy dog " * 2000}) for _ in range(2)]  # a shard of several pages
+    write_lines("docs-1.jsonl.gz", [*lines, "broken"])
+    return [documents, write_pictures(3), "--validation-fraction", "0.3", "--max-rejects", "1", *small_model()]
 
 
 def convert(*words: str, out: str = "out/toy/1.0.0") -> int:

@@ -1,3 +1,5 @@
+"""Calls in a process of its own: what they return, raise, hang at and crash, and that nothing is left running."""
+
 import os
 import signal
 import subprocess
