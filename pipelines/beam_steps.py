@@ -1,4 +1,4 @@
-"""The Beam steps that write shards: a whole planned conversion, and records from a job of your own."""
+"""Beam steps for a job of your own: a source -> `Episode`s -> `Record`s -> shards."""
 
 import hashlib
 from collections.abc import Iterable, Iterator
@@ -17,10 +17,78 @@ from pipelines.sources import open_source
 from pipelines.sources.reading import Reject, read_partition
 from pipelines.sources.source import Candidate, Filtered
 
+REJECTS = "rejects"  # tag of the second output of the first two steps
+
+
+class ReadEpisodes(beam.PTransform):  # type: ignore[misc]
+    """A source string -> `Episode`s and, as a second output, `Reject`s: `result.episodes`, `result[REJECTS]`.
+
+    limit: at most so many candidates of the source. Filtered candidates (blank lines) are in neither output; a Beam
+    counter `filtered` counts them.
+    """
+
+    def __init__(self, source: str, limit: int | None = None) -> None:
+        super().__init__()
+        self.source, self.limit = source, limit
+
+    def expand(self, begin: Any) -> Any:
+        partitions = open_source(self.source).partitions(self.limit)
+        return (
+            begin
+            | "Partitions" >> beam.Create(partitions)
+            | "Spread" >> beam.Reshuffle()
+            | "Read" >> beam.ParDo(_Read(self.source)).with_outputs(REJECTS, main="episodes")
+        )
+
+
+class _Read(beam.DoFn):  # type: ignore[misc]
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.filtered = beam.metrics.Metrics.counter("gato", "filtered")
+
+    def process(self, partition: dict[str, Any]) -> Iterator[Any]:
+        for _, outcome in read_partition(open_source(self.source), partition):
+            if isinstance(outcome, Reject):
+                yield beam.pvalue.TaggedOutput(REJECTS, outcome)
+            elif isinstance(outcome, Filtered):
+                self.filtered.inc()
+            else:
+                yield outcome
+
+
+class TokenizeEpisodes(beam.PTransform):  # type: ignore[misc]
+    """`Episode`s -> `Record`s and, as a second output, `Reject`s: `result.records`, `result[REJECTS]`.
+
+    A long episode is cut into several records. `tokenizer` must know the task of every episode.
+    """
+
+    def __init__(
+        self, tokenizer: DatasetTokenizer, dataset: str, max_tokens: int = MAX_TOKENS, max_bytes: int = MAX_BYTES
+    ) -> None:
+        super().__init__()
+        self.arguments = (tokenizer, dataset, max_tokens, max_bytes)
+
+    def expand(self, episodes: Any) -> Any:
+        return episodes | "Tokenize" >> beam.ParDo(_Tokenize(*self.arguments)).with_outputs(REJECTS, main="records")
+
+
+class _Tokenize(beam.DoFn):  # type: ignore[misc]
+    def __init__(self, tokenizer: DatasetTokenizer, dataset: str, max_tokens: int, max_bytes: int) -> None:
+        self.tokenizer, self.dataset, self.limits = tokenizer, dataset, (max_tokens, max_bytes)
+
+    def process(self, episode: Episode) -> Iterable[Any]:
+        named = episode.metadata
+        candidate = Candidate(named.episode_id, named.source_uri, named.source_index, lambda: episode)
+        record = tokenize_episode(self.tokenizer, self.dataset, named.source_uri, candidate, episode)
+        if isinstance(record, Reject):
+            yield beam.pvalue.TaggedOutput(REJECTS, record)
+        else:
+            yield from segments(record, *self.limits)
+
 
 class WriteShards(beam.PTransform):  # type: ignore[misc]
-    """`Record`s from a Beam job of your own -> `count` shards `<folder>/<dataset>-<split>.tfrecord-...` with indexes;
-    with {"file", "records", "bytes", "sha256"} of each as output.
+    """`Record`s -> {"file", "records", "bytes", "sha256"} of each of the `count` shards
+    `<folder>/<dataset>-<split>.tfrecord-...` that it writes, with their indexes.
 
     All segments of an episode go to one shard, in order; shards and records are ordered by episode id, so the bytes do
     not depend on the runner. Unlike `WritePartitions` this shuffles the records (not the episodes), and a shard's
@@ -58,70 +126,3 @@ class WriteShards(beam.PTransform):  # type: ignore[misc]
 def _shard_of(record: Record, count: int) -> int:
     digest = hashlib.sha256(record.metadata.episode_id.encode()).digest()
     return int.from_bytes(digest[:8], "big") % count
-
-
-REJECTS = "rejects"  # tag of the second output of the steps below
-
-
-class ReadEpisodes(beam.PTransform):  # type: ignore[misc]
-    """A source string -> `Episode`s, and `Reject`s as a second output: `result.episodes`, `result[REJECTS]`.
-
-    Filtered candidates (blank lines) are in neither; a Beam counter `filtered` counts them.
-    """
-
-    def __init__(self, source: str, limit: int | None = None) -> None:
-        super().__init__()
-        self.source, self.limit = source, limit
-
-    def expand(self, begin: Any) -> Any:
-        partitions = open_source(self.source).partitions(self.limit)
-        return (
-            begin
-            | "Partitions" >> beam.Create(partitions)
-            | "Spread" >> beam.Reshuffle()
-            | "Read" >> beam.ParDo(_Read(self.source)).with_outputs(REJECTS, main="episodes")
-        )
-
-
-class _Read(beam.DoFn):  # type: ignore[misc]
-    def __init__(self, source: str) -> None:
-        self.source = source
-        self.filtered = beam.metrics.Metrics.counter("gato", "filtered")
-
-    def process(self, partition: dict[str, Any]) -> Iterator[Any]:
-        for _, result in read_partition(open_source(self.source), partition):
-            if isinstance(result, Reject):
-                yield beam.pvalue.TaggedOutput(REJECTS, result)
-            elif isinstance(result, Filtered):
-                self.filtered.inc()
-            else:
-                yield result
-
-
-class TokenizeEpisodes(beam.PTransform):  # type: ignore[misc]
-    """`Episode`s -> `Record`s, long episodes cut into segments, and `Reject`s as a second output:
-    `result.records`, `result[REJECTS]`. `tokenizer` must know the task of every episode.
-    """
-
-    def __init__(
-        self, tokenizer: DatasetTokenizer, dataset: str, max_tokens: int = MAX_TOKENS, max_bytes: int = MAX_BYTES
-    ) -> None:
-        super().__init__()
-        self.arguments = (tokenizer, dataset, max_tokens, max_bytes)
-
-    def expand(self, episodes: Any) -> Any:
-        return episodes | "Tokenize" >> beam.ParDo(_Tokenize(*self.arguments)).with_outputs(REJECTS, main="records")
-
-
-class _Tokenize(beam.DoFn):  # type: ignore[misc]
-    def __init__(self, tokenizer: DatasetTokenizer, dataset: str, max_tokens: int, max_bytes: int) -> None:
-        self.tokenizer, self.dataset, self.limits = tokenizer, dataset, (max_tokens, max_bytes)
-
-    def process(self, episode: Episode) -> Iterable[Any]:
-        named = episode.metadata
-        candidate = Candidate(named.episode_id, named.source_uri, named.source_index, lambda: episode)
-        result = tokenize_episode(self.tokenizer, self.dataset, named.source_uri, candidate, episode)
-        if isinstance(result, Reject):
-            yield beam.pvalue.TaggedOutput(REJECTS, result)
-        else:
-            yield from segments(result, *self.limits)

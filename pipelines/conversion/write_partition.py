@@ -1,7 +1,7 @@
 """One partition -> one shard of each split: idempotent, atomic, deterministic. Plain functions, no Beam.
 
-A partition is written whole by one worker, so no episode crosses a shuffle. Its files appear in this order, each whole
-or not at all: shards and their indexes, episode list, rejects, done-file. A process that finds the done-file finds the
+One worker writes a partition whole, so no episode crosses a shuffle. Its files appear whole or not at all: the episode
+list, the shards with their indexes, the rejects and, last, the done-file. A process that finds the done-file finds the
 others.
 """
 

@@ -1,4 +1,4 @@
-"""Small inputs, the commands that convert them, and what came of it."""
+"""Small inputs, the commands that convert them, and a look at the results."""
 
 import gzip
 import hashlib
@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gato_tokenize import train_text_model
 from pipelines.__main__ import main
 from pipelines.inspection.verify import verify
 from pipelines.sources import open_source
@@ -31,7 +32,7 @@ def write_documents(count: int = 60, files: int = 3) -> str:
 
 
 def write_lines(path: str, lines: list[str]) -> None:
-    """Compressed: each such file is a partition of its own."""
+    """Write a compressed file of lines, which is always a partition of its own."""
     Path(path).write_bytes(gzip.compress("".join(line + "\n" for line in lines).encode(), mtime=0))
 
 
@@ -50,13 +51,28 @@ def write_pictures(count: int = 6) -> str:
     return "image-text:pairs.jsonl"
 
 
+def small_model() -> list[str]:
+    """Return the options for a text model of a few KB: the shipped one would be nearly all that is written."""
+    Path("corpus.txt").write_text("the quick brown fox jumps over a lazy dog\n" * 50)
+    train_text_model([Path("corpus.txt")], Path("small.model"), vocabulary_size=300)
+    return ["--text-model", "small.model"]
+
+
+def everything() -> list[str]:
+    """Return sources and options that make every kind of file: two splits, four partitions, pictures, a reject."""
+    documents = write_documents(120)
+    lines = [json.dumps({"text": "a lazy dog " * 2000}) for _ in range(2)]  # a shard of several pages
+    write_lines("docs-1.jsonl.gz", [*lines, "broken"])
+    return [documents, write_pictures(3), "--validation-fraction", "0.3", "--max-rejects", "1", *small_model()]
+
+
 def convert(*words: str, out: str = "out/toy/1.0.0") -> int:
     open_source.cache_clear()
     return main(["convert", *words, "--out", out])
 
 
 def tree(folder: str = "out") -> dict[str, str]:
-    """{file: sha256} of all below a folder."""
+    """Return {file: sha256} of all files below a folder."""
     files = (path for path in sorted(Path(folder).rglob("*")) if path.is_file())
     return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
@@ -66,12 +82,12 @@ def command(*words: str, out: str = "out/toy/1.0.0") -> list[str]:
 
 
 def slow_source(episodes: int = 120) -> str:
-    """Rollouts take long enough to be killed in the middle: five partitions of 25 episodes."""
+    """Return a source that takes long enough to be killed in the middle: five partitions of 25 rollouts."""
     return f"rollouts:BabyAI-GoToLocal-v0?episodes={episodes}"
 
 
 def children(pid: int) -> list[int]:
-    """All processes below one, from /proc."""
+    """Return all processes below one, from /proc."""
     below = [int(n) for path in Path(f"/proc/{pid}/task").glob("*/children") for n in path.read_text().split()]
     return below + [grandchild for child in below for grandchild in children(child)]
 
@@ -83,7 +99,7 @@ def rejects(folder: str = "out") -> list[dict[str, Any]]:
 
 
 def minari_file(change: str) -> str:
-    """A Minari dataset of 3 episodes in HDF5; episode 1 is spoilt."""
+    """Write a Minari dataset of 3 episodes in HDF5, of which episode 1 is spoilt; returns its source."""
     h5py = pytest.importorskip("h5py")
     folder = Path(f"minari-{change}/data")
     folder.mkdir(parents=True)
@@ -118,7 +134,7 @@ def minari_file(change: str) -> str:
 
 
 def elsewhere() -> dict[str, str]:
-    """What a new process needs to know of the source."""
+    """Return the environment variables with which a new process knows the source `faulty`."""
     Path("site").mkdir(exist_ok=True)
     line = "from pipelines.sources import SOURCES; SOURCES['faulty'] = 'faulty_source:FaultySource'\n"
     Path("site/sitecustomize.py").write_text(line)

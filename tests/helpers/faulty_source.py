@@ -1,7 +1,8 @@
 """A source that goes wrong in the process that reads it: `faulty:20?bad=3,7&fault=segfault&at=read&each=10`.
 
-Documents 0 .. 19, `each` a partition, `pause` seconds apart unless a file `hurry` is there; at those that `bad` names
-the fault happens, unless a file `mended` is there. Each that is loaded leaves a line in the file `loaded`.
+It has the documents 0 .. 19, `each` of them in a partition. Loading one takes `pause` seconds, unless there is a file
+`hurry`, and adds a line to the file `loaded`. The fault happens at those that `bad` names, unless there is a file
+`mended`.
 """
 
 import ctypes
@@ -20,7 +21,7 @@ BIG = 3 * 2**30
 
 
 def _eat() -> None:
-    """Three gigabytes at once; where nothing limits them, what the kernel does when there are no more."""
+    """Take three gigabytes at once, or, if nothing limits them, do what the kernel does when there are no more."""
     block = bytearray(BIG)
     os.kill(os.getpid(), signal.SIGKILL)
     del block

@@ -1,4 +1,4 @@
-"""The public Beam steps: the example runs, dead letters come out, bytes do not depend on the order of elements."""
+"""The public Beam steps: the example runs, rejects come out, bytes do not depend on the order of elements."""
 
 import json
 from pathlib import Path
@@ -41,9 +41,9 @@ def test_the_example() -> None:
     tokenizer = DatasetTokenizer.load(Path("out"))
     texts = {tokenizer.task("text").decode(record.sequence).fields["observation/text"][0] for record in records}
     assert texts == {LINES[1], LINES[3]}
-    (letters,) = Path("out").glob("rejects.jsonl-*")
-    (letter,) = [json.loads(line) for line in letters.read_text().splitlines()]
-    assert letter["source_uri"] == "docs.jsonl" and letter["source_index"] == 3
+    (path,) = Path("out").glob("rejects.jsonl-*")
+    (reject,) = [json.loads(line) for line in path.read_text().splitlines()]
+    assert reject["source_uri"] == "docs.jsonl" and reject["source_index"] == 3
     summaries = [
         json.loads(line) for path in Path("out").glob("shards.jsonl-*") for line in path.read_text().splitlines()
     ]
@@ -68,7 +68,7 @@ def test_shards_do_not_depend_on_the_order_of_records() -> None:
     assert files[0] == files[1] and len(files[0]) == 2
 
 
-def test_an_episode_that_cannot_be_tokenized_is_a_dead_letter() -> None:
+def test_an_episode_that_cannot_be_tokenized_is_rejected() -> None:
     Path("pairs.jsonl").write_text(json.dumps({"image": "x.png", "caption": "broken"}) + "\n")
     Path("x.png").write_bytes(b"no picture")
     source = open_source("image-text:pairs.jsonl")

@@ -1,3 +1,5 @@
+"""Calls in a process of its own: what they return, raise, hang at and crash, and that nothing is left running."""
+
 import os
 import signal
 import subprocess
@@ -14,7 +16,7 @@ from pipelines.processes.child_process import ChildProcess
 
 
 def _gone(pid: int, within: float) -> bool:
-    """Whether a process ends in time; a zombie that nobody reaps has ended."""
+    """Return whether a process ends in time; a zombie counts as ended."""
     end = time.monotonic() + within
     while time.monotonic() < end:
         try:
@@ -96,7 +98,7 @@ class TestCallsInOrder:
                 future.result()
 
     def test_the_limit_is_of_each_call_alone(self) -> None:
-        """Neither the calls before it count, nor the time that a large answer waits to be taken."""
+        """Neither earlier calls count, nor the time for which a large answer waits to be received."""
         with ChildProcess(int) as child:
             for future in child.calls(_sleep_and_give, [(0.4, 2**20)] * 3, limit=1.0):
                 assert len(future.result()) == 2**20

@@ -1,4 +1,4 @@
-"""A function in a fork: what it sends arrives, how it ends is told, and it never outlives who started it."""
+"""A function in a fork: what it sends arrives, how it ends is reported, and it never outlives its parent."""
 
 import os
 import signal
