@@ -20,7 +20,7 @@ from typing import Any
 from gato_tokenize import __version__
 from gato_tokenize.storage.dataset import MANIFEST, Dataset
 from gato_tokenize.storage.durable import durable_file, sync_folder
-from gato_tokenize.storage.records import SCHEMA_VERSION
+from gato_tokenize.storage.schema import SCHEMA_VERSION
 from gato_tokenize.storage.tfrecord import index_path
 from pipelines.conversion.plan import Plan, PlanError
 from pipelines.conversion.work_folder import (

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from gato_tokenize.field_spec import ContinuousSpec
 from gato_tokenize.storage.dataset import Dataset
-from gato_tokenize.storage.records import FIELDS
+from gato_tokenize.storage.schema import FIELDS
 from pipelines.stats.episode_stats import plain_counts
 from pipelines.stats.fit import Row
 from pipelines.stats.fit import report as fit_report
