@@ -3,7 +3,6 @@
 What was written is read from disk, never from what a runner reports, and must account for every candidate of the plan.
 """
 
-import gzip
 import hashlib
 import json
 import os
@@ -15,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from gato_tokenize.storage.dataset import FORMAT_VERSION, MANIFEST, SPEC, TEXT_MODEL, manifest_bytes
+from gato_tokenize.storage.dataset import FORMAT_VERSION, MANIFEST, SPEC, STATS, TEXT_MODEL, manifest_bytes
 from gato_tokenize.storage.durable import durable_file, sync_folder
+from gato_tokenize.storage.episode_list import EPISODES, read_lines
 from gato_tokenize.storage.tfrecord import index_path
 from pipelines.conversion.plan import Plan
 from pipelines.conversion.reject_budget import RejectBudget
@@ -80,8 +80,7 @@ def _total(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
 
 def _lines(folder: Path, plan: Plan) -> Iterator[dict[str, Any]]:
     for index in range(len(plan.partitions)):
-        with gzip.open(episodes_path(folder, index), "rt", encoding="utf-8", newline="\n") as lines:
-            yield from map(json.loads, lines)
+        yield from read_lines(episodes_path(folder, index))
 
 
 def _check_ids(folder: Path, plan: Plan) -> None:
@@ -124,12 +123,12 @@ def _write_documents(folder: Path, plan: Plan, done: list[dict[str, Any]], split
     for part in done:
         merge_stats(stats, part["stats"])
     _write_json(
-        folder / "stats.json",
+        folder / STATS,
         {split: {task: complete(counts) for task, counts in stats[split].items()} for split in splits},
     )
     _write_json(folder / "features.json", features_json())
     _write_json(folder / "dataset_info.json", dataset_info_json(plan, splits))
-    with durable_file(folder / "episodes.jsonl.gz") as file:  # members of one gzip file may stand behind each other
+    with durable_file(folder / EPISODES) as file:  # members of one gzip file may stand behind each other
         for index in range(len(plan.partitions)):
             with open(episodes_path(folder, index), "rb") as part_file:
                 shutil.copyfileobj(part_file, file)
@@ -159,7 +158,7 @@ def _manifest(folder: Path, plan: Plan, done: list[dict[str, Any]], splits: dict
 
 def _other_files(folder: Path, plan: Plan, splits: dict[str, Any]) -> list[str]:
     """Every file of a dataset but the shards and the manifest, whose hashes stand elsewhere."""
-    names = ["dataset_info.json", "features.json", "stats.json", "episodes.jsonl.gz", SPEC, TEXT_MODEL, PLAN]
+    names = ["dataset_info.json", "features.json", STATS, EPISODES, SPEC, TEXT_MODEL, PLAN]
     for index in range(len(plan.partitions)):
         paths = [done_path(folder, index), rejects_path(folder, index), quarantine_path(folder, index)]
         paths += [index_path(folder / plan.shard(split, index)) for split in splits]

@@ -20,6 +20,7 @@ from typing import Any
 from gato_tokenize import __version__
 from gato_tokenize.storage.dataset import MANIFEST, Dataset
 from gato_tokenize.storage.durable import durable_file, sync_folder
+from gato_tokenize.storage.episode_list import EPISODES, line_bytes, read_lines
 from gato_tokenize.storage.schema import SCHEMA_VERSION
 from gato_tokenize.storage.tfrecord import index_path
 from pipelines.conversion.plan import Plan, PlanError
@@ -27,7 +28,6 @@ from pipelines.conversion.work_folder import (
     PLAN,
     done_path,
     episodes_path,
-    json_line,
     read_done,
     read_rejects,
     write_done,
@@ -135,15 +135,14 @@ def carry_over(dataset: Dataset, old: Plan, plan: Plan, folder: Path) -> None:
 
     Nothing is done twice. Raises ValueError where the old dataset is damaged.
     """
-    with gzip.open(dataset.path / "episodes.jsonl.gz", "rt", encoding="utf-8", newline="\n") as file:
-        lines = itertools.groupby(map(json.loads, file), lambda line: _shard_number(line["shard"]))
-        number, group = next(lines, (-1, iter(())))
-        for index in range(len(old.partitions)):
-            mine = group if number == index else iter(())
-            if read_done(folder, plan, index) is None:
-                _carry(dataset, old, plan, folder, index, mine)
-            if number == index:
-                number, group = next(lines, (-1, iter(())))
+    lines = itertools.groupby(read_lines(dataset.path / EPISODES), lambda line: _shard_number(line["shard"]))
+    number, group = next(lines, (-1, iter(())))
+    for index in range(len(old.partitions)):
+        mine = group if number == index else iter(())
+        if read_done(folder, plan, index) is None:
+            _carry(dataset, old, plan, folder, index, mine)
+        if number == index:
+            number, group = next(lines, (-1, iter(())))
 
 
 def _shard_number(name: str) -> int:
@@ -167,7 +166,7 @@ def _carry(dataset: Dataset, old: Plan, plan: Plan, folder: Path, index: int, li
     with durable_file(episodes_path(folder, index)) as raw, gzip.GzipFile("", "wb", 6, raw, mtime=0) as file:
         for line in lines:
             split = next(name for name, shard in done["shards"].items() if line["shard"] == old.shard(name, index))
-            file.write(json_line({**line, "shard": plan.shard(split, index)}))
+            file.write(line_bytes({**line, "shard": plan.shard(split, index)}))
     for place in (folder, folder / "index"):
         sync_folder(place)
     read = done["written"] + sum(done["filtered"].values())  # what was rejected is another partition's work now

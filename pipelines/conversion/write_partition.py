@@ -14,7 +14,7 @@ from typing import Any
 from gato_tokenize import Episode
 from gato_tokenize.storage.dataset import DatasetTokenizer
 from gato_tokenize.storage.durable import durable_file
-from gato_tokenize.storage.episode_list import EPISODE_COLUMNS
+from gato_tokenize.storage.episode_list import episode_line, line_bytes
 from gato_tokenize.storage.records import Record
 from gato_tokenize.storage.segments import segments
 from gato_tokenize.storage.tfrecord import ShardWriter, shard_writer
@@ -115,13 +115,8 @@ class _Report:
     def _write(self, split: str, record: Record) -> None:
         shard, tally, named = self.shards[split], self.tallies[split], record.metadata
         shard.write(record.to_bytes())
-        offset, length = shard.extents[-1]
         tokens, steps = len(record.sequence), record.sequence.num_steps
-        line: dict[str, Any] = {"shard": tally["file"], "record": tally["records"], "offset": offset, "bytes": length}
-        line |= {"tokens": tokens, "steps": steps}
-        line |= {name: getattr(named, name) for name in EPISODE_COLUMNS}
-        line["return"] = named.return_ if named.return_ == named.return_ else None  # JSON has no NaN
-        self.lines.write(json_line(line))
+        self.lines.write(line_bytes(episode_line(record, tally["file"], tally["records"], shard.extents[-1])))
         tally["records"] += 1
         tally["steps"] += steps
         tally["tokens"] += tokens
