@@ -42,12 +42,19 @@ class TokenSequence:
         if not (self.ids.shape == self.kinds.shape == self.loss_mask.shape == (length,)):
             shapes = [list(a.shape) for a in (self.ids, self.kinds, self.loss_mask)]
             raise ValueError(f"ids, kinds and loss_mask must have one shape, got {shapes}")
-        if splits.ndim != 1 or not len(splits) or splits[0] != 0 or (np.diff(splits) < 0).any() or splits[-1] > length:
+        if (
+            splits.ndim != 1
+            or not len(splits)
+            or splits[0] != 0
+            or (splits[1:] < splits[:-1]).any()
+            or splits[-1] > length
+        ):
             raise ValueError(f"step_splits must rise from 0 to at most {length}, got {splits}")
         patches = int(np.count_nonzero(self.kinds == Kind.PATCH))
         if self.patches.shape != (patches, 16, 16, 3):
             raise ValueError(f"{patches} patch tokens, but patches of shape {list(self.patches.shape)}")
-        if self.grids.ndim != 2 or self.grids.shape[1] != 2 or int(self.patches_per_image.sum()) != patches:
+        in_images = int(self.patches_per_image.sum()) if self.grids.shape[1:] == (2,) and len(self.grids) else 0
+        if self.grids.shape[1:] != (2,) or in_images != patches:
             raise ValueError(f"{patches} patch tokens, but image grids {self.grids.tolist()}")
         if len(self.encoded) not in (0, len(self.grids)):
             raise ValueError(f"{len(self.grids)} images, but {len(self.encoded)} encoded ones")

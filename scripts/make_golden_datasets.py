@@ -20,7 +20,7 @@ from PIL import Image
 
 from gato_tokenize import TextTokenizer
 from gato_tokenize.modalities.text_training import train_text_model
-from gato_tokenize.storage.records import SCHEMA_VERSION
+from gato_tokenize.storage.schema import SCHEMA_VERSION
 from pipelines.conversion.convert import convert as run_plan
 from pipelines.conversion.plan import make_plan
 from pipelines.conversion.reject_budget import RejectBudget

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gato_tokenize import Dataset
-from gato_tokenize.storage.episode_list import EPISODES, _lines
+from gato_tokenize.storage.episode_list import EPISODES, read_lines
 
 _INTEGERS = ("record", "offset", "bytes", "tokens", "steps", "segment_index", "num_segments")
 
@@ -35,7 +35,7 @@ class EpisodeTable:
         """Raises KeyError for an unknown split, ValueError where the list is damaged or contradicts the manifest."""
         shards = tuple(dataset.shards(split))
         numbers = {path.name: number for number, path in enumerate(shards)}
-        lines = [line for line in _lines(dataset.path / EPISODES) if line.get("shard") in numbers]
+        lines = [line for line in read_lines(dataset.path / EPISODES) if line["shard"] in numbers]
         try:
             rows = {name: np.array([line[name] for line in lines], np.int64) for name in _INTEGERS}
             tasks, task = _numbered([line["task"] for line in lines])

@@ -2,15 +2,13 @@
 
 import copy
 import dataclasses
-import gzip
-import json
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from gato_tokenize import Dataset
-from gato_tokenize.storage.episode_list import EPISODES
+from gato_tokenize.storage.episode_list import EPISODES, read_lines
 
 
 class RandomPolicy:
@@ -40,9 +38,8 @@ class Demonstrations:
     @classmethod
     def of(cls, dataset: Dataset, task: str) -> "Demonstrations":
         """Raises ValueError where the dataset has no such episode of the task."""
-        with gzip.open(dataset.path / EPISODES, "rb") as file:
-            lines = [line for line in map(json.loads, file) if line["task"] == task and line["segment_index"] == 0]
-        expert = [line for line in lines if line["agent_id"] != "random"]
+        episodes = (line for line in read_lines(dataset.path / EPISODES) if line["segment_index"] == 0)
+        expert = [line for line in episodes if line["task"] == task and line["agent_id"] != "random"]
         if not expert:
             raise ValueError(
                 f"{dataset.path} has no demonstrations of {task}; its tasks: {', '.join(dataset.tokenizer.specs)}"

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import gzip
 import hashlib
 import json
 import os
@@ -17,6 +16,7 @@ from gato_tokenize.modalities.text import TextTokenizer
 from gato_tokenize.sequence import TokenSequence
 from gato_tokenize.spec import EpisodeSpec
 from gato_tokenize.storage.durable import durable_file
+from gato_tokenize.storage.episode_list import EPISODES, read_lines
 from gato_tokenize.storage.records import Record
 from gato_tokenize.storage.shards import read_record, read_records
 from gato_tokenize.storage.tfrecord import Damage, index_path, read_index
@@ -24,6 +24,8 @@ from gato_tokenize.tokenizer import LOCAL_POSITIONS, EpisodeTokenizer
 from gato_tokenize.vocabulary import Vocabulary
 
 MANIFEST = "manifest.json"  # written last: its presence means that the dataset is complete
+FORMAT_VERSION = 1
+STATS = "stats.json"
 SPEC, TEXT_MODEL = "tokenizer/spec.json", "tokenizer/text.model"
 _SHARD = r"[a-z][a-z0-9_]*-[a-z]+\.tfrecord-\d{5,}-of-\d{5,}"  # what `shard_name` writes
 
@@ -35,6 +37,19 @@ def shard_name(dataset: str, split: str, index: int, count: int) -> str:
     'toy-train.tfrecord-00003-of-00032'
     """
     return f"{dataset}-{split}.tfrecord-{index:05d}-of-{count:05d}"
+
+
+def manifest_bytes(manifest: dict[str, Any]) -> bytes:
+    """The content of the manifest's file. Its last key is the sha256 of all before it, which shows damage to it."""
+    content = {key: value for key, value in manifest.items() if key != "sha256"}
+    digest = hashlib.sha256(json.dumps(content, indent=1, ensure_ascii=False).encode()).hexdigest()
+    return (json.dumps({**content, "sha256": digest}, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def read_stats(folder: Path) -> dict[str, Any]:
+    """The statistics of the dataset in a folder: {split: {task: counts}}, see docs/records.md."""
+    stats: dict[str, Any] = json.loads((folder / STATS).read_text(encoding="utf-8"))
+    return stats
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -139,6 +154,11 @@ class Dataset:
             raise ValueError(f"{self.path} is damaged or forged: it names {name!r} as a shard of its own")
         return self.path / name
 
+    @property
+    def stats(self) -> dict[str, Any]:
+        """{split: {task: what was counted when the dataset was made}}."""
+        return read_stats(self.path)
+
     def __len__(self) -> int:
         """Records of all splits."""
         return sum(split["records"] for split in self.manifest["splits"].values())
@@ -176,30 +196,17 @@ class Dataset:
                 yield self.tokenizer.task(metadata.task).decode(whole, metadata)
                 parts = []
 
+    def find_episode(self, wanted: str) -> tuple[Record, Episode]:
+        """The whole episode of an id, or of a number in the episode list; its first record carries the metadata.
 
-def find_episode(dataset: Dataset, wanted: str) -> tuple[Record, Episode]:
-    """The whole episode of an id, or of a number in the list of episodes; its first record carries the metadata.
-
-    Raises KeyError where there is none, ValueError where the list is forged.
-    """
-    with gzip.open(dataset.path / "episodes.jsonl.gz", "rt", encoding="utf-8", newline="\n") as file:
-        heads = (line for line in map(json.loads, file) if line["segment_index"] == 0)
-        for number, line in enumerate(heads):
-            if wanted in (line["episode_id"], str(number)):
-                break
-        else:
+        Raises KeyError where there is none, ValueError where the list is damaged or forged.
+        """
+        heads = (line for line in read_lines(self.path / EPISODES) if line["segment_index"] == 0)
+        found = (line for number, line in enumerate(heads) if wanted in (line["episode_id"], str(number)))
+        line = next(found, None)
+        if line is None:
             raise KeyError(f"no episode {wanted!r}: give an id or a number below the count of episodes")
-    shard = dataset.shard(line["shard"])
-    records = [read_record(shard, line["record"] + segment) for segment in range(line["num_segments"])]
-    whole = dataclasses.replace(records[0], sequence=TokenSequence.join([record.sequence for record in records]))
-    return whole, dataset.tokenizer.task(line["task"]).decode(whole.sequence, whole.metadata)
-
-
-FORMAT_VERSION = 1
-
-
-def manifest_bytes(manifest: dict[str, Any]) -> bytes:
-    """The manifest's own file: its last key is the sha256 of all before it, so that damage to itself shows."""
-    content = {key: value for key, value in manifest.items() if key != "sha256"}
-    digest = hashlib.sha256(json.dumps(content, indent=1, ensure_ascii=False).encode()).hexdigest()
-    return (json.dumps({**content, "sha256": digest}, indent=1, ensure_ascii=False) + "\n").encode()
+        shard = self.shard(line["shard"])
+        records = [read_record(shard, line["record"] + segment) for segment in range(line["num_segments"])]
+        whole = dataclasses.replace(records[0], sequence=TokenSequence.join([record.sequence for record in records]))
+        return whole, self.tokenizer.task(line["task"]).decode(whole.sequence, whole.metadata)

@@ -1,4 +1,4 @@
-"""The episode list of a dataset, `episodes.jsonl.gz`: one line a record."""
+"""The episode list of a dataset, `episodes.jsonl.gz`: a line for each record, in the order of the shards."""
 
 import gzip
 import json
@@ -7,22 +7,49 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from gato_tokenize.storage.records import Record
+
 EPISODES = "episodes.jsonl.gz"
+EPISODE_COLUMNS = (  # those taken from the metadata as they are
+    *("episode_id", "task", "agent_id", "source_uri", "source_index"),
+    *("segment_index", "num_segments", "success", "content_hash"),
+)
+_PLACE = ("shard", "record", "offset", "bytes")  # of the record: its shard, its number and extent in it
+COLUMNS = (*_PLACE, "tokens", "steps", *EPISODE_COLUMNS, "return")
+_REQUIRED = frozenset(COLUMNS)
 
 
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
+def episode_line(record: Record, shard: str, number: int, extent: tuple[int, int]) -> dict[str, Any]:
+    """The line of a record, which is number `number` of its shard, with an extent of (offset, bytes) there."""
+    metadata = record.metadata
+    line: dict[str, Any] = dict(zip(_PLACE, (shard, number, *extent), strict=True))
+    line |= {"tokens": len(record.sequence), "steps": record.sequence.num_steps}
+    line |= {name: getattr(metadata, name) for name in EPISODE_COLUMNS}
+    line["return"] = metadata.return_ if metadata.return_ == metadata.return_ else None  # JSON has no NaN
+    return line
+
+
+def line_bytes(line: dict[str, Any]) -> bytes:
+    """A line as it is written, with its line end.
+
+    >>> line_bytes({"task": "b", "record": 1})
+    b'{"record": 1, "task": "b"}\\n'
+    """
+    return (json.dumps(line, sort_keys=True, ensure_ascii=False) + "\n").encode()
+
+
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The lines of an episode list, each with all of `COLUMNS`.
+
+    Raises ValueError that names the file where it is cut or damaged, or where a line is none of an episode list.
+    """
     try:
         with gzip.open(path, "rb") as file:
             for text in file:
                 line = json.loads(text)
-                if not isinstance(line, dict):
-                    raise ValueError(f"a line is no JSON object: {text[:80]!r}")
+                if not isinstance(line, dict) or not line.keys() >= _REQUIRED:
+                    raise ValueError(f"a line is not one of an episode list: {text[:80]!r}")
                 yield line
     except (EOFError, gzip.BadGzipFile, zlib.error, ValueError) as error:
-        raise ValueError(f"{path} is damaged: {error}; `gato-data verify {path.parent}` tells more") from error
-
-
-EPISODE_COLUMNS = (  # of the metadata, in episodes.jsonl.gz
-    *("episode_id", "task", "agent_id", "source_uri", "source_index"),
-    *("segment_index", "num_segments", "success", "content_hash"),
-)
+        hint = f"; `gato-data verify {path.parent}` reports more" if path.name == EPISODES else ""
+        raise ValueError(f"{path} is damaged: {error}{hint}") from error

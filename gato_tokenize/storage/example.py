@@ -87,9 +87,9 @@ def _short_varints() -> NDArray[np.uint8]:
 
 def decode_varints(data: "bytes | memoryview") -> NDArray[np.int64]:
     """int64[n], the inverse of `encode_varints`. Raises ValueError for a truncated varint or one over 64 bits."""
+    if len(data) <= 1 and (not data or data[0] < 0x80):  # most of a record's numbers stand alone
+        return np.array([*data], np.int64)
     raw = np.frombuffer(data, np.uint8)
-    if not raw.size:
-        return np.zeros(0, np.int64)
     ends = np.flatnonzero(raw < 0x80)
     if not ends.size or ends[-1] != raw.size - 1:
         raise ValueError("a varint is truncated")

@@ -1,13 +1,12 @@
 """The command `convert`: plans a conversion, runs it, and prints what was made."""
 
 import argparse
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from gato_tokenize import TextTokenizer
-from gato_tokenize.storage.dataset import DatasetTokenizer
+from gato_tokenize.storage.dataset import DatasetTokenizer, read_stats
 from gato_tokenize.tokenizer import LOCAL_POSITIONS
 from pipelines.commands.exit_codes import exit_code
 from pipelines.commands.run_options import add_run_options, limits_of, positive
@@ -97,7 +96,7 @@ def summary(manifest: dict[str, Any], out: Path) -> str:
     for name, split in manifest["splits"].items():
         counted = f"{split['records']} records, {split['steps']} timesteps, {split['tokens']} tokens"
         lines.append(f"  {name}: {counted}, {split['bytes'] / 2**20:.1f} MiB in {len(split['shards'])} shards")
-    lines += [f"  {line}" for line in listed(json.loads((out / "stats.json").read_text(encoding="utf-8")))]
+    lines += [f"  {line}" for line in listed(read_stats(out))]
     return "\n".join(lines)
 
 

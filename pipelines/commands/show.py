@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from gato_tokenize.field_spec import ImageSpec
-from gato_tokenize.storage.dataset import Dataset, find_episode
+from gato_tokenize.storage.dataset import Dataset
 from gato_tokenize.view import show
 from pipelines.inspection.episode_view import _plain, save_frames
 from pipelines.inspection.overview import overview, schema
@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace, rest: list[str]) -> int:
 
 
 def _show_episode(dataset: Dataset, arguments: argparse.Namespace) -> None:
-    record, episode = find_episode(dataset, arguments.episode)
+    record, episode = dataset.find_episode(arguments.episode)
     for field in dataclasses.fields(record.metadata):
         print(f"{field.name.rstrip('_'):<14} {getattr(record.metadata, field.name)}")
     colour = sys.stdout.isatty() and not arguments.no_colour

@@ -15,7 +15,7 @@ from typing import Any
 
 from gato_tokenize import EpisodeSpec, TextTokenizer, __version__
 from gato_tokenize.storage.dataset import DatasetTokenizer, shard_name
-from gato_tokenize.storage.records import SCHEMA_VERSION
+from gato_tokenize.storage.schema import SCHEMA_VERSION
 from gato_tokenize.storage.segments import MAX_BYTES, MAX_TOKENS
 from gato_tokenize.tokenizer import LOCAL_POSITIONS
 from pipelines.conversion.work import Work

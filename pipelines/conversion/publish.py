@@ -4,7 +4,6 @@ What was written is read from disk, never from what a runner reports, and must a
 """
 
 import dataclasses
-import gzip
 import hashlib
 import json
 import os
@@ -16,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from gato_tokenize.storage.dataset import FORMAT_VERSION, MANIFEST, SPEC, TEXT_MODEL, manifest_bytes
+from gato_tokenize.storage.dataset import FORMAT_VERSION, MANIFEST, SPEC, STATS, TEXT_MODEL, manifest_bytes
 from gato_tokenize.storage.durable import durable_file, sync_folder
+from gato_tokenize.storage.episode_list import EPISODES, read_lines
 from gato_tokenize.storage.tfrecord import index_path
 from pipelines.conversion.reject_budget import RejectBudget
 from pipelines.conversion.tfds_files import dataset_info_json, features_json
@@ -98,8 +98,7 @@ def _total(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
 
 def _lines(folder: WorkFolder) -> Iterator[dict[str, Any]]:
     for index in folder.indices:
-        with gzip.open(folder.episodes_path(index), "rt", encoding="utf-8", newline="\n") as lines:
-            yield from map(json.loads, lines)
+        yield from read_lines(folder.episodes_path(index))
 
 
 def _check_ids(folder: WorkFolder) -> None:
@@ -142,10 +141,10 @@ def _write_documents(folder: WorkFolder, done: list[Done], splits: dict[str, Any
     for part in done:
         merge_stats(stats, part.stats)
     completed = {split: {task: complete(counts) for task, counts in stats[split].items()} for split in splits}
-    _write_json(folder.path / "stats.json", completed)
+    _write_json(folder.path / STATS, completed)
     _write_json(folder.path / "features.json", features_json())
     _write_json(folder.path / "dataset_info.json", dataset_info_json(folder.plan, splits))
-    with durable_file(folder.path / "episodes.jsonl.gz") as file:  # a gzip file may have several members in a row
+    with durable_file(folder.path / EPISODES) as file:  # a gzip file may have several members in a row
         for index in folder.indices:
             with open(folder.episodes_path(index), "rb") as part_file:
                 shutil.copyfileobj(part_file, file)
@@ -175,7 +174,7 @@ def _manifest(folder: WorkFolder, done: list[Done], splits: dict[str, Any]) -> M
 
 def _other_files(folder: WorkFolder, splits: dict[str, Any]) -> list[str]:
     """Every file of a dataset but the shards and the manifest, whose hashes are elsewhere."""
-    names = ["dataset_info.json", "features.json", "stats.json", "episodes.jsonl.gz", SPEC, TEXT_MODEL, PLAN]
+    names = ["dataset_info.json", "features.json", STATS, EPISODES, SPEC, TEXT_MODEL, PLAN]
     for index in folder.indices:
         paths = [folder.done_path(index), folder.rejects_path(index), folder.quarantine_path(index)]
         paths += [index_path(folder.shard_path(split, index)) for split in splits]

@@ -9,7 +9,6 @@ import dataclasses
 import gzip
 import hashlib
 import itertools
-import json
 import os
 import re
 import shutil
@@ -20,11 +19,12 @@ from typing import Any
 from gato_tokenize import __version__
 from gato_tokenize.storage.dataset import MANIFEST, Dataset
 from gato_tokenize.storage.durable import durable_file, sync_folder
-from gato_tokenize.storage.records import SCHEMA_VERSION
+from gato_tokenize.storage.episode_list import EPISODES, line_bytes, read_lines
+from gato_tokenize.storage.schema import SCHEMA_VERSION
 from gato_tokenize.storage.tfrecord import index_path
 from pipelines.conversion.plan import Plan, PlanError
 from pipelines.conversion.work import Done, Retry, Work
-from pipelines.conversion.work_folder import PLAN, WorkFolder, json_line
+from pipelines.conversion.work_folder import PLAN, WorkFolder
 from pipelines.sources import open_source
 from pipelines.sources.source import Source
 
@@ -129,15 +129,14 @@ def carry_over(dataset: Dataset, folder: WorkFolder) -> None:
     A partition that is there already is left alone. Raises ValueError if the dataset is damaged.
     """
     old = WorkFolder.open(dataset.path)
-    with gzip.open(dataset.path / "episodes.jsonl.gz", "rt", encoding="utf-8", newline="\n") as file:
-        groups = itertools.groupby(map(json.loads, file), lambda line: _shard_number(line["shard"]))
-        number, group = next(groups, (-1, iter(())))
-        for index in old.indices:
-            lines = group if number == index else iter(())
-            if folder.done(index) is None:
-                _carry(old, folder, index, lines)
-            if number == index:
-                number, group = next(groups, (-1, iter(())))
+    groups = itertools.groupby(read_lines(dataset.path / EPISODES), lambda line: _shard_number(line["shard"]))
+    number, group = next(groups, (-1, iter(())))
+    for index in old.indices:
+        lines = group if number == index else iter(())
+        if folder.done(index) is None:
+            _carry(old, folder, index, lines)
+        if number == index:
+            number, group = next(groups, (-1, iter(())))
 
 
 def _shard_number(name: str) -> int:
@@ -153,7 +152,7 @@ def _carry(old: WorkFolder, folder: WorkFolder, index: int, lines: Iterator[dict
     new_names = {old.plan.shard(split, index): folder.plan.shard(split, index) for split in done.shards}
     with durable_file(folder.episodes_path(index)) as raw, gzip.GzipFile("", "wb", 6, raw, mtime=0) as file:
         for line in lines:
-            file.write(json_line({**line, "shard": new_names[line["shard"]]}))
+            file.write(line_bytes({**line, "shard": new_names[line["shard"]]}))
     for place in (folder.path, folder.path / "index"):
         sync_folder(place)
     folder.write_done(index, _carried(done, folder, index))

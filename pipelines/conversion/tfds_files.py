@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from gato_tokenize.storage.records import FIELDS
+from gato_tokenize.storage.schema import FIELDS
 from pipelines.conversion.plan import Plan
 
 _TFDS = "tensorflow_datasets.core.features."

@@ -173,7 +173,7 @@ class WorkFolder:
         path = self.rejects_path(index)
         path.parent.mkdir(exist_ok=True)
         with durable_file(path) as file:
-            file.writelines(json_line(reject.to_json()) for reject in rejects)
+            file.writelines(_json_line(reject.to_json()) for reject in rejects)
 
     def rejects(self, index: int) -> list[Reject]:
         """Return the rejects of a partition: if it is not done, those that are quarantined or reported so far."""
@@ -238,8 +238,8 @@ def _quarantined(entry: dict[str, Any]) -> tuple[int, Reject]:
     return ordinal, Reject(**entry["reject"], lost_from=ordinal if entry["ends_partition"] else None)
 
 
-def json_line(line: dict[str, Any]) -> bytes:
-    """Return a line of episodes.jsonl.gz or of rejects/."""
+def _json_line(line: dict[str, Any]) -> bytes:
+    """Return a line of rejects/."""
     return (json.dumps(line, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
 

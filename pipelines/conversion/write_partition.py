@@ -14,14 +14,14 @@ from typing import Any
 from gato_tokenize import Episode
 from gato_tokenize.storage.dataset import DatasetTokenizer
 from gato_tokenize.storage.durable import durable_file
-from gato_tokenize.storage.episode_list import EPISODE_COLUMNS
+from gato_tokenize.storage.episode_list import episode_line, line_bytes
 from gato_tokenize.storage.records import Record
 from gato_tokenize.storage.segments import segments
 from gato_tokenize.storage.tfrecord import ShardWriter, shard_writer
 from pipelines.conversion.journal import OnStep
 from pipelines.conversion.selection import Selection
 from pipelines.conversion.work import Done, RestLost
-from pipelines.conversion.work_folder import WorkFolder, json_line
+from pipelines.conversion.work_folder import WorkFolder
 from pipelines.sources import open_source
 from pipelines.sources.reading import Outcome, Reject, Step, read_partition
 from pipelines.sources.source import Candidate, Filtered
@@ -132,13 +132,8 @@ class _PartitionWriter:
     def _write(self, split: str, record: Record) -> None:
         shard, entry, named = self._shards[split], self._entries[split], record.metadata
         shard.write(record.to_bytes())
-        offset, length = shard.extents[-1]
         tokens, steps = len(record.sequence), record.sequence.num_steps
-        line: dict[str, Any] = {"shard": entry["file"], "record": entry["records"], "offset": offset, "bytes": length}
-        line |= {"tokens": tokens, "steps": steps}
-        line |= {name: getattr(named, name) for name in EPISODE_COLUMNS}
-        line["return"] = named.return_ if named.return_ == named.return_ else None  # JSON has no NaN
-        self._lines.write(json_line(line))
+        self._lines.write(line_bytes(episode_line(record, entry["file"], entry["records"], shard.extents[-1])))
         entry["records"] += 1
         entry["steps"] += steps
         entry["tokens"] += tokens

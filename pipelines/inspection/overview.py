@@ -1,6 +1,5 @@
 """Show: what a dataset holds, and one episode of it decoded to text, to PNG frames or to a GIF."""
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,7 +8,7 @@ from rich.table import Table
 
 from gato_tokenize.field_spec import ContinuousSpec
 from gato_tokenize.storage.dataset import Dataset
-from gato_tokenize.storage.records import FIELDS
+from gato_tokenize.storage.schema import FIELDS
 from pipelines.stats.episode_stats import plain_counts
 from pipelines.stats.fit import Row
 from pipelines.stats.fit import report as fit_report
@@ -27,12 +26,11 @@ def overview(dataset: Dataset, console: Console) -> None:
     console.print(f"[bold]{manifest['dataset']} {manifest['version']}[/]  {dataset.path}", highlight=False)
     console.print(f"{episodes['written']} episodes written, {rejected} rejected, {filtered} filtered; "
                   f"made by {manifest['generator']}", highlight=False)  # fmt: skip
-    stats = json.loads((dataset.path / "stats.json").read_text())
     tasks = _table("task", "split", "episodes", "timesteps", "tokens", "in the loss", "tokens by kind")
     fields = _table("task", "split", "field", "spec", "statistics")
     noticed = _table("task", "split", "kind", "what", "count")
     fit = _table("task", "split", "field", "element", "range", "clipped", "saturated", "error", "levels", "scaling")
-    for split, by_task in stats.items():
+    for split, by_task in dataset.stats.items():
         for task, counts in by_task.items():
             kinds = ", ".join(f"{kind} {count}" for kind, count in counts["tokens_by_kind"].items())
             columns = (str(counts[name]) for name in ("episodes", "steps", "tokens", "loss_tokens"))

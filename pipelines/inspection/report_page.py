@@ -4,7 +4,6 @@ The page needs nothing but itself, and is written task by task: memory does not 
 """
 
 import dataclasses
-import gzip
 import hashlib
 import heapq
 import itertools
@@ -18,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gato_tokenize import ContinuousSpec, Dataset, ImageSpec, Kind, Record, TextSpec, read_record
+from gato_tokenize.storage import episode_list
 from pipelines.inspection.filmstrip import filmstrip
 from pipelines.stats.episode_stats import plain_counts
 from pipelines.stats.fit import LEAST_LEVELS, Row
@@ -47,20 +47,19 @@ def read_lines(dataset: Dataset, episodes: int) -> dict[str, Lines]:
     smallest hashes, which depends on no order."""
     tasks: dict[str, Lines] = {}
     tokens = steps = 0
-    with gzip.open(dataset.path / "episodes.jsonl.gz", "rt", encoding="utf-8", newline="\n") as file:
-        for line in map(json.loads, file):
-            task = tasks.setdefault(line["task"], Lines())
-            task.records += 1
-            digest = hashlib.sha256(f"{line['segment_index']}:{line['episode_id']}".encode()).digest()
-            place = (-int.from_bytes(digest), line["shard"], line["record"])
-            _keep(task.counted, place, SAMPLE_RECORDS)
-            if line["segment_index"] == 0:
-                tokens = steps = 0
-                _keep(task.shown, place, episodes)
-            tokens, steps = tokens + line["tokens"], steps + line["steps"]
-            if line["segment_index"] == line["num_segments"] - 1:  # segments stand one behind the other
-                task.tokens[three_digits(tokens)] += 1
-                task.steps[three_digits(steps)] += 1
+    for line in episode_list.read_lines(dataset.path / episode_list.EPISODES):
+        task = tasks.setdefault(line["task"], Lines())
+        task.records += 1
+        digest = hashlib.sha256(f"{line['segment_index']}:{line['episode_id']}".encode()).digest()
+        place = (-int.from_bytes(digest), line["shard"], line["record"])
+        _keep(task.counted, place, SAMPLE_RECORDS)
+        if line["segment_index"] == 0:
+            tokens = steps = 0
+            _keep(task.shown, place, episodes)
+        tokens, steps = tokens + line["tokens"], steps + line["steps"]
+        if line["segment_index"] == line["num_segments"] - 1:  # segments stand one behind the other
+            task.tokens[three_digits(tokens)] += 1
+            task.steps[three_digits(steps)] += 1
     return tasks
 
 
@@ -210,7 +209,7 @@ def render(dataset: Dataset, episodes: int, steps: int) -> Iterator[str]:
     environment.filters.update(number=_number, kind=_kind_name, css=_css_name, csp=_csp)
     environment.globals.update(shares=shares_chart, notes=notes, plain_counts=plain_counts, fit_rows=fit_rows)
     lines = read_lines(dataset, episodes)
-    stats = json.loads((dataset.path / "stats.json").read_text(encoding="utf-8"))
+    stats = dataset.stats
     yield from environment.get_template("report.html").generate(
         dataset=dataset,
         manifest=dataset.manifest,

@@ -17,7 +17,8 @@ from PIL import Image
 from gato_tokenize import ContinuousSpec, Episode, EpisodeMetadata, EpisodeSpec, EpisodeTokenizer, ImageSpec
 from gato_tokenize.modalities.image import ImageTokenizer
 from gato_tokenize.storage.example import decode_example, encode_example
-from gato_tokenize.storage.records import FIELDS, Record
+from gato_tokenize.storage.records import Record
+from gato_tokenize.storage.schema import FIELDS
 from gato_tokenize.storage.segments import content_hash, segments
 from gato_tokenize.storage.shards import read_records
 from gato_tokenize.storage.tfrecord import Damage, frame, index_path, index_text, read_index

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from gato_tokenize import Dataset, Kind, TokenSequence
-from gato_tokenize.storage.records import SCHEMA_VERSION
+from gato_tokenize.storage.schema import SCHEMA_VERSION
 from gato_tokenize.storage.segments import content_hash
 from pipelines.__main__ import main
 from pipelines.inspection.verify import verify

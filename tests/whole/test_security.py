@@ -19,7 +19,7 @@ import pytest
 from conversions import convert, faults, png, rejects, tree, write_lines
 
 from gato_tokenize import Dataset
-from gato_tokenize.storage.dataset import DatasetTokenizer, find_episode, manifest_bytes
+from gato_tokenize.storage.dataset import DatasetTokenizer, manifest_bytes
 from pipelines.__main__ import main
 from pipelines.conversion.plan import Plan
 from pipelines.inspection.verify import verify
@@ -209,7 +209,7 @@ def test_a_list_that_names_shards_elsewhere() -> None:
         with gzip.open(path, "wt") as file:
             file.writelines(json.dumps({**line, "shard": name}) + "\n" for line in lines)
         with pytest.raises(ValueError, match="damaged or forged: it names"):
-            find_episode(Dataset.open(folder), "0")
+            Dataset.open(folder).find_episode("0")
         assert main(["inspect", str(folder), "--episode", "0"]) == 2
         assert main(["report", str(folder), "--out", "page.html"]) == 1
         manifest = json.loads((folder / "manifest.json").read_text())

@@ -9,13 +9,14 @@ import pytest
 from gato_model.data.episode_table import EpisodeTable, expert_return
 from gato_tokenize import Dataset
 from gato_tokenize.storage.dataset import DatasetTokenizer
+from gato_tokenize.storage.episode_list import COLUMNS
 
 NAN = float("nan")
 
 
 def line(task: str, episode: str, returned: float | None, **more: Any) -> dict[str, Any]:
     base = {"task": task, "episode_id": episode, "return": returned, "agent_id": "bot", "tokens": 10, "steps": 2}
-    return base | {"segment_index": 0, "num_segments": 1} | more
+    return dict.fromkeys(COLUMNS) | base | {"segment_index": 0, "num_segments": 1} | more
 
 
 def dataset(folder: Path, lines: list[dict[str, Any]], **changed: int) -> Dataset:

@@ -6,6 +6,7 @@ import gymnasium
 import pytest
 
 from gato_model.evaluation.baselines import Demonstrations, RandomPolicy
+from gato_tokenize.storage.episode_list import COLUMNS
 
 LINES = [
     {"task": "a", "agent_id": "bot", "segment_index": 0, "return": 4.0, "success": 1},
@@ -20,7 +21,7 @@ LINES = [
 @pytest.fixture
 def dataset(tmp_path):
     with gzip.open(tmp_path / "episodes.jsonl.gz", "wt") as file:
-        file.writelines(json.dumps(line) + "\n" for line in LINES)
+        file.writelines(json.dumps(dict.fromkeys(COLUMNS) | line) + "\n" for line in LINES)
     return SimpleNamespace(path=tmp_path, tokenizer=SimpleNamespace(specs={"a": None, "b": None}))
 
 

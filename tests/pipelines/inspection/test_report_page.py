@@ -32,6 +32,7 @@ from gato_tokenize import (
     TextTokenizer,
 )
 from gato_tokenize.storage.dataset import DatasetTokenizer
+from gato_tokenize.storage.episode_list import COLUMNS
 from pipelines.__main__ import main
 from pipelines.inspection import charts
 from pipelines.inspection import report_page as report
@@ -350,7 +351,8 @@ def test_lengths_are_of_episodes_not_of_records(tmp_path: Path) -> None:
     rows = [("a", 0, 2, 10, 2), ("a", 1, 2, 5, 1), ("b", 0, 1, 7, 1)]
     names = ("episode_id", "segment_index", "num_segments", "tokens", "steps")
     lines = [
-        {**dict(zip(names, row, strict=True)), "task": "t", "shard": "s", "record": n} for n, row in enumerate(rows)
+        dict.fromkeys(COLUMNS) | dict(zip(names, row, strict=True)) | {"task": "t", "shard": "s", "record": n}
+        for n, row in enumerate(rows)
     ]
     (tmp_path / "episodes.jsonl.gz").write_bytes(gzip.compress("".join(json.dumps(x) + "\n" for x in lines).encode()))
     found = report.read_lines(Dataset(tmp_path, {}, toy()[0].tokenizer), 2)["t"]
