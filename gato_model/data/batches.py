@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gato_model.data.batch_fields import BATCH_FIELDS
 from gato_model.data.packing import Placed, pack
 from gato_model.data.read_ahead import ReadAhead
 from gato_model.data.round_plan import STEPS, Piece, RoundShape, plan_round
@@ -74,25 +75,12 @@ def batches(
 
 
 class Batches:
-    """Made by `batches`. A batch is a dict of arrays, B rows of L = sequence_length tokens:
+    """The batches that `batches` mixes. A batch is a dict with an array for each of `BATCH_FIELDS`.
 
-    tokens          int32[B, L]           ids; 0 at patches and padding
-    kinds           uint8[B, L]           `gato_tokenize.vocabulary.Kind`
-    local_positions int32[B, L]           as in `TokenSequence`; -1 at padding
-    segments        int32[B, L]           which of the row's sequences, from 1; a prompt belongs to what it precedes;
-                                          0: padding
-    targets         int32[B, L]           the next token's id where target_mask is 1, else 0
-    target_mask     uint8[B, L]           1 where the next token of the same segment is in the loss
-    target_index    int32[K]              flat places (row * L + column) where target_mask is 1, rising; then B * L
-    patches         uint8[N, 16, 16, 3]   pixels of the patch tokens, in order; zeros behind them
-    patch_index     int32[N]              their flat places, rising; then B * L
-    patch_intervals int32[N, 4]           row low, row high, column low, column high (appendix C.3); then 0, 1, 0, 1
-    dataset         int32[B]              which share, in the order given
-
-    K and N are rounded up (`packing.round_up`). A row holds one share: sequences are drawn and packed until less than
-    1/32 of it is left, or not one timestep of the next fits. What is longer than the room left is cut to a random
-    window of whole timesteps (a document: of any tokens). Rows of a long record are drawn together, so that it is read
-    once for several: see `round_plan`.
+    A row holds sequences of one share, drawn and packed until less than 1/32 of it is left, or not one timestep of the
+    next sequence fits. A sequence that is longer than the room left is cut to a random window of whole timesteps (a
+    document: of any tokens). Rows of a long record are drawn together, so that it is read once for several of them:
+    see `round_plan`.
 
     names, weights (summing to 1), domains, left_out ({task: episodes} below `min_expert_share`) of the shares;
     identity: of the tokens; local_positions: rows that the model's table of local positions must have.
@@ -166,16 +154,9 @@ class Batches:
             with self.iterate(start, prefetch) as ahead:
                 yield from ahead
 
-        return tf.data.Dataset.from_generator(generate, output_signature=self._signature(tf))
-
-    def _signature(self, tf: Any) -> dict[str, Any]:
-        rows, length = self.batch_size, self.sequence_length
-        of_tokens = ("tokens", "kinds", "local_positions", "segments", "targets", "target_mask")
-        shapes: dict[str, tuple[int | None, ...]] = {name: (rows, length) for name in of_tokens}
-        shapes |= {"target_index": (None,), "patches": (None, 16, 16, 3), "patch_index": (None,)}
-        shapes |= {"patch_intervals": (None, 4), "dataset": (rows,)}
-        small = ("kinds", "target_mask", "patches")
-        return {name: tf.TensorSpec(shape, tf.uint8 if name in small else tf.int32) for name, shape in shapes.items()}
+        shapes = {field: field.shape(self.batch_size, self.sequence_length) for field in BATCH_FIELDS}
+        signature = {field.name: tf.TensorSpec(shape, field.dtype) for field, shape in shapes.items()}
+        return tf.data.Dataset.from_generator(generate, output_signature=signature)
 
     def close(self) -> None:
         """Close the shards' files; reading again opens them."""

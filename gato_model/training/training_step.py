@@ -7,13 +7,11 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from gato_model.data.batch_fields import BATCH_FIELDS
 from gato_model.network.model import Gato, Training
 from gato_model.training.loss import loss_sums
 
-TENSORS = (
-    "tokens", "kinds", "local_positions", "segments", "targets", "target_index", "patches", "patch_index",
-    "patch_intervals", "dataset",
-)  # fmt: skip
+TENSORS = tuple(field.name for field in BATCH_FIELDS if field.name != "target_mask")  # target_index says the same
 
 
 class TrainingStep:
