@@ -1,8 +1,8 @@
-"""Transformer-XL's relative attention (Dai et al. 2019), causal, over packed sequences, with or without a past.
+"""Transformer-XL's relative attention (Dai et al. 2019), causal, over packed sequences.
 
-The score of query i for key j is ((q_i + u) . k_j + (q_i + v) . r_(i - j)) / sqrt(key size): what is there, and how far
-back it is. The memory at deployment (Gato, section 2.4 and appendix C.1) needs exactly this: a distance has a
-meaning whatever came before.
+The score of query i for key j is ((q_i + u) . k_j + (q_i + v) . r_(i - j)) / sqrt(key size): the first term weighs what
+stands there, the second how far back it stands. The memory at deployment (Gato, section 2.4 and appendix C.1) needs
+exactly this, because a distance means the same whatever came before: see `gato_model.acting.decoder`.
 """
 
 from typing import Any
@@ -13,16 +13,16 @@ import tensorflow as tf
 from gato_model.config import GatoConfig
 from gato_model.network.layer import ConfiguredLayer
 
-QUERY_BLOCK = 256  # queries that are scored at once: keys behind their last are never computed
+QUERY_BLOCK = 256  # queries that are scored at once, by the keys up to the last of them
 _NEVER = -1e9
 
 
 @keras.saving.register_keras_serializable("gato")
 class RelativeAttention(ConfiguredLayer):
-    """call: [B, L, width], segments int32[B, L] -> [B, L, width]; a token looks at itself and at what stands before
-    it in its own segment, `window` - 1 tokens back at most where one is given.
+    """Multi-head attention in which a token looks at itself and at the tokens before it in its own segment.
 
-    `past` = ([B, M, width], int32[B, M]): M tokens that stood before, and their segments (0: none there).
+    call: x [B, L, width], segments int32[B, L] -> [B, L, width]
+    window: a token looks at most `window` - 1 tokens back; None: to the start of its segment
     """
 
     def __init__(self, config: GatoConfig, **kwargs: Any) -> None:
@@ -35,24 +35,18 @@ class RelativeAttention(ConfiguredLayer):
         self.content_bias = self.add_weight((heads, 1, config.key_value_size), zeros, name="content_bias")  # u
         self.distance_bias = self.add_weight((heads, 1, config.key_value_size), zeros, name="distance_bias")  # v
 
-    def call(self, x: Any, segments: Any, past: Any = None, window: int | None = None) -> Any:
+    def call(self, x: Any, segments: Any, window: int | None = None) -> Any:
         queries, keys, values = self.project(x)
-        before, key_segments = 0, segments
-        if past is not None:
-            before, key_segments = past[0].shape[1], tf.concat([past[1], segments], 1)
-            _, past_keys, past_values = self.project(past[0])
-            keys, values = tf.concat([past_keys, keys], 2), tf.concat([past_values, values], 2)
         content, distant = self._scaled(queries, self.content_bias), self._scaled(queries, self.distance_bias)
         length = x.shape[1]
-        far = self.distance_vectors(before + length)  # heads, before + length, key size; the nearest first
+        far = self.distance_vectors(length)  # heads, length, key size; the nearest first
         blocks = []
         for start in range(0, length, QUERY_BLOCK):
-            stop = min(start + QUERY_BLOCK, length)
-            end = before + stop  # keys behind the block's last query are never computed
-            farthest_first = tf.pad(far[:, :end][:, ::-1], ((0, 0), (1, 0), (0, 0)))
-            mask = _mask(segments[:, start:stop], key_segments[:, :end], window)
+            stop = min(start + QUERY_BLOCK, length)  # keys after the block's last query are never computed
+            farthest_first = tf.pad(far[:, :stop][:, ::-1], ((0, 0), (1, 0), (0, 0)))
+            mask = _mask(segments[:, start:stop], segments[:, :stop], window)
             here = content[:, :, start:stop], distant[:, :, start:stop]
-            blocks.append(_attended(*here, keys[:, :, :end], values[:, :, :end], farthest_first, mask))
+            blocks.append(_attended(*here, keys[:, :, :stop], values[:, :, :stop], farthest_first, mask))
         return self.merge(blocks[0] if len(blocks) == 1 else tf.concat(blocks, 2))
 
     def project(self, x: Any) -> tuple[Any, Any, Any]:

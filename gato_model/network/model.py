@@ -11,7 +11,7 @@ from gato_model.config import GatoConfig
 from gato_model.network.chance import fold_in, integers, uniform
 from gato_model.network.embedding import DiscreteEmbedding, ResidualEmbedding
 from gato_model.network.position import LocalPositionEncoding, PatchPositionEncoding
-from gato_model.network.transformer import Memory, Transformer
+from gato_model.network.transformer import Transformer
 
 
 class Losses(NamedTuple):
@@ -85,19 +85,12 @@ class Gato(keras.Model):
         flat = self.token_embedding.logits(tf.reshape(hidden, (-1, self.config.width)))
         return tf.reshape(flat, (*_shape(hidden)[:2], -1))
 
-    def hidden(
-        self,
-        inputs: Mapping[str, Any],
-        memory: Memory | None = None,
-        window: int | None = None,
-        training: "Training | bool" = False,
-    ) -> Any:
-        """[B, L, width], what the head reads; with `memory` (hidden, the memory for what comes next). A token looks at
-        most `window` - 1 tokens back."""
+    def hidden(self, inputs: Mapping[str, Any], window: int | None = None, training: "Training | bool" = False) -> Any:
+        """Compute [B, L, width], which the head reads. A token looks at most `window` - 1 tokens back in each block."""
         chance = _chance(training)
         keep, seeds = self._regularisation(chance, inputs["tokens"])
         x = self.embed(inputs, chance)
-        return self.transformer(x, inputs["segments"], keep=keep, seeds=seeds, memory=memory, window=window)
+        return self.transformer(x, inputs["segments"], keep=keep, seeds=seeds, window=window)
 
     def embed(self, inputs: Mapping[str, Any], chance: Training | None = None) -> Any:
         """[B, L, width]: each token's vector and its position's. Patches are embedded at their N places alone."""
@@ -164,11 +157,6 @@ class Gato(keras.Model):
         self.loss_metric.update_state(losses.cross_entropy, losses.weight)
         self.accuracy_metric.update_state(losses.correct, losses.weight)
         return {"loss": self.loss_metric.result(), "accuracy": self.accuracy_metric.result()}
-
-    def empty_memory(self, rows: int, size: int) -> Memory:
-        """A Transformer-XL memory of `size` places in which nothing stands."""
-        states = tf.zeros((rows, size, self.config.width), self.compute_dtype)
-        return Memory((states,) * self.config.num_layers, tf.zeros((rows, size), tf.int32))
 
     def get_config(self) -> dict[str, Any]:
         own = {"config": dataclasses.asdict(self.config), "rematerialize": self.rematerialize, "seed": self.seed}

@@ -307,18 +307,7 @@ def test_patch_positions_are_drawn_in_training_alone(model):
     np.testing.assert_array_equal(model.embed(narrow), model.embed(narrow, CHANCE))
 
 
-# Memory and window
-
-
-def test_pieces_with_memory_are_the_whole(model):
-    batch = toy_batch()
-    whole = model.hidden({**batch, **no_patches(ROWS, LENGTH)})
-    memory, pieces = model.empty_memory(ROWS, LENGTH), []
-    for start, stop in ((0, 5), (5, 6), (6, 12)):
-        piece = {name: batch[name][:, start:stop] for name in ("tokens", "local_positions", "segments")}
-        hidden, memory = model.hidden({**piece, **no_patches(ROWS, stop - start)}, memory=memory)
-        pieces.append(hidden)
-    np.testing.assert_allclose(tf.concat(pieces, 1), whole, atol=1e-5)
+# Window
 
 
 def test_a_window_reaches_so_far_back_in_each_block(model):
