@@ -1,4 +1,4 @@
-"""The transformer: blocks of relative attention and gated feed-forward, normalised before each (appendix C.1)."""
+"""The transformer: blocks of relative attention and gated feed-forward, each after a norm (appendix C.1)."""
 
 from typing import Any
 
@@ -7,13 +7,13 @@ import tensorflow as tf
 
 from gato_model.config import GatoConfig
 from gato_model.network.attention import RelativeAttention
-from gato_model.network.chance import dropout
 from gato_model.network.layer import ConfiguredLayer
+from gato_model.network.stateless_random import dropout
 
 
 @keras.saving.register_keras_serializable("gato")
 class FeedForward(ConfiguredLayer):
-    """GEGLU (Shazeer 2020; appendix C.1): half the inner vector, through GELU, gates the other half."""
+    """GEGLU (Shazeer 2020; appendix C.1): half of the inner vector, through GELU, gates the other half."""
 
     def __init__(self, config: GatoConfig, **kwargs: Any) -> None:
         super().__init__(config, **kwargs)
