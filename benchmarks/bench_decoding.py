@@ -45,7 +45,7 @@ def cached(model: Gato, count: int) -> Callable[[], Any]:
     decoder = Decoder(model, longest=64)
     arguments = [tf.constant(value) for value in batch({0: tokens(count)}, 1).values()]
     for start in range(0, CONTEXT, 64):
-        decoder.append(*batch({0: tokens(CONTEXT).cut(start, start + 64)}, 1).values())
+        decoder.append(*batch({0: tokens(CONTEXT).slice(start, start + 64)}, 1).values())
 
     @tf.function(autograph=False)
     def step() -> Any:

@@ -6,9 +6,9 @@ import os
 import sys
 from collections.abc import Sequence
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # or TensorFlow tells of the GPUs that are not there
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # or TensorFlow reports missing GPUs
 
-COMMANDS = {  # imported only when asked for: TensorFlow takes seconds
+COMMANDS = {  # the one that is asked for is imported: TensorFlow takes seconds
     "train": ("gato_model.commands.train", "train a model on converted datasets, or go on with a run"),
     "evaluate": ("gato_model.commands.evaluate", "let a trained model act in an environment"),
     "generate": ("gato_model.commands.generate", "continue a text, caption an image, answer a question about one"),
@@ -17,7 +17,7 @@ EXIT_INTERRUPTED = 130
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run a command; returns its exit code."""
+    """Run a command and return its exit code."""
     words = sys.argv[1:] if words is None else list(words)
     parser = argparse.ArgumentParser(prog="gato-model", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -37,7 +37,7 @@ def main(words: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         message = module.how_to_resume(arguments) if arguments.command == "train" else "stopped"
         print(f"\ngato-model: {message}", file=sys.stderr, flush=True)
-        os._exit(EXIT_INTERRUPTED)  # reading threads would hold up a normal exit
+        os._exit(EXIT_INTERRUPTED)  # reading threads would delay a normal exit
     except BrokenPipeError:  # `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1

@@ -8,14 +8,15 @@ from gato_tokenize import Vocabulary
 from gato_tokenize.tokenizer import LOCAL_POSITIONS
 
 GROUPS = 32  # of group normalisation in the patch embedding (appendix C.2)
-STEM = 7  # side of the patch embedding's first convolution; with stride 2 it leaves 8 x 8,
-MAP = 4  # and the first residual block, of stride 2, a map of 4 x 4
+STEM = 7  # side of the patch embedding's first convolution, which has stride 2 and leaves a map of 8 x 8
+MAP = 4  # side of the map after the first residual block, which has stride 2 as well
 
 
 @dataclasses.dataclass(frozen=True)
 class GatoConfig:
-    """Every number that shapes a model. `tiny`, `small`, `baseline` and `large` are presets; all can be altered:
-    `GatoConfig.small(sequence_length=512)`.
+    """Every number that shapes a model.
+
+    `tiny`, `small`, `baseline` and `large` are presets that take changes: `GatoConfig.small(sequence_length=512)`.
 
     >>> config = GatoConfig.small()
     >>> f"{config.parameter_count() / 1e6:.0f}M"
@@ -23,7 +24,7 @@ class GatoConfig:
     >>> GatoConfig.from_json(config.to_json()) == config
     True
 
-    Raises ValueError where a number makes no sense.
+    Raises ValueError for a number out of range, or sizes that do not fit together.
     """
 
     num_layers: int
@@ -31,9 +32,9 @@ class GatoConfig:
     width: int  # of the residual stream
     key_value_size: int  # of one head
     feed_forward_size: int  # gate and value together, half each
-    sequence_length: int = 1024  # of a training sequence, and of what acting looks back on
+    sequence_length: int = 1024  # tokens of a training sequence, and that acting looks back on
     vocabulary_size: int = Vocabulary().size
-    local_positions: int = LOCAL_POSITIONS  # rows for the places inside a timestep; actions share one more
+    local_positions: int = LOCAL_POSITIONS  # rows for the tokens of a timestep; actions share one more
     quantization: int = 128  # rows, and columns, of patch positions
     patch_blocks: int = 1  # residual blocks in the patch embedding
     patch_channels: int = 64  # of their convolutions
@@ -56,26 +57,26 @@ class GatoConfig:
 
     @classmethod
     def tiny(cls, **changes: float) -> "GatoConfig":
-        """0.9M parameters beside the token table: learns a simple task on a laptop."""
+        """Return a model of 0.9M parameters beside the token table; it learns a simple task on a laptop."""
         return dataclasses.replace(cls(4, 4, 128, 32, 512, patch_channels=32), **changes)  # type: ignore[arg-type]
 
     @classmethod
     def small(cls, **changes: float) -> "GatoConfig":
-        """The paper's 79M."""
+        """Return the paper's 79M."""
         return dataclasses.replace(cls(8, 24, 768, 32, 3072), **changes)  # type: ignore[arg-type]
 
     @classmethod
     def baseline(cls, **changes: float) -> "GatoConfig":
-        """The paper's 364M."""
+        """Return the paper's 364M."""
         return dataclasses.replace(cls(12, 12, 1536, 128, 6144), **changes)  # type: ignore[arg-type]
 
     @classmethod
     def large(cls, **changes: float) -> "GatoConfig":
-        """The paper's 1.18B."""
+        """Return the paper's 1.18B."""
         return dataclasses.replace(cls(24, 16, 2048, 128, 8192), **changes)  # type: ignore[arg-type]
 
     def parameter_count(self) -> int:
-        """How many numbers are trained; nothing is allocated. A test compares it with built models."""
+        """Count the trained numbers without allocating any. A test compares the count with built models."""
         heads = self.num_heads * self.key_value_size
         attention = 5 * self.width * heads + 2 * heads  # query, key, value, output, distances; two biases of queries
         feed_forward = self.width * self.feed_forward_size + self.feed_forward_size // 2 * self.width
@@ -91,11 +92,12 @@ class GatoConfig:
         return stem + self.patch_blocks * block + shortcut + 2 * channels + (MAP**2 * channels + 1) * self.width
 
     def to_json(self) -> str:
+        """Write it as JSON, the content of a run's config.json."""
         return json.dumps(dataclasses.asdict(self), indent=1) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> "GatoConfig":
-        """Raises ValueError naming the keys that are unknown or missing."""
+        """Read what `to_json` wrote. Raises ValueError naming the keys that are unknown or missing."""
         values = json.loads(text)
         fields = {field.name for field in dataclasses.fields(cls)}
         if not isinstance(values, dict) or set(values) != fields:
@@ -105,4 +107,5 @@ class GatoConfig:
 
     @property
     def attention_scale(self) -> float:
+        """Return 1 / sqrt(key_value_size), the factor of attention's scores."""
         return 1 / math.sqrt(self.key_value_size)

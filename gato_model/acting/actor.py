@@ -1,4 +1,4 @@
-"""Actor: a timestep's observation to the ids of its action, all in one compiled function."""
+"""Actor: a timestep's observation to the ids of its action, in one compiled function."""
 
 from typing import Any
 
@@ -13,17 +13,19 @@ NONE = -1  # no id
 
 
 class Actor(tf.Module):
-    """Acts for each row of a decoder; no Python state, so it can be exported whole.
+    """A module that acts in each row of a decoder. It has no Python state, so it can be exported whole.
 
-    ranges int32[A, 2]: the legal ids of each of the A tokens of an action, first and one past the last.
+    ranges: int32[A, 2], the legal ids of each of an action's A tokens: the first, and one past the last
 
-    read(chunk)                tokens that are followed by more of the same observation, or by whole timesteps
-    act(chunk) -> int32[rows, A]   the rest of the observation; the ids of the action, -1 in rows of length 0
-    reset(rows, seeds)         as of the decoder: back to the prompt
-    empty(rows)                back to nothing, to read something else
+    read(chunk)                   reads whole timesteps, or all but the last tokens of an observation
+    act(chunk) -> int32[rows, A]  reads the rest of an observation, returns the action's ids; -1 in rows of length 0
+    reset(rows, seeds)            returns these rows to the prompt, as the decoder does
+    empty(rows)                   empties these rows
 
-    A chunk holds at most `longest` tokens. The last id of an action is not read until the next observation is: it
-    stands in front of that, so that a timestep with an action of one id passes through the model once.
+    A chunk holds at most `longest` tokens. The last id of an action is read together with the next observation, as its
+    first token, so that a timestep with an action of one id passes through the model once.
+
+    Raises ValueError if an action has no tokens.
     """
 
     def __init__(self, decoder: Decoder, ranges: NDArray[np.int32], temperature: float) -> None:
@@ -31,10 +33,12 @@ class Actor(tf.Module):
         if not len(ranges):
             raise ValueError("there is nothing to act with: this task's action has no tokens")
         self.decoder = decoder
-        self.longest = decoder.longest - 1  # and an id from before
+        self.longest = decoder.longest - 1  # one less, for the pending id
         self.ranges = tf.constant(ranges, tf.int32)
         self.temperature = tf.Variable(temperature, trainable=False, dtype=tf.float32)
-        self.pending = tf.Variable(tf.fill([decoder.rows], NONE), trainable=False)  # chosen, but not read yet
+        self.pending = tf.Variable(
+            tf.fill([decoder.rows], NONE), trainable=False
+        )  # ids that were chosen but not read yet
         chunk = signature(decoder.rows)
         each = [tf.TensorSpec([None], tf.int32, name) for name in ("rows", "seeds")]
         self.read = tf.function(self._read, input_signature=chunk, autograph=False)
@@ -52,7 +56,7 @@ class Actor(tf.Module):
         self.pending.scatter_nd_update(rows[:, None], tf.fill(tf.shape(rows), NONE))
 
     def _read(self, *chunk: Any) -> Any:
-        hidden = self.decoder.append(*_behind(self.pending, *chunk))
+        hidden = self.decoder.append(*_with_pending(self.pending, *chunk))
         self.pending.assign(tf.where(chunk[2] > 0, NONE, self.pending))
         return hidden
 
@@ -67,7 +71,7 @@ class Actor(tf.Module):
         return tf.where(active[:, None], tf.transpose(tf.concat([before, chosen[None]], 0)), NONE)
 
     def _all_but_last(self, hidden: Any, active: Any, count: int) -> tuple[Any, Any]:
-        """int32[count, rows], chosen and read one after the other, and what the head reads then."""
+        """Choose and read `count` ids one after the other: int32[count, rows], and what the head reads after them."""
 
         def one(i: Any, hidden: Any, ids: Any) -> Any:
             chosen = self._choose(hidden, i)
@@ -82,24 +86,26 @@ class Actor(tf.Module):
 
 
 def _one(ids: Any, lengths: Any) -> tuple[Any, ...]:
-    """An action token for each row, as a chunk."""
+    """Make a chunk of one action token in each row."""
     positions = tf.fill(tf.shape(ids), ACTION_POSITION)
     patch = tf.zeros((1, 16, 16, 3), tf.uint8), tf.shape(ids), tf.constant([[0, 1, 0, 1]])  # padding
     return (ids[:, None], positions[:, None], lengths, *patch)
 
 
-def _behind(pending: Any, tokens: Any, positions: Any, lengths: Any, patches: Any, index: Any, intervals: Any) -> Any:
-    """A chunk with the pending id in front, in the rows that have one and any tokens at all."""
+def _with_pending(
+    pending: Any, tokens: Any, positions: Any, lengths: Any, patches: Any, index: Any, intervals: Any
+) -> Any:
+    """Put the pending id before a chunk's tokens, in the rows that have both."""
     one = tf.cast((pending != NONE) & (lengths > 0), tf.int32)
     n = tf.shape(tokens)[1]
     row, place = index // tf.maximum(n, 1), index % tf.maximum(n, 1)
-    index = row * (n + 1) + place + tf.gather(tf.pad(one, ((0, 1),)), row)  # padding lies behind the last row
+    index = row * (n + 1) + place + tf.gather(tf.pad(one, ((0, 1),)), row)  # padding indexes past the last row
     first = tf.fill(tf.shape(pending), ACTION_POSITION)
     return (
-        _in_front(one, pending, tokens), _in_front(one, first, positions), lengths + one, patches, index, intervals,
+        _prepended(one, pending, tokens), _prepended(one, first, positions), lengths + one, patches, index, intervals,
     )  # fmt: skip
 
 
-def _in_front(one: Any, first: Any, rest: Any) -> Any:
-    """[rows, n] -> [rows, n + 1]: `first` in front where `one`, padding behind elsewhere."""
+def _prepended(one: Any, first: Any, rest: Any) -> Any:
+    """Put `first` before the row if `one` is 1, padding after it otherwise: [rows, n] -> [rows, n + 1]."""
     return tf.where(one[:, None] > 0, tf.concat([first[:, None], rest], 1), tf.pad(rest, ((0, 0), (0, 1))))

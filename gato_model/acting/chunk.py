@@ -1,4 +1,4 @@
-"""Chunk: some tokens of one row on their way into the decoder, and several of them as one padded batch."""
+"""Chunk: tokens of one row that the decoder is to read, and `batch`, which pads the chunks of several rows."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -14,24 +14,20 @@ from gato_tokenize.vocabulary import Kind
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Chunk:
-    """n tokens that follow each other, p of them patches.
+    """n consecutive tokens, p of them patches."""
 
-    ids int32[n], 0 at a patch; positions int32[n] as `TokenSequence.local_positions`; places int64[p], index of each
-    patch; patches uint8[p, 16, 16, 3]; intervals int32[p, 4] as `PatchPositionEncoding` takes them.
-    """
-
-    ids: NDArray[np.int32]
-    positions: NDArray[np.int32]
-    places: NDArray[np.int64]
-    patches: NDArray[np.uint8]
-    intervals: NDArray[np.int32]
+    ids: NDArray[np.int32]  # [n], 0 at a patch
+    positions: NDArray[np.int32]  # [n], as `TokenSequence.local_positions`
+    places: NDArray[np.int64]  # [p], the index of each patch among the tokens
+    patches: NDArray[np.uint8]  # [p, 16, 16, 3]
+    intervals: NDArray[np.int32]  # [p, 4], as `PatchPositionEncoding` takes them
 
     def __len__(self) -> int:
         return len(self.ids)
 
     @classmethod
     def of_sequence(cls, sequence: TokenSequence, quantization: int) -> "Chunk":
-        """All tokens of a sequence without padding."""
+        """Take all tokens of a sequence that has no padding."""
         kinds, lengths = sequence.kinds, np.diff(sequence.step_splits)
         window = Window(sequence.ids, kinds, sequence.loss_mask, lengths, sequence.patches, sequence.grids)
         places = np.flatnonzero(kinds == Kind.PATCH)
@@ -40,7 +36,7 @@ class Chunk:
 
     @classmethod
     def of_ids(cls, ids: Any, position: int) -> "Chunk":
-        """Tokens without patches, all at one local position."""
+        """Make a chunk of ids, none of them patches, all at one local position."""
         array = np.asarray(ids, np.int32)
         none = np.zeros((0, 4), np.int32)
         patches = np.zeros((0, 16, 16, 3), np.uint8)
@@ -48,15 +44,15 @@ class Chunk:
 
     @classmethod
     def join(cls, chunks: "Sequence[Chunk]") -> "Chunk":
-        """One behind the other."""
+        """Join chunks in order."""
         starts = np.cumsum([0, *(len(chunk) for chunk in chunks)])
         places = [chunk.places + start for chunk, start in zip(chunks, starts, strict=False)]
         names = ("ids", "positions", "patches", "intervals")
         joined: dict[str, Any] = {name: np.concatenate([getattr(chunk, name) for chunk in chunks]) for name in names}
         return cls(places=np.concatenate(places), **joined)
 
-    def cut(self, start: int, stop: int) -> "Chunk":
-        """Tokens start to stop (exclusive), as views."""
+    def slice(self, start: int, stop: int) -> "Chunk":
+        """Take tokens start to stop (exclusive), as views."""
         patches = slice(*np.searchsorted(self.places, [start, stop]))
         return Chunk(
             self.ids[start:stop],
@@ -68,11 +64,11 @@ class Chunk:
 
 
 def batch(chunks: Mapping[int, Chunk], rows: int) -> dict[str, NDArray[Any]]:
-    """{row: its chunk} as the decoder's input, padded behind each; a row without a chunk gets none (length 0).
+    """Make the decoder's input of {row: its chunk}, padded at the end; a row without a chunk gets length 0.
 
     tokens, local_positions  int32[rows, n], n at least 1
     lengths                  int32[rows]
-    patches, patch_index, patch_intervals  as `Gato` takes them, at least one, which may be padding
+    patches, patch_index, patch_intervals  as `Gato` takes them, at least one patch, which may be padding
     """
     longest = max([1, *map(len, chunks.values())])
     tokens, positions = np.zeros((2, rows, longest), np.int32)

@@ -1,11 +1,11 @@
-"""A policy as a SavedModel that acts: plain TensorFlow loads it, in C++ or another language too, without this package.
+"""export: write a policy as a SavedModel that plain TensorFlow loads without this package, in C++ and others, too.
 
     loaded = tf.saved_model.load(folder)
-    loaded.reset(rows, seeds)                                   int32[r] each: start these rows anew
+    loaded.reset(rows, seeds)                                   int32[r] each: start new episodes there
     ids = loaded.act(tokens, local_positions, lengths, patches, patch_index, patch_intervals)   int32[rows, A]
 
-The arguments are what `gato_model.acting.chunk.batch` makes of an observation's tokens: observation, then separator.
-`policy.json` beside it says the rest: the task's spec, the vocabulary, the legal ids of each action token.
+`gato_model.acting.chunk.batch` makes these arguments from an observation's tokens, its separator included.
+`policy.json` beside the model holds the task's spec, the vocabulary and the legal ids of each action token.
 """
 
 import json
@@ -20,11 +20,11 @@ POLICY = "policy.json"
 
 
 def export(policy: GatoPolicy, folder: "str | os.PathLike[str]") -> None:
-    """Write a policy as it stands behind its prompt: as many rows, the same temperature, context and prompt.
+    """Write a policy with its rows, temperature and prompt, ready for the first observation.
 
-    The functions are signatures, too (`reset`, `act`, `read`, for observations that are longer than a chunk).
+    `reset`, `act` and `read` (for observations that are longer than a chunk) are signatures as well as methods.
 
-    Raises ValueError for context="window", which computes anew from what Python keeps.
+    Raises ValueError for context="window", which reads tokens again that Python keeps.
     """
     check_exportable(policy.context)
     policy.reset()
@@ -47,6 +47,7 @@ def export(policy: GatoPolicy, folder: "str | os.PathLike[str]") -> None:
 
 
 def check_exportable(context: str) -> None:
+    """Raise ValueError for a policy's `context` that cannot be exported."""
     if context != "memory":
         raise ValueError(
             f"context={context!r} cannot be exported: it needs the tokens that Python keeps; take 'memory'"

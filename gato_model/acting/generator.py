@@ -1,4 +1,4 @@
-"""Generator: text that follows a text, an image or a question, piece by piece."""
+"""Generator: continue a text, caption an image, answer a question about one, piece by piece."""
 
 import math
 from collections.abc import Iterator
@@ -16,11 +16,12 @@ from gato_tokenize.storage.dataset import DatasetTokenizer
 
 
 class Generator:
-    """Text behind a sequence, piece by piece, by the cached decoder; beyond the context by Transformer-XL's memory.
+    """Text after a sequence, piece by piece, by the decoder; beyond the context by Transformer-XL's memory.
 
-    temperature: 0 takes the likeliest piece, else pieces are drawn, among the `top_k` likeliest where that is not 0.
+    temperature: 0 takes the likeliest piece, otherwise pieces are drawn
+    top_k: draw from so many of the likeliest pieces; 0: from all
 
-    Raises ValueError where the tokenizer's ids are not the model's, or a number makes no sense.
+    Raises ValueError if the tokenizer's ids are not the model's, or a number is out of range.
     """
 
     def __init__(self, model: Gato, tokenizer: DatasetTokenizer, temperature: float = 0.0, top_k: int = 0) -> None:
@@ -39,9 +40,9 @@ class Generator:
         )
 
     def pieces(self, start: TokenSequence, max_tokens: int, seed: int = 0) -> Iterator[int]:
-        """Ids of text pieces behind `start`, up to the end piece, which is left out, or `max_tokens` of them.
+        """Generate the ids of the text pieces after `start`: up to the end piece (exclusive), at most `max_tokens`.
 
-        Raises ValueError where there is nothing to start from.
+        seed: of the draws, below 2^31. Raises ValueError if `start` is empty.
         """
         if not len(start):
             raise ValueError("nothing to start from: give some text, or a picture")
@@ -55,24 +56,24 @@ class Generator:
             chunk = Chunk.of_ids([piece], NO_POSITION)
 
     def continue_text(self, text: str, max_tokens: int = 100, seed: int = 0) -> str:
-        """The text, and what follows."""
+        """Return the text and its continuation."""
         start = self._start(EpisodeSpec.document(), text)
         return self.text.decode([*start.ids.tolist(), *self.pieces(start, max_tokens, seed)])
 
     def caption(self, image: bytes, max_tokens: int = 100, seed: int = 0) -> str:
-        """What a picture, the bytes of its file, shows."""
+        """Caption a picture, given as the bytes of its file."""
         start = self._start(self._spec(EpisodeSpec.caption()), image, "")
         return self.text.decode(list(self.pieces(start, max_tokens, seed)))
 
     def answer(self, image: bytes, question: str, max_tokens: int = 100, seed: int = 0) -> str:
-        """The answer to a question about a picture."""
+        """Answer a question about a picture, given as the bytes of its file."""
         start = self._start(self._spec(EpisodeSpec.question_answer()), image, question, "")
         return self.text.decode(list(self.pieces(start, max_tokens, seed)))
 
     def _spec(self, usual: EpisodeSpec) -> EpisodeSpec:
-        """The spec that the model was trained with, which knows the pictures' size; the usual one where there is none.
+        """Find the spec that the model was trained with, which knows the pictures' size; else return the usual one.
 
-        Raises ValueError where there are several.
+        Raises ValueError if there are several.
         """
         specs = self.tokenizer.specs.values()
         known = [spec for spec in specs if not spec.timesteps and list(spec.fields) == list(usual.fields)]
@@ -81,7 +82,7 @@ class Generator:
         return known[0] if known else usual
 
     def _start(self, spec: EpisodeSpec, *values: Any) -> TokenSequence:
-        """The tokens of a sample whose last text is still to be written: without its end piece."""
+        """Return the tokens of a sample without its last end piece, because its last text is still to be written."""
         tokenizer = EpisodeTokenizer(spec, self.tokenizer.vocabulary, self.text)
         fields = {key: [value] for key, value in zip(spec.observation, values, strict=True)}
         whole = tokenizer.encode(Episode(spec, fields))
@@ -92,5 +93,5 @@ class Generator:
     def _append(self, chunk: Chunk) -> tf.Tensor:
         hidden, longest = None, self._decoder.longest
         for start in range(0, len(chunk), longest):
-            hidden = self._decoder.append(*batch({0: chunk.cut(start, start + longest)}, 1).values())
+            hidden = self._decoder.append(*batch({0: chunk.slice(start, start + longest)}, 1).values())
         return hidden

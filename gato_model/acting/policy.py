@@ -16,24 +16,24 @@ Prompt: TypeAlias = TokenSequence | Record
 
 
 class GatoPolicy:
-    """Acts in `rows` environments at once, each with a context of its own.
+    """A policy that acts in `rows` environments at once, each with its own context.
 
-    model: its weights as they are now; make another policy after training on.
-    spec: the task's tokenizer, or its spec where the vocabulary is the paper's.
-    prompt: a demonstration of the same task, or one a row; its first `sequence_length` tokens, cut at a timestep,
-        stand in front of every episode.
-    temperature: 0 takes the likeliest id, else ids are drawn; only ids that are legal in their place, always.
-    context: what happens beyond the model's `sequence_length`. "memory": every token sees the last `sequence_length`
-        tokens, by Transformer-XL's memory (section 2.4), at no extra cost. "window": when a timestep does not fit any
-        more, the oldest are dropped until at most half is left, and that is read anew, as a sequence of its own.
-    seed: of the draws; they depend on it, the episode's number and what was acted before, not on other rows.
+    model: its weights are taken as they are now; make another policy after more training.
+    spec: the task's tokenizer, or its spec if the vocabulary is the paper's.
+    prompt: a demonstration of the same task, or one for each row. Every episode begins after its first
+        `sequence_length` tokens, cut at a timestep.
+    temperature: 0 takes the likeliest id, otherwise ids are drawn; in either case only ids that are legal there.
+    context: what to do beyond the model's `sequence_length`. "memory": every token looks at the last `sequence_length`
+        tokens, by Transformer-XL's memory (section 2.4), at no extra cost. "window": when a timestep no longer fits,
+        the oldest are dropped until at most half of the context is used, and the rest is read again, as a new sequence.
+    seed: draws depend on it, on the row's seed in `reset` and on the number of tokens read, not on other rows.
 
         policy = GatoPolicy(model, tokenizer.task("LunarLander-v3"))
         policy.reset()
         action = policy.act(observation)
 
-    Raises ValueError where the model's vocabulary is another, a prompt is not of this task, a timestep cannot fit, an
-    action is text or a number makes no sense.
+    Raises ValueError if the model has another vocabulary, a prompt is not of this task, a timestep cannot fit, an
+    action is text, or a number is out of range.
     """
 
     def __init__(
@@ -55,17 +55,20 @@ class GatoPolicy:
         self._decoder = Decoder(model, rows, longest=_longest(tokenizer, self.config.sequence_length))
         self.actor = Actor(self._decoder, ranges, temperature)
         self._action_tokens = len(ranges)
-        self._started = 0  # episodes
+        self._started = 0  # number of episodes
         self._prompts = self._demonstrations(prompt)
         self._read_all({row: Chunk.join(steps) for row, steps in enumerate(self._prompts) if steps})
         self._decoder.mark()
-        # What a row has read, a chunk a timestep: only a sliding window is ever read anew.
+        # Each row's tokens, a chunk for each timestep. Only context="window" reads them again.
         self._steps: list[list[Chunk]] = [[]] * rows
         self.reset()
 
     def reset(self, rows: Sequence[int] | None = None, seeds: Sequence[int] | None = None) -> None:
-        """Start new episodes, behind the prompt, in these rows (in all). seeds: of each row's draws, below 2^31, to
-        which the policy's is added; by default the number of the episode."""
+        """Start new episodes, after the prompt, in these rows (by default in all).
+
+        seeds: one a row, below 2^31, added to the policy's own; by default the number of the episode. Raises ValueError
+        for an unknown row, or another number of seeds than of rows.
+        """
         rows = list(range(self.rows)) if rows is None else list(rows)
         seeds = range(self._started, self._started + len(rows)) if seeds is None else seeds
         if len(seeds) != len(rows) or not set(rows) <= set(range(self.rows)):
@@ -77,7 +80,7 @@ class GatoPolicy:
             self._steps[row] = list(self._prompts[row])
 
     def act(self, observation: Any) -> Any:
-        """The action of a policy of one row: arrays nested as the spec says, like `EpisodeTokenizer.decode_action`.
+        """Return the action of a policy of one row: arrays nested as in the spec, as `EpisodeTokenizer.decode_action`.
 
         Raises ValueError naming the field of an observation that does not fit the spec.
         """
@@ -86,7 +89,10 @@ class GatoPolicy:
         return self.act_many([observation])[0]
 
     def act_many(self, observations: Sequence[Any], rows: Sequence[int] | None = None) -> list[Any]:
-        """An action for each observation, of the rows given (of all); rows that are left out wait as they are."""
+        """Return an action for each observation, those of the given rows (by default of all); other rows wait.
+
+        Raises ValueError as `act`, and for an unknown or repeated row.
+        """
         rows = list(range(self.rows)) if rows is None else list(rows)
         if len(observations) != len(rows) or len(set(rows)) < len(rows) or not set(rows) <= set(range(self.rows)):
             last = self.rows - 1
@@ -114,7 +120,7 @@ class GatoPolicy:
         return chunk
 
     def _demonstrations(self, prompt: Prompt | Sequence[Prompt] | None) -> list[list[Chunk]]:
-        """A chunk for each timestep of the prompt, for each row."""
+        """Return for each row the chunks of its prompt, one for each timestep."""
         if prompt is None:
             return [[]] * self.rows
         if isinstance(prompt, TokenSequence | Record):
@@ -136,7 +142,7 @@ class GatoPolicy:
         return [Chunk.of_sequence(sequence.steps(i, i + 1), self.config.quantization) for i in range(count)]
 
     def _make_room(self, chunks: Mapping[int, Chunk]) -> None:
-        """Drop the oldest timesteps of rows that have no room for the next, and read the rest anew."""
+        """Drop the oldest timesteps of rows without room for the next timestep, and read the rest again."""
         room = self.config.sequence_length - self._action_tokens
         again = {}
         for row, chunk in chunks.items():
@@ -153,23 +159,23 @@ class GatoPolicy:
             self._read(chunks, self.actor.read)
 
     def _read(self, chunks: Mapping[int, Chunk], last: Any) -> Any:
-        """Chunks of any length through `read`, and the last piece of each through `last`; -> what that gives."""
+        """Read chunks of any length, the end of each by `last`, and return what `last` returns."""
         longest = self.actor.longest
         while max(map(len, chunks.values())) > longest:
             split = {row: _front(len(chunk), longest) for row, chunk in chunks.items()}
-            front = {row: chunks[row].cut(0, at) for row, at in split.items() if at}
+            front = {row: chunks[row].slice(0, at) for row, at in split.items() if at}
             self.actor.read(*batch(front, self.rows).values())
-            chunks = {row: chunk.cut(split[row], len(chunk)) for row, chunk in chunks.items()}
+            chunks = {row: chunk.slice(split[row], len(chunk)) for row, chunk in chunks.items()}
         return last(*batch(chunks, self.rows).values())
 
 
 def _front(length: int, longest: int) -> int:
-    """Tokens to read first, so that at least one is left."""
+    """Count the tokens to read first, so that at least one is left."""
     return min(max(length - longest, 0), longest)
 
 
 def _newest(steps: list[Chunk], room: int) -> list[Chunk]:
-    """The last timesteps that fit together."""
+    """Return the latest timesteps that fit in the room together."""
     first, total = len(steps), 0
     while first and total + len(steps[first - 1]) <= room:
         first -= 1
@@ -178,7 +184,7 @@ def _newest(steps: list[Chunk], room: int) -> list[Chunk]:
 
 
 def _longest(tokenizer: EpisodeTokenizer, sequence_length: int) -> int:
-    """Tokens of the decoder's chunks: an observation with an id before it, texts as far as one can guess."""
+    """Choose the longest chunk: an observation with an id before it; a text counts as 32 tokens, a guess."""
     observation = sum(slot.length or 32 for slot in tokenizer.slots if not slot.action)
     return min(max(observation + 1, sequence_length // 16), LONGEST)
 
@@ -196,7 +202,7 @@ def _check(model: Gato, tokenizer: EpisodeTokenizer, temperature: float, context
             " belong together; a run's folder holds the tokenizer that its model was trained with"
         )
     if not tokenizer.spec.timesteps:
-        raise ValueError("a document or sample has no actions: gato_model.commands.generate continues texts")
+        raise ValueError("a document or sample has no actions: `gato-model generate` continues texts")
     if not 0 <= temperature < float("inf"):
         raise ValueError(f"temperature must be 0 (the likeliest) or a number above it, not {temperature}")
     if context not in ("memory", "window"):

@@ -12,7 +12,7 @@ from rich.console import Console
 from gato_model.acting.export import check_exportable, export
 from gato_model.acting.policy import GatoPolicy
 from gato_model.evaluation.baselines import Demonstrations, RandomPolicy
-from gato_model.evaluation.comparison import Report
+from gato_model.evaluation.comparison import Comparison
 from gato_model.evaluation.evaluate import evaluate
 from gato_model.evaluation.video import check_video_path, write_video
 from gato_model.training.checkpoint import CheckpointError, load
@@ -33,11 +33,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--env", required=True, metavar="ID", help="as for gymnasium.make: BabyAI-GoToLocal-v0, or module:Id-v0")
     add("--env-options", default="{}", metavar="JSON", help="more arguments of gymnasium.make, as when it was recorded")
     add("--image", default="", metavar="HOW", help="MiniGrid and BabyAI: symbolic (default), cells or rgb")
-    add("--task", metavar="NAME", help="whose spec the model was trained with (default: told by the three above)")
+    add("--task", metavar="NAME", help="task whose spec to use (default: the one that the three above name)")
     add("--episodes", type=int, metavar="N", help=f"how many (default {EPISODES})")
     add("--seeds", metavar="S", help=f"FIRST (default {FIRST_SEED}), FIRST:COUNT, or a list A,B,C")
     add("--rows", type=int, default=ROWS, metavar="N", help=f"environments at a time (default {ROWS})")
-    add("--max-steps", type=int, default=0, metavar="N", help="cut episodes there (default: as the environment does)")
+    add(
+        "--max-steps",
+        type=int,
+        default=0,
+        metavar="N",
+        help="cut episodes after N steps (default: only the environment ends them)",
+    )
     add("--temperature", type=float, default=0.0, metavar="T", help="0 takes the likeliest id (default)")
     add("--seed", type=int, default=0, metavar="N", help="added to the episodes' seeds for the draws (default 0)")
     add("--context", choices=("memory", "window"), default="memory", help="beyond the context (default: memory)")
@@ -52,18 +58,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Returns the exit code: 0, or 2 where it was refused."""
     try:
-        report = _evaluated(arguments)
+        comparison = _compared(arguments)
     except (ValueError, KeyError, OSError, CheckpointError) as error:
         message = error.args[0] if isinstance(error, KeyError) else error
         print(f"gato-model evaluate: {message}", file=sys.stderr)
         return EXIT_REFUSED
     if arguments.json:
-        arguments.json.write_text(json.dumps(report.to_json(), indent=1) + "\n")
-    report.print(Console(soft_wrap=True))
+        arguments.json.write_text(json.dumps(comparison.to_json(), indent=1) + "\n")
+    comparison.print(Console(soft_wrap=True))
     return 0
 
 
-def _evaluated(arguments: argparse.Namespace) -> Report:
+def _compared(arguments: argparse.Namespace) -> Comparison:
     seeds = seeds_of(arguments.seeds, arguments.episodes)
     if arguments.rows < 1 or arguments.max_steps < 0:
         raise ValueError(f"--rows must be at least 1 and --max-steps 0, not {arguments.rows}, {arguments.max_steps}")
@@ -90,16 +96,16 @@ def _evaluated(arguments: argparse.Namespace) -> Report:
     at_random = RandomPolicy(environment.action_space, rows)
     environment.close()
     random = evaluate(at_random, recipe, seeds, max_steps=arguments.max_steps)
-    return Report(task, played, random, expert[0], expert[1])
+    return Comparison(task, played, random, expert[0], expert[1])
 
 
 def seeds_of(text: str | None, episodes: int | None) -> list[int]:
-    """The seeds of the command's --seeds and --episodes.
+    """Read the seeds from the command's --seeds and --episodes.
 
     >>> seeds_of("7", 3), seeds_of("7:2", None), seeds_of("5,9", None), len(seeds_of(None, None))
     ([7, 8, 9], [7, 8], [5, 9], 50)
 
-    Raises ValueError where they contradict each other, or are no numbers of 0 or more.
+    Raises ValueError if they contradict each other, or are not numbers in [0, 2^31).
     """
     first, colon, count = (str(FIRST_SEED) if text is None else text).partition(":")
     try:
@@ -119,9 +125,9 @@ def seeds_of(text: str | None, episodes: int | None) -> list[int]:
 
 
 def _expert(arguments: argparse.Namespace, task: str) -> tuple[float | None, float | None]:
-    """Return and success."""
+    """Find the expert's (return, success), None if unknown."""
     if arguments.data and arguments.expert_return is not None:
-        raise ValueError("--data and --expert-return both say what the expert reaches: leave one out")
+        raise ValueError("--data and --expert-return both give the expert's return: leave one out")
     if not arguments.data:
         return arguments.expert_return, None
     demonstrations = Demonstrations.of(Dataset.open(arguments.data), task)
@@ -129,7 +135,7 @@ def _expert(arguments: argparse.Namespace, task: str) -> tuple[float | None, flo
 
 
 def demonstration(dataset: Dataset, task: str) -> Record:
-    """A dataset's first episode of a task, or its first segment. Raises ValueError where there is none."""
+    """Find a dataset's first episode of a task, or its first segment. Raises ValueError if there is none."""
     records = (record for split in dataset.splits for record in dataset.records(split))
     found = next(itertools.filterfalse(lambda record: record.metadata.task != task, records), None)
     if found is None:

@@ -18,14 +18,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--text", metavar="TEXT", help="text to continue")
     add("--image", type=Path, metavar="FILE", help="picture to caption, or to ask about")
     add("--question", metavar="TEXT", help="about the picture")
-    add("--max-tokens", type=int, default=100, metavar="N", help="pieces at most (default 100)")
+    add("--max-tokens", type=int, default=100, metavar="N", help="most pieces to write (default 100)")
     add("--temperature", type=float, default=0.0, metavar="T", help="0 takes the likeliest piece (default)")
     add("--top-k", type=int, default=0, metavar="K", help="draw among the K likeliest; 0: among all (default)")
     add("--seed", type=int, default=0, metavar="N", help="of the draws (default 0)")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Returns the exit code: 0, or 2 where it was refused."""
+    """Run the command and return its exit code: 0, or 2 if it was refused."""
     try:
         _check(arguments)
         generator = Generator(

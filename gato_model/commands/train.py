@@ -1,4 +1,4 @@
-"""The command `train`."""
+"""The command `train`: train a model on converted datasets, or go on with a run."""
 
 import argparse
 import dataclasses
@@ -15,7 +15,7 @@ from gato_model.data.share import Share
 from gato_model.training.checkpoint import CONFIG, CheckpointError
 from gato_model.training.optimizer import OptimizerSettings
 from gato_model.training.run import RefusedError, TrainingError, train
-from gato_model.training.settings import Habits, TrainSettings
+from gato_model.training.settings import RunOptions, TrainSettings
 from gato_tokenize import CorruptRecordError
 
 PRESETS = {
@@ -32,15 +32,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--preset", choices=PRESETS, help="the model's sizes (default tiny)")
     add("--set", nargs="+", default=[], metavar="NAME=NUMBER", help="other sizes: any field of GatoConfig")
     add("--sequence-length", type=int, metavar="N", help="tokens of a training sequence (default 1024)")
-    add("--steps", type=int, metavar="N", help="how long (fine-tuning: 10000)")
+    add("--steps", type=int, metavar="N", help="steps to train (fine-tuning: 10000)")
     add("--batch-size", type=int, metavar="N", help="sequences of a step, on all workers (default 512, fine-tuning 64)")
     add("--learning-rate", type=float, metavar="X", help="the highest (default 1e-4, fine-tuning: 1e-5, constant)")
-    add("--warmup-steps", type=int, metavar="N", help="(default 15000, a tenth of --steps where that is less)")
+    add("--warmup-steps", type=int, metavar="N", help="(default 15000, or a tenth of --steps if that is less)")
     add("--weight-decay", type=float, metavar="X", help="(default 0.1, fine-tuning 0)")
-    add("--clip-norm", type=float, metavar="X", help="longest gradient (default: not clipped)")
-    add("--seed", type=int, default=0, metavar="N", help="of weights, batches and dropout (default 0)")
-    add("--prompt-share", type=float, default=0.25, metavar="F", help="of agent sequences (default 0.25)")
-    add("--min-expert-share", type=float, metavar="F", help="leave out episodes below it, of the expert's return")
+    add("--clip-norm", type=float, metavar="X", help="longest gradient (default: no clipping)")
+    add("--seed", type=int, default=0, metavar="N", help="seed of weights, batches and dropout (default 0)")
+    add(
+        "--prompt-share",
+        type=float,
+        default=0.25,
+        metavar="F",
+        help="fraction of agent sequences that get a prompt (default 0.25)",
+    )
+    add(
+        "--min-expert-share",
+        type=float,
+        metavar="F",
+        help="leave out episodes below this fraction of the expert's return",
+    )
     add(
         "--fine-tune",
         type=Path,
@@ -59,22 +70,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Returns the exit code: 0, 1 failed while it ran, 2 refused before."""
-    strategy = tf.distribute.MultiWorkerMirroredStrategy() if "TF_CONFIG" in os.environ else None  # before all else
+    """Run the command and return its exit code: 0, 1 if it failed while running, 2 if it was refused before."""
+    strategy = (
+        tf.distribute.MultiWorkerMirroredStrategy() if "TF_CONFIG" in os.environ else None
+    )  # must come before any other use of TensorFlow
     try:
-        settings, habits = settings_of(arguments), habits_of(arguments)
+        settings, options = settings_of(arguments), run_options_of(arguments)
     except (ValueError, OSError, KeyError, CheckpointError) as error:
         print(f"gato-model train: {error}", file=sys.stderr)
         return EXIT_REFUSED
     try:
-        train(settings, arguments.out, habits, strategy)
+        train(settings, arguments.out, options, strategy)
     except (RefusedError, FileNotFoundError, KeyError, ValueError) as error:
         print(f"gato-model train: {error}", file=sys.stderr)
         return EXIT_FAILED if isinstance(error, CorruptRecordError) else EXIT_REFUSED
     except (TrainingError, CheckpointError, OSError) as error:
         print(f"gato-model train: {error}", file=sys.stderr)
         return EXIT_FAILED
-    except tf.errors.OpError as error:  # another worker is gone: the collective operations end
+    except tf.errors.OpError as error:  # another worker is gone, so the collective operations fail
         print(
             f"gato-model train: {error.message[:300]}\n{how_to_resume(arguments)}",
             file=sys.stderr,
@@ -84,11 +97,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def how_to_resume(arguments: argparse.Namespace) -> str:
+    """Say how to go on after an interruption."""
     return f"the same command (on every worker) goes on from the last checkpoint in {arguments.out}"
 
 
 def settings_of(arguments: argparse.Namespace) -> TrainSettings:
-    """Raises ValueError for options that make no sense."""
+    """Make the run's settings from the command's options. Raises ValueError for a bad one."""
     fine = arguments.fine_tune is not None
     steps = arguments.steps or (FINE_TUNING["steps"] if fine else None)
     if steps is None:
@@ -101,15 +115,16 @@ def settings_of(arguments: argparse.Namespace) -> TrainSettings:
     )  # fmt: skip
 
 
-def habits_of(arguments: argparse.Namespace) -> Habits:
-    return Habits(
+def run_options_of(arguments: argparse.Namespace) -> RunOptions:
+    """Make the run's options from the command's. Raises ValueError for a bad one."""
+    return RunOptions(
         arguments.log_every, arguments.save_every, arguments.keep, arguments.evaluate_every,
         arguments.evaluation_batches, arguments.accumulate, arguments.jit, arguments.rematerialize,
     )  # fmt: skip
 
 
 def _share(text: str, min_expert_share: float | None) -> Share:
-    """DIR or DIR:WEIGHT; a folder whose name holds a colon is taken whole where it exists."""
+    """Parse DIR or DIR:WEIGHT; an existing folder may have a colon in its name."""
     path, colon, weight = text.rpartition(":")
     if not colon or Path(text).exists():
         return Share(text, 1.0, min_expert_share)

@@ -1,4 +1,4 @@
-"""Datasets with weights -> batches of fixed shape, each a function of seed and step (Reed et al. 2022, section 2.3)."""
+"""Mix datasets by weight into batches, each a function of seed and step (Reed et al. 2022, section 2.3)."""
 
 import functools
 import os
@@ -10,15 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gato_model.data.batch_fields import BATCH_FIELDS
 from gato_model.data.packing import Placed, pack
 from gato_model.data.read_ahead import ReadAhead
-from gato_model.data.round_plan import STEPS, Piece, RoundShape, plan_round
+from gato_model.data.round_plan import STEPS, PlannedWindow, RoundShape, plan_round
 from gato_model.data.share import OpenedShare, one_identity, too_long
 from gato_model.data.share import Share as Share
 from gato_model.data.token_identity import TokenIdentity, token_identity
 from gato_model.data.windows import Window, window_at
 
-_ROUND_ROWS = 128  # as many as are drawn together at least: a record of 16 rows' lengths serves 8 of them
+_ROUND_ROWS = 128  # rows that are drawn together at least; a record of 16 rows' lengths serves 8 of them
 
 Batch = dict[str, NDArray[Any]]
 
@@ -37,28 +38,30 @@ def batches(
     check_identity: bool = True,
     cache_bytes: int = 256 << 20,
 ) -> "Batches":
-    """Batches of `batch_size` rows of `sequence_length` tokens, mixed from shares (one alone, or its path, will do).
+    """Mix shares into batches of `batch_size` rows of `sequence_length` tokens; `shares` may be one, or its path.
 
     seed: batch(step) depends on it, on step, on the data and on these options, but not on rows or cache_bytes
-    prompt_share: of agent sequences, get a prompt: tokens of another episode of the same task and agent before them
-    quantization: of the patches' positions (appendix C.3)
+    prompt_share: the fraction of agents' sequences that get a prompt, tokens of another episode of the same task and
+        agent before them
+    quantization: the number of positions along a picture's side (appendix C.3)
     rows: (start, stop): this worker reads and returns only these rows of each batch
-    identity: of the model's tokens; a dataset with another is refused, as is a mixture of different ones, unless
-        check_identity is False
-    cache_bytes: of decoded records kept in memory over rounds, in all; beside it there is one round
+    identity: that of the model's tokens; a dataset with a different one is refused, as is a mixture of different ones,
+        unless check_identity is False
+    cache_bytes: bytes of decoded records that stay in memory from round to round, in addition to one round
 
-    Raises FileNotFoundError, KeyError (no such split) or ValueError: an option out of range, different tokens, no
-    episodes left, a task whose timesteps are longer than a sequence.
+    Raises FileNotFoundError if a folder holds no dataset, KeyError if it has no such split, and ValueError for an
+    option out of range, datasets with different tokens, a share without episodes, or a task whose timesteps are longer
+    than a row.
     """
     if isinstance(shares, Share | str | os.PathLike):
         shares = [shares if isinstance(shares, Share) else Share(shares)]
     if not shares:
         raise ValueError("no shares: give at least one dataset")
-    for name, value, least in (("batch_size", batch_size, 1), ("sequence_length", sequence_length, 2)):
+    for name, value, least in (
+        ("batch_size", batch_size, 1), ("sequence_length", sequence_length, 2), ("seed", seed, 0)
+    ):  # fmt: skip
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise ValueError(f"{name} must be an int of at least {least}, not {value!r}")
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise ValueError(f"seed must be an int of at least 0, not {seed!r}")
     if not 0 <= prompt_share <= 1:
         raise ValueError(f"prompt_share must be in [0, 1], not {prompt_share!r}")
     if cache_bytes < 0 or quantization < 1:
@@ -74,28 +77,17 @@ def batches(
 
 
 class Batches:
-    """Made by `batches`. A batch is a dict of arrays, B rows of L = sequence_length tokens:
+    """The batches that `batches` mixes. A batch is a dict with an array for each of `BATCH_FIELDS`.
 
-    tokens          int32[B, L]           ids; 0 at patches and padding
-    kinds           uint8[B, L]           `gato_tokenize.vocabulary.Kind`
-    local_positions int32[B, L]           as in `TokenSequence`; -1 at padding
-    segments        int32[B, L]           which of the row's sequences, from 1; a prompt belongs to what it precedes;
-                                          0: padding
-    targets         int32[B, L]           the next token's id where target_mask is 1, else 0
-    target_mask     uint8[B, L]           1 where the next token of the same segment is in the loss
-    target_index    int32[K]              flat places (row * L + column) where target_mask is 1, rising; then B * L
-    patches         uint8[N, 16, 16, 3]   pixels of the patch tokens, in order; zeros behind them
-    patch_index     int32[N]              their flat places, rising; then B * L
-    patch_intervals int32[N, 4]           row low, row high, column low, column high (appendix C.3); then 0, 1, 0, 1
-    dataset         int32[B]              which share, in the order given
+    A row holds sequences of one share, drawn and packed until less than 1/32 of it is left, or not one timestep of the
+    next sequence fits. A sequence that is longer than the room left is cut to a random window of whole timesteps (a
+    document: of any tokens). Rows of a long record are drawn together, so that it is read once for several of them:
+    see `round_plan`.
 
-    K and N are rounded up (`packing.round_up`). A row holds one share: sequences are drawn and packed until less than
-    1/32 of it is left, or not one timestep of the next fits. What is longer than the room left is cut to a random
-    window of whole timesteps (a document: of any tokens). Rows of a long record are drawn together, so that it is read
-    once for several: see `round_plan`.
-
-    names, weights (summing to 1), domains, left_out ({task: episodes} below `min_expert_share`) of the shares;
-    identity: of the tokens; local_positions: rows that the model's table of local positions must have.
+    names, weights, domains, left_out: one a share; weights sum to 1, left_out is {task: number of episodes below
+        `min_expert_share`}
+    identity: that of the tokens
+    local_positions: the rows that a model's table of local positions needs
     """
 
     def __init__(
@@ -117,27 +109,30 @@ class Batches:
         self.left_out = [one.left_out for one in opened]
         self.identity = identity or token_identity(opened[0].dataset.tokenizer)
         self.local_positions = max(one.dataset.tokenizer.local_positions for one in opened)
-        self.bytes_used = 0.0  # of the records' bytes, the part that the windows are of their tokens
+        self.bytes_used = 0.0  # the records' bytes, each counted by the fraction of its tokens that windows took
         self._round: tuple[int, NDArray[np.int64], list[Placed]] | None = None
         self._lock = threading.Lock()
 
     @functools.cached_property
     def domains(self) -> list[str]:
-        """What the records of each share say of their domain, joined where there are several."""
+        """Return the domain that the records of each share name, several joined by commas."""
         return [one.domains() for one in self._opened]
 
     @property
     def tokenizer_sha256(self) -> str:
-        """Of `identity`."""
+        """Return the sha256 of `identity`."""
         return self.identity.sha256
 
     @property
     def bytes_read(self) -> int:
-        """From the shards, until now."""
+        """Count the bytes read from the shards so far."""
         return sum(one.reader.bytes_read for one in self._opened)
 
     def batch(self, step: int) -> Batch:
-        """Batch number `step`, from 0. Raises CorruptRecordError for a damaged record, OSError."""
+        """Make batch number `step`, from 0.
+
+        Raises CorruptRecordError for a damaged record, OSError if a file cannot be read.
+        """
         if step < 0:
             raise ValueError(f"step must be at least 0, not {step}")
         number, index = divmod(step, self._shape.batches)
@@ -149,16 +144,16 @@ class Batches:
         return batch | {"dataset": shares[start:stop].astype(np.int32)}
 
     def iterate(self, start: int = 0, prefetch: int = 2) -> "ReadAhead[Batch]":
-        """Batches from step `start` on, without an end, `prefetch` of them read ahead by a thread.
+        """Iterate over the batches from step `start` on, forever; a thread reads `prefetch` of them ahead.
 
-        What goes wrong there is raised here. Close it, or use it in a `with`, to stop the thread.
+        Its errors are raised by `next`. Close the iterator, or use it in a `with`, to stop the thread.
         """
         return ReadAhead(self.batch, start, prefetch)
 
     def dataset(self, start: int = 0, prefetch: int = 2) -> Any:
-        """The same as a `tf.data.Dataset` of dicts, with K and N unknown in its element_spec. Needs TensorFlow.
+        """Wrap `iterate` in a `tf.data.Dataset` of dicts; K and N are unknown in its element_spec. Needs TensorFlow.
 
-        Each iterator over it begins at `start` again.
+        Each iterator over the dataset begins at `start` again.
         """
         import tensorflow as tf
 
@@ -166,16 +161,9 @@ class Batches:
             with self.iterate(start, prefetch) as ahead:
                 yield from ahead
 
-        return tf.data.Dataset.from_generator(generate, output_signature=self._signature(tf))
-
-    def _signature(self, tf: Any) -> dict[str, Any]:
-        rows, length = self.batch_size, self.sequence_length
-        of_tokens = ("tokens", "kinds", "local_positions", "segments", "targets", "target_mask")
-        shapes: dict[str, tuple[int | None, ...]] = {name: (rows, length) for name in of_tokens}
-        shapes |= {"target_index": (None,), "patches": (None, 16, 16, 3), "patch_index": (None,)}
-        shapes |= {"patch_intervals": (None, 4), "dataset": (rows,)}
-        small = ("kinds", "target_mask", "patches")
-        return {name: tf.TensorSpec(shape, tf.uint8 if name in small else tf.int32) for name, shape in shapes.items()}
+        shapes = {field: field.shape(self.batch_size, self.sequence_length) for field in BATCH_FIELDS}
+        signature = {field.name: tf.TensorSpec(shape, field.dtype) for field, shape in shapes.items()}
+        return tf.data.Dataset.from_generator(generate, output_signature=signature)
 
     def close(self) -> None:
         """Close the shards' files; reading again opens them."""
@@ -183,38 +171,37 @@ class Batches:
             one.reader.close()
 
     def _read_round(self, number: int) -> tuple[NDArray[np.int64], list[Placed]]:
-        """The shares of the rows of a round, and its windows, in the order of rows; the last round is kept."""
+        """Return the share of each row of a round, and the round's windows by row. The last round is kept."""
         if self._round is None or self._round[0] != number:
-            self._round = None  # before the next is read: there is memory for one
-            sources = [one.source for one in self._opened]
-            shares, pieces = plan_round(sources, self.weights, self._shape, self._prompt_share, self._seed, number)
+            self._round = None  # freed before the next is read: there is memory for one
+            tables = [one.draw_table for one in self._opened]
+            shares, planned = plan_round(tables, self.weights, self._shape, self._prompt_share, self._seed, number)
             start, stop = self._rows
-            mine = [piece for piece in pieces if start <= piece.row % self._shape.batch_size < stop]
+            mine = [window for window in planned if start <= window.row % self._shape.batch_size < stop]
             self._round = number, shares, self._read(mine)
         return self._round[1:]
 
-    def _read(self, pieces: list[Piece]) -> list[Placed]:
-        """The windows of pieces, by row, then as planned. Each record is read once, cut, and let go."""
+    def _read(self, planned: list[PlannedWindow]) -> list[Placed]:
+        """Read the planned windows, by row, then as planned. Each record is read once, sliced and let go."""
         wanted: dict[tuple[int, int], list[int]] = defaultdict(list)
-        for index, piece in enumerate(pieces):
-            wanted[piece.share, piece.record].append(index)
+        for index, plan in enumerate(planned):
+            wanted[plan.share, plan.record].append(index)
         windows: dict[int, Window] = {}
         for share, record in sorted(wanted):
             sequence = self._opened[share].reader.read(record)
             for index in wanted[share, record]:
-                windows[index] = self._cut(pieces[index], sequence)
-        order = sorted(range(len(pieces)), key=lambda index: pieces[index].row)  # stable: as planned inside a row
-        placed = (Placed(pieces[index].row, pieces[index].segment, windows[index]) for index in order)
+                windows[index] = self._window(planned[index], sequence)
+        order = sorted(range(len(planned)), key=lambda index: planned[index].row)  # stable: as planned within a row
+        placed = (Placed(planned[index].row, planned[index].segment, windows[index]) for index in order)
         return [item for item in placed if len(item.window)]
 
-    def _cut(self, piece: Piece, sequence: Window) -> Window:
-        one = self._opened[piece.share]
-        table = one.source.table
-        task = int(table.columns["task"][piece.record])
-        start, stop = window_at(sequence.step_splits, piece.room, piece.place, one.source.style[task] != STEPS)
-        if start == stop and piece.room == self.sequence_length:
-            raise ValueError(
-                too_long(table.tasks[task], int(np.diff(sequence.step_splits).min()), self.sequence_length)
-            )
-        self.bytes_used += float(table.columns["bytes"][piece.record]) * (stop - start) / len(sequence)
-        return sequence.cut(start, stop)
+    def _window(self, plan: PlannedWindow, sequence: Window) -> Window:
+        draws = self._opened[plan.share].draw_table
+        table = draws.table
+        task = int(table.columns["task"][plan.record])
+        start, stop = window_at(sequence.step_splits, plan.room, plan.place, draws.style[task] != STEPS)
+        if start == stop and plan.room == self.sequence_length:
+            shortest = int(np.diff(sequence.step_splits).min())
+            raise ValueError(too_long(table.tasks[task], shortest, self.sequence_length))
+        self.bytes_used += float(table.columns["bytes"][plan.record]) * (stop - start) / len(sequence)
+        return sequence.slice(start, stop)

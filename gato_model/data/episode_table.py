@@ -1,4 +1,4 @@
-"""What a split holds, from its episode list: a row a record, the expert's returns, who can prompt whom."""
+"""EpisodeTable: a split's records, from its episode list; the expert's returns; which episodes can prompt which."""
 
 import dataclasses
 from pathlib import Path
@@ -15,13 +15,14 @@ _INTEGERS = ("record", "offset", "bytes", "tokens", "steps", "segment_index", "n
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class EpisodeTable:
-    """R records of E episodes of one split, in the order of the shards. All segments of an episode stand together.
+    """R records of E episodes of one split, in the order of the shards; the segments of an episode are adjacent.
 
     shards      the files
-    tasks       names; groups: the pairs (task, agent) that occur
-    columns     {name: int64[R]}: shard (index into shards), record (number in it), offset and bytes (as in its index,
-                framing counted), tokens, steps, task, group, episode (0 to E - 1, rising)
-    returns     float64[E], NaN: unknown
+    tasks       their names
+    groups      the pairs (task, agent) that occur
+    columns     {name: int64[R]}: shard (index into shards), record (number in the shard), offset and bytes (in the
+                shard, with framing), tokens, steps, task, group, episode (0 to E - 1, rising)
+    returns     float64[E]; NaN: unknown
     """
 
     shards: tuple[Path, ...]
@@ -32,7 +33,10 @@ class EpisodeTable:
 
     @classmethod
     def read(cls, dataset: Dataset, split: str = "train") -> "EpisodeTable":
-        """Raises KeyError for an unknown split, ValueError where the list is damaged or contradicts the manifest."""
+        """Read the list of a split.
+
+        Raises KeyError for an unknown split, ValueError if the list is damaged or contradicts the manifest.
+        """
         shards = tuple(dataset.shards(split))
         numbers = {path.name: number for number, path in enumerate(shards)}
         lines = [line for line in read_lines(dataset.path / EPISODES) if line["shard"] in numbers]
@@ -59,12 +63,14 @@ class EpisodeTable:
 
     @property
     def episode_starts(self) -> NDArray[np.int64]:
-        """int64[E + 1]: the record at which each episode starts, and behind the last R."""
+        """Return int64[E + 1]: the first record of each episode, then R."""
         return np.searchsorted(self.columns["episode"], np.arange(len(self.returns) + 1))
 
     def expert_returns(self) -> dict[str, float]:
-        """{task: the expert's return}, for tasks with known returns: the best mean of W consecutive episodes, W the
-        tenth part of the task's episodes with a known return, at least 1 and at most 1000 (paper appendix E).
+        """Return {task: the expert's return} of the tasks with known returns (paper appendix E).
+
+        It is the best mean of W consecutive episodes; W is a tenth of the task's episodes with a known return, at least
+        1 and at most 1000.
         """
         task = self.columns["task"][self.episode_starts[:-1]]
         known = ~np.isnan(self.returns)
@@ -75,23 +81,23 @@ class EpisodeTable:
                 experts[name] = expert_return(returns)
         return experts
 
-    def with_expert_share(self, share: float) -> tuple["EpisodeTable", dict[str, int]]:
-        """(the episodes with at least `share` of the expert's return, {task: episodes left out}).
+    def with_expert_share(self, fraction: float) -> tuple["EpisodeTable", dict[str, int]]:
+        """Return (the episodes with at least `fraction` of the expert's return, {task: number of episodes left out}).
 
-        Episodes without a return stay. Where the expert's return R is negative, `share * R` would ask for more than
-        the expert reaches; the bar is R - (1 - share) * |R|, which is `share * R` for a positive one.
+        Episodes without a return stay. If the expert's return R is negative, fraction * R would ask for more than the
+        expert reaches, so the bar is R - (1 - fraction) * |R|, which is fraction * R for a positive R.
         """
         starts = self.episode_starts
         task = self.columns["task"][starts[:-1]]
         bars = np.full(len(self.tasks), -np.inf)
         for name, expert in self.expert_returns().items():
-            bars[self.tasks.index(name)] = expert - (1 - share) * abs(expert)
+            bars[self.tasks.index(name)] = expert - (1 - fraction) * abs(expert)
         bad = self.returns < bars[task]  # False where the return is NaN
         left_out = {self.tasks[number]: int(count) for number, count in enumerate(np.bincount(task[bad])) if count}
         return self._episodes(~bad), left_out
 
     def _episodes(self, kept: NDArray[np.bool_]) -> "EpisodeTable":
-        """The table of the episodes where bool[E] `kept` is True."""
+        """Return the table of the episodes for which bool[E] `kept` is True."""
         records = kept[self.columns["episode"]]
         columns = {name: column[records] for name, column in self.columns.items()}
         columns["episode"] = (np.cumsum(kept) - 1)[columns["episode"]]
@@ -99,7 +105,7 @@ class EpisodeTable:
 
 
 def expert_return(returns: NDArray[np.float64]) -> float:
-    """The best mean of W consecutive returns, W = a tenth of them, at least 1, at most 1000.
+    """Find the best mean of W consecutive returns; W is a tenth of them, at least 1 and at most 1000.
 
     >>> expert_return(np.array([0.0] * 10 + [1.0, 3.0] + [0.0] * 8))  # W = 2
     2.0
@@ -110,14 +116,14 @@ def expert_return(returns: NDArray[np.float64]) -> float:
 
 
 def _numbered(values: list[Any]) -> tuple[tuple[Any, ...], NDArray[np.int64]]:
-    """The different values, sorted, and the place of each value among them."""
+    """Return the different values, sorted, and the index of each value among them."""
     different = sorted(set(values))
     places = {value: number for number, value in enumerate(different)}
     return tuple(different), np.array([places[value] for value in values], np.int64)
 
 
 def _check(dataset: Dataset, split: str, rows: dict[str, NDArray[np.int64]]) -> None:
-    """Raise ValueError where the list is not the one that the manifest counted."""
+    """Raise ValueError if the list is not the one that the manifest counted."""
     path = dataset.path / EPISODES
     for number, shard in enumerate(dataset.manifest["splits"][split]["shards"]):
         mine = rows["shard"] == number

@@ -1,4 +1,4 @@
-"""Windows side by side in rows of fixed length, and the arrays of a batch."""
+"""Pack windows into rows of fixed length: the arrays of a batch."""
 
 from typing import Any, NamedTuple
 
@@ -11,15 +11,15 @@ from gato_tokenize.vocabulary import Kind
 
 
 class Placed(NamedTuple):
-    """A window and where it stands: behind the windows before it in its row."""
+    """A window and the row in which it follows the windows placed before it."""
 
     row: int
-    segment: int
+    segment: int  # from 1; a prompt has the segment of the sequence after it
     window: Window
 
 
 def round_up(count: int) -> int:
-    """The smallest 2^k or 3 * 2^(k - 1) that is at least `count`, and 16 or more: a compiled step sees few shapes.
+    """Find the smallest 2^k or 3 * 2^(k - 1) that is at least `count` and 16, so that a compiled step sees few shapes.
 
     >>> [round_up(n) for n in (0, 16, 17, 25, 33, 1000)]
     [16, 16, 24, 32, 48, 1024]
@@ -31,9 +31,13 @@ def round_up(count: int) -> int:
 
 
 def pack(placed: list[Placed], rows: int, length: int, quantization: int) -> dict[str, NDArray[Any]]:
-    """The arrays of a batch of `rows` rows of `length` tokens, all but `dataset`: see `data.batches.Batches`.
+    """Pack windows into `rows` rows of `length` tokens: all arrays of `BATCH_FIELDS` except `dataset`.
 
-    `placed` is in the order of rows, and inside a row in the order of tokens.
+    placed: in the order of rows, 0 to rows - 1, and within a row in the order of tokens; the windows of a row have at
+        most `length` tokens together
+    quantization: the number of positions along a picture's side (appendix C.3), the unit of `patch_intervals`
+
+    Raises IndexError if the windows run past the last row.
     """
     windows = [item.window for item in placed]
     lengths = np.array([len(window) for window in windows], np.int64)
@@ -64,7 +68,7 @@ def pack(placed: list[Placed], rows: int, length: int, quantization: int) -> dic
 def _targets(
     tokens: NDArray[np.int32], segments: NDArray[np.int32], loss_mask: NDArray[np.uint8], length: int
 ) -> dict[str, NDArray[Any]]:
-    """The next token, where it stands in the same row and segment and is in the loss (paper equation 2)."""
+    """Find the next token, if it is in the same row and segment and in the loss (paper equation 2)."""
     mask = np.zeros_like(loss_mask)
     mask[:-1] = loss_mask[1:] & (segments[1:] == segments[:-1]) & (segments[:-1] != 0)
     mask[length - 1 :: length] = 0  # a row's last place
@@ -107,7 +111,7 @@ def _scattered(places: NDArray[np.int64], values: NDArray[Any], size: int, empty
 
 
 def _index(places: NDArray[np.int64], size: int) -> NDArray[np.int32]:
-    """Padded with `size`, which is out of range."""
+    """Pad with `size`, which is out of range, to a rounded length: int32[round_up(n)]."""
     out = np.full(round_up(len(places)), size, np.int32)
     out[: len(places)] = places
     return out

@@ -1,4 +1,4 @@
-"""An endless sequence, its next items made ahead by a thread."""
+"""ReadAhead: an endless sequence whose next items a thread makes ahead."""
 
 import contextlib
 import queue
@@ -11,9 +11,9 @@ Item = TypeVar("Item")
 
 
 class ReadAhead(Generic[Item]):
-    """make(start), make(start + 1), ... as an iterator; at most `prefetch` items (and one being made) wait.
+    """An iterator over make(start), make(start + 1), ...; at most `prefetch` items wait, and one is being made.
 
-    An exception of `make` is raised by `next`, and ends it. `close` stops the thread and waits for it.
+    An exception of `make` is raised by `next` and ends the iterator. `close` stops the thread and waits for it.
 
     >>> with ReadAhead(lambda number: number * number, start=3, prefetch=2) as squares:
     ...     next(squares), next(squares)
@@ -34,7 +34,7 @@ class ReadAhead(Generic[Item]):
 
     def __next__(self) -> Item:
         while not self._stop.is_set():
-            with contextlib.suppress(queue.Empty):  # closed by another thread meanwhile, perhaps: look again
+            with contextlib.suppress(queue.Empty):  # another thread may have closed it: look again
                 item = self._items.get(timeout=0.1)
                 if isinstance(item, _Failure):
                     self._stop.set()
@@ -51,7 +51,7 @@ class ReadAhead(Generic[Item]):
         self.close()
 
     def close(self) -> None:
-        """Stop; `next` then raises StopIteration."""
+        """Stop the thread; `next` then raises StopIteration."""
         self._stop.set()
         with contextlib.suppress(queue.Empty):
             while True:

@@ -1,4 +1,4 @@
-"""Records read by their place in a shard: checksums checked, descriptors, memory and metadata kept small."""
+"""Read records by their place in a shard: with checksums, few open files, and a bounded cache."""
 
 import os
 import struct
@@ -15,22 +15,23 @@ _OPEN_FILES = 64
 
 
 class SequenceReader:
-    """The sequences of a table's records, as whole `Window`s.
+    """A reader of the sequences of a table's records, as whole `Window`s. Threads may share it.
 
-    vocabulary_size: ids must be below it; cache_bytes: how much of what was read last may stay in memory.
-    bytes_read counts what came from the files. Threads may share a reader.
+    vocabulary_size: ids must be below it
+    cache_bytes: bytes of the latest sequences that may stay in memory
+    bytes_read: bytes that came from the files so far
     """
 
     def __init__(self, table: EpisodeTable, vocabulary_size: int, cache_bytes: int = 0) -> None:
         self.table, self.vocabulary_size, self.cache_bytes = table, vocabulary_size, cache_bytes
         self.bytes_read = 0
-        self._files: OrderedDict[int, int] = OrderedDict()  # shard: descriptor, the one used last at the end
+        self._files: OrderedDict[int, int] = OrderedDict()  # {shard: descriptor}, the latest used last
         self._cache: OrderedDict[int, Window] = OrderedDict()
         self._cached_bytes = 0
         self._lock = threading.RLock()
 
     def read(self, row: int) -> Window:
-        """The sequence of the table's record `row`. Raises CorruptRecordError naming shard, record and offset."""
+        """Read the sequence in row `row` of the table. Raises CorruptRecordError naming shard, record and offset."""
         with self._lock:
             if row in self._cache:
                 self._cache.move_to_end(row)
@@ -41,7 +42,7 @@ class SequenceReader:
             return sequence
 
     def data(self, row: int) -> bytes:
-        """The record's bytes, checksums checked. Raises CorruptRecordError."""
+        """Read a record's bytes and check their checksums. Raises CorruptRecordError."""
         columns = self.table.columns
         offset, size = int(columns["offset"][row]), int(columns["bytes"][row])
         with self._lock:

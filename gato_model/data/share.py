@@ -1,4 +1,4 @@
-"""A dataset's part in a mixture: what a person says of it, and the dataset opened and checked."""
+"""Share: a dataset's part in a mixture, as a person gives it; and the dataset, opened and checked."""
 
 import dataclasses
 import math
@@ -8,7 +8,7 @@ import numpy as np
 
 from gato_model.data.episode_table import EpisodeTable
 from gato_model.data.record_reader import SequenceReader
-from gato_model.data.round_plan import DOCUMENT, SAMPLE, STEPS, Source
+from gato_model.data.round_plan import DOCUMENT, SAMPLE, STEPS, DrawTable
 from gato_model.data.token_identity import TokenIdentity, token_identity
 from gato_tokenize import Dataset, ImageSpec, Record
 from gato_tokenize.layout import slots
@@ -19,11 +19,12 @@ from gato_tokenize.storage.dataset import DatasetTokenizer
 class Share:
     """A dataset's part in a mixture.
 
-    path: a NAME/VERSION folder; weight: rows are drawn by weight, relative to the other shares';
-    min_expert_share: only episodes with at least this share of the expert's return, where a return is known
-    (0.8 in the paper; see `EpisodeTable.with_expert_share`); None: all.
+    path: a NAME/VERSION folder
+    weight: rows are drawn in proportion to it, relative to the other shares' weights
+    min_expert_share: leave out episodes whose return is known to be below this fraction of the expert's (0.8 in the
+        paper; see `EpisodeTable.with_expert_share`); None: keep all
 
-    Raises ValueError for a weight that is not positive and finite, or a share outside [0, 1].
+    Raises ValueError for a weight that is not positive and finite, or a fraction outside [0, 1].
     """
 
     path: "str | os.PathLike[str]"
@@ -41,16 +42,24 @@ class Share:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class OpenedShare:
-    """A share with its dataset open."""
+    """A share with its dataset open: the table that windows are drawn from, and the reader of its records.
+
+    left_out: {task: number of episodes below `min_expert_share`}
+    """
 
     share: Share
     dataset: Dataset
     left_out: dict[str, int]
-    source: Source
+    draw_table: DrawTable
     reader: SequenceReader
 
     @classmethod
     def open(cls, share: Share, split: str, length: int, cache_bytes: int) -> "OpenedShare":
+        """Open a share for rows of `length` tokens; `cache_bytes` of decoded records stay in memory.
+
+        Raises FileNotFoundError if its folder holds no dataset, KeyError if the dataset has no such split, ValueError
+        if the episode list is damaged, no episode is left, or a task's timesteps are longer than a row.
+        """
         dataset = Dataset.open(share.path)
         table = EpisodeTable.read(dataset, split)
         left_out: dict[str, int] = {}
@@ -61,17 +70,17 @@ class OpenedShare:
         _check_lengths(dataset.tokenizer, table, length)
         style = np.array([task_style(dataset.tokenizer, task) for task in table.tasks], np.uint8)
         reader = SequenceReader(table, dataset.tokenizer.vocabulary.size, cache_bytes)
-        return cls(share, dataset, left_out, Source.of(table, style, length), reader)
+        return cls(share, dataset, left_out, DrawTable.of(table, style, length), reader)
 
     def domains(self) -> str:
-        """The different domains of the first record of each task."""
-        task = self.source.table.columns["task"]
+        """Join the different domains of the first record of each task."""
+        task = self.draw_table.table.columns["task"]
         first = np.unique(task, return_index=True)[1]
         return ", ".join(sorted({Record.from_bytes(self.reader.data(int(r))).metadata.domain for r in first}))
 
 
 def task_style(tokenizer: DatasetTokenizer, task: str) -> int:
-    """STEPS for an agent's task, SAMPLE for text with images, DOCUMENT for text."""
+    """Return STEPS for an agent's task, SAMPLE for text with images, DOCUMENT for plain text."""
     spec = tokenizer.specs[task]
     if spec.timesteps:
         return STEPS
@@ -79,7 +88,7 @@ def task_style(tokenizer: DatasetTokenizer, task: str) -> int:
 
 
 def _check_lengths(tokenizer: DatasetTokenizer, table: EpisodeTable, length: int) -> None:
-    """Raise ValueError where a task's timesteps cannot fit in `length` tokens."""
+    """Raise ValueError if a task's timesteps cannot fit in `length` tokens."""
     columns = table.columns
     mean = -(-table.tokens // columns["steps"])
     for number, task in enumerate(table.tasks):
@@ -93,6 +102,7 @@ def _check_lengths(tokenizer: DatasetTokenizer, table: EpisodeTable, length: int
 
 
 def too_long(task: str, longest: int, length: int) -> str:
+    """Word the refusal of a task whose timesteps do not fit in a row."""
     return (
         f"task {task!r} has timesteps of {longest} tokens, sequence_length is {length}: raise sequence_length, "
         "or convert the task with smaller images"
@@ -100,7 +110,7 @@ def too_long(task: str, longest: int, length: int) -> str:
 
 
 def one_identity(opened: list[OpenedShare], identity: TokenIdentity | None) -> TokenIdentity:
-    """The identity that the model, if given, and all datasets share. Raises ValueError naming two that differ."""
+    """Join the identities of all datasets and of the model, if given. Raises ValueError naming two that differ."""
     sides = [("the model", identity)] if identity else []
     sides += [(str(one.share.path), token_identity(one.dataset.tokenizer)) for one in opened]
     joined = sides[0][1]

@@ -1,4 +1,4 @@
-"""What a model must know of the tokens it was trained on, and must not mix: the vocabulary and the text model."""
+"""TokenIdentity: the vocabulary and the text model, which give ids their meaning and must not be mixed."""
 
 import dataclasses
 import hashlib
@@ -10,16 +10,16 @@ from gato_tokenize.storage.dataset import DatasetTokenizer
 
 @dataclasses.dataclass(frozen=True)
 class TokenIdentity:
-    """The vocabulary, and the text model's sha256, or None where no task has text (such data fits any text model).
+    """The vocabulary and the sha256 of the text model; None without text, because such data fits any text model.
 
-    The hash of a dataset's whole tokenizer is stricter: it changes with the tasks, which a mixture has many of.
+    The hash of a dataset's whole tokenizer would be too strict: it changes with the tasks, and a mixture has many.
     """
 
     vocabulary: Vocabulary = Vocabulary()
     text_model_sha256: str | None = None
 
     def joined(self, other: "TokenIdentity", names: tuple[str, str]) -> "TokenIdentity":
-        """The identity of both together. Raises ValueError naming both sides where ids mean different things."""
+        """Return the identity of both together. Raises ValueError naming both if their ids mean different things."""
         if self.vocabulary != other.vocabulary:
             what = f"vocabularies: {self.vocabulary.to_json()} and {other.vocabulary.to_json()}"
         elif None not in (self.text_model_sha256, other.text_model_sha256) and self != other:
@@ -32,13 +32,14 @@ class TokenIdentity:
         )
 
     def to_json(self) -> str:
-        """Canonical: equal identities give equal text."""
+        """Write it as canonical JSON: equal identities give equal text."""
         return json.dumps(
             {"text_model_sha256": self.text_model_sha256, "vocabulary": json.loads(self.vocabulary.to_json())}
         )
 
     @classmethod
     def from_json(cls, text: str) -> "TokenIdentity":
+        """Read what `to_json` wrote. Raises ValueError for other keys."""
         content = json.loads(text)
         if not isinstance(content, dict) or set(content) != {"text_model_sha256", "vocabulary"}:
             raise ValueError(f"a token identity has the keys text_model_sha256 and vocabulary, not {text[:80]!r}")
@@ -50,7 +51,7 @@ class TokenIdentity:
 
 
 def token_identity(tokenizer: DatasetTokenizer) -> TokenIdentity:
-    """The identity of a dataset's tokenizer.
+    """Return the identity of a dataset's tokenizer.
 
     >>> from gato_tokenize import DiscreteSpec, EpisodeSpec
     >>> token_identity(DatasetTokenizer({"grid": EpisodeSpec({"cell": DiscreteSpec(7)})})).text_model_sha256 is None

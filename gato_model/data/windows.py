@@ -1,4 +1,4 @@
-"""A stored sequence, and windows cut from it at timesteps (Reed et al. 2022, section 2.3)."""
+"""Window: a stored sequence, or a part of one cut at timesteps (Reed et al. 2022, section 2.3)."""
 
 import dataclasses
 import functools
@@ -12,20 +12,15 @@ from gato_tokenize.vocabulary import Kind
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Window:
-    """n tokens in whole timesteps (of a document: any tokens), p of them patches.
+    """n tokens in whole timesteps (of a document: any tokens), p of them patches of m images."""
 
-    ids int32[n], kinds uint8[n], loss_mask uint8[n], step_splits int64[t + 1] from 0 to n,
-    patches uint8[p, 16, 16, 3], grids int32[m, 2] of the m images that it was cut from, and first_patch: which patch of
-    theirs is its first.
-    """
-
-    ids: NDArray[np.int32]
-    kinds: NDArray[np.uint8]
-    loss_mask: NDArray[np.uint8]
-    step_splits: NDArray[np.int64]
-    patches: NDArray[np.uint8]
-    grids: NDArray[np.int32]
-    first_patch: int = 0
+    ids: NDArray[np.int32]  # [n]
+    kinds: NDArray[np.uint8]  # [n], `Kind`
+    loss_mask: NDArray[np.uint8]  # [n], 0 or 1
+    step_splits: NDArray[np.int64]  # [t + 1] from 0 to n
+    patches: NDArray[np.uint8]  # [p, 16, 16, 3]
+    grids: NDArray[np.int32]  # [m, 2], rows and columns of patches of each image, whole images
+    first_patch: int = 0  # index of the first of `patches` among all patches of the m images
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -37,14 +32,14 @@ class Window:
         )
 
     def patch_intervals(self, quantization: int) -> NDArray[np.int32]:
-        """int32[p, 4]: row low, row high, column low, column high of each patch (appendix C.3)."""
+        """Compute int32[p, 4]: row low, row high, column low, column high of each patch (appendix C.3)."""
         whole = [_grid_intervals(rows, columns, quantization) for rows, columns in self.grids.tolist()]
         if not whole:
             return np.zeros((0, 4), np.int32)
         return np.concatenate(whole)[self.first_patch : self.first_patch + len(self.patches)]
 
-    def cut(self, start: int, stop: int) -> "Window":
-        """Tokens start to stop of a whole sequence, as copies: they outlive what they were cut from."""
+    def slice(self, start: int, stop: int) -> "Window":
+        """Copy tokens start to stop (exclusive) of a whole sequence, so that the sequence itself can be freed."""
         if (start, stop) == (0, len(self)):
             return self
         splits = self.step_splits
@@ -71,17 +66,17 @@ class Window:
 
 @functools.lru_cache(maxsize=256)
 def _grid_intervals(rows: int, columns: int, quantization: int) -> NDArray[np.int32]:
-    """int32[rows * columns, 4] of one image's patches in raster order."""
+    """Compute int32[rows * columns, 4] for one image's patches in raster order."""
     down, across = intervals(rows, quantization), intervals(columns, quantization)
     return np.concatenate([np.repeat(down, columns, axis=0), np.tile(across, (rows, 1))], axis=1)
 
 
 def window_at(step_splits: NDArray[np.int64], room: int, place: float, any_token: bool = False) -> tuple[int, int]:
-    """(start, stop) in tokens of a window of at most `room` tokens, cut at timesteps unless `any_token`.
+    """Find (start, stop) in tokens of a window of at most `room` tokens, cut at timesteps unless `any_token`.
 
-    place: 0 is the start, 1 the end; drawn uniformly from [0, 1), every token of the sequence is about equally likely
-    to be in the window: it may begin up to a window's length before the start, or end as far behind the end, and is
-    then moved inside. A sequence that fits is taken whole. start == stop where no timestep fits.
+    place: 0 is the start of the sequence, 1 its end. If it is drawn uniformly from [0, 1), every token is about equally
+    likely to be in the window: a window may begin up to its own length before the start, or end as far after the end,
+    and is then moved inside. A sequence that fits is taken whole. If no timestep fits, start == stop.
 
     >>> splits = np.array([0, 4, 8, 12, 16])
     >>> window_at(splits, 9, 0.0), window_at(splits, 9, 1.0), window_at(splits, 9, 0.6), window_at(splits, 3, 0.5)
@@ -98,7 +93,7 @@ def window_at(step_splits: NDArray[np.int64], room: int, place: float, any_token
     else:
         first = int(step_splits.searchsorted(start, side="right")) - 1
         last = int(step_splits.searchsorted(step_splits[first] + room, side="right")) - 1
-    if first >= last:  # the timestep there is too long: take the next that fits, if any does
+    if first >= last:  # the timestep there is too long: take the next one that fits
         fits = np.flatnonzero(np.diff(step_splits) <= room)
         if not fits.size:
             return 0, 0

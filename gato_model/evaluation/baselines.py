@@ -1,4 +1,4 @@
-"""What a policy is held against: actions at random, and the demonstrations of a dataset."""
+"""Baselines of a policy: actions at random, and the demonstrations of a dataset."""
 
 import copy
 import dataclasses

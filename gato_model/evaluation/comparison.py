@@ -1,4 +1,4 @@
-"""Comparison: a model's episodes beside the random policy's and the expert's."""
+"""Comparison: a model's episodes beside those of the random policy and the expert."""
 
 import dataclasses
 from typing import Any
@@ -11,8 +11,8 @@ from gato_model.evaluation.scores import normalised
 
 
 @dataclasses.dataclass(frozen=True)
-class Report:
-    """What the command found; `expert_return` and `expert_success` are None where they are not known."""
+class Comparison:
+    """A model's episodes of a task beside the random policy's and the expert's means, which are None if unknown."""
 
     task: str
     gato: Evaluation
@@ -22,13 +22,14 @@ class Report:
 
     @property
     def normalised_score(self) -> float | None:
-        """None without an expert, or with one who is no better than chance."""
+        """Return None without an expert, or if the expert is no better than the random policy."""
         random = float(self.random.returns.mean())
         if self.expert_return is None or not self.expert_return > random:
             return None
         return normalised(float(self.gato.returns.mean()), random, self.expert_return)
 
     def to_json(self) -> dict[str, Any]:
+        """Return all numbers, including every episode's return, success and length."""
         policies = {name: _numbers(played) for name, played in (("gato", self.gato), ("random", self.random))}
         expert = {"return": self.expert_return, "success": self.expert_success}
         milliseconds = {name: 1e3 * self.gato.latency(q) for name, q in (("median_ms", 0.5), ("p95_ms", 0.95))}
@@ -41,6 +42,7 @@ class Report:
         }
 
     def print(self, console: Console) -> None:
+        """Print a table of the policies, the normalised score and the time that the policy took."""
         table = Table("", "return", "success", "steps", title=f"{self.task}, {len(self.gato.seeds)} episodes")
         for name, played in (("gato", self.gato), ("random", self.random)):
             success = played.success_interval()

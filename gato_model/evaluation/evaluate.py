@@ -1,28 +1,25 @@
-"""evaluate: a policy in environments, many episodes at a time. Needs no TensorFlow: the policy brings its own."""
+"""evaluate: play a policy in environments, many episodes at a time. It needs no TensorFlow of its own."""
 
 import contextlib
 import dataclasses
-import importlib
 import io
 import json
-import re
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol
 
-import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
 from gato_model.evaluation.scores import Interval, mean_interval
-from gato_tokenize.environments.families import DRAWN_BY_OPENGL, SEEN_BY_OPENGL, Ending, family_of
-from gato_tokenize.environments.playing import playable
+from gato_tokenize.environments.families import opengl_simulators
+from gato_tokenize.environments.playing import PlayedEpisode, playable
 from gato_tokenize.environments.recipe import Recipe
 
 
 class Policy(Protocol):
-    """What `evaluate` needs of a policy: `GatoPolicy`, `RandomPolicy`, or one's own."""
+    """The attributes that `evaluate` needs of a policy: `GatoPolicy`, `RandomPolicy`, or your own."""
 
     rows: int
 
@@ -30,63 +27,40 @@ class Policy(Protocol):
         """Start new episodes in these rows; all draws depend on the row's seed."""
 
     def act_many(self, observations: Sequence[Any], rows: Sequence[int]) -> list[Any]:
-        """An action for each observation, of these rows."""
+        """Return an action for each observation; the observations are those of `rows`, in order."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What n episodes came to, in the order of their seeds.
+    """The results of n episodes, in the order of their seeds.
 
-    seeds int64[n], returns float64[n] (undiscounted), successes int8[n] (1, 0, -1: the environment does not tell),
-    lengths int64[n] in steps, latencies float64[c]: seconds of each call of the policy, the first left out, which
-    compiles; rows: how many environments a call acted for at most.
+    returns are undiscounted; successes are 1, 0, or -1 if the environment does not report success; latencies are the
+    seconds of each call of the policy, without the first call, which compiles.
     """
 
-    seeds: NDArray[np.int64]
-    returns: NDArray[np.float64]
-    successes: NDArray[np.int8]
-    lengths: NDArray[np.int64]
-    latencies: NDArray[np.float64]
-    rows: int
+    seeds: NDArray[np.int64]  # [n]
+    returns: NDArray[np.float64]  # [n]
+    successes: NDArray[np.int8]  # [n]
+    lengths: NDArray[np.int64]  # [n] in steps
+    latencies: NDArray[np.float64]  # [calls]
+    rows: int  # environments that one call acted for at most
 
     def return_interval(self, confidence: float = 0.95) -> Interval:
         return mean_interval(self.returns, confidence)
 
     def success_interval(self, confidence: float = 0.95) -> Interval | None:
-        """None where the environment does not tell."""
+        """Return None if no episode's success is known."""
         known = self.successes[self.successes >= 0]
         return mean_interval(known, confidence) if known.size else None
 
     def latency(self, quantile: float) -> float:
-        """Seconds in which a call answered, for example latency(0.5) and latency(0.95)."""
+        """Return a quantile of the seconds that a call took: `latency(0.5)` is the median."""
         return float(np.quantile(self.latencies, quantile))
 
 
-@dataclasses.dataclass
-class _Episode:
+class _Running(NamedTuple):
     number: int  # index into the seeds
-    environment: Any
-    observation: Any
-    return_: float = 0.0
-    last_reward: float = 0.0
-    steps: int = 0
-    solved: bool = False
-    terminated: bool = False
-    truncated: bool = False
-
-    def step(self, action: Any, max_steps: int) -> bool:
-        """Whether the episode is over."""
-        played = playable(self.environment.action_space, action)
-        self.observation, reward, self.terminated, self.truncated, info = self.environment.step(played)
-        self.last_reward = float(reward)
-        self.return_ += self.last_reward
-        self.steps += 1
-        self.solved = self.solved or info.get("success", 0) == 1
-        return bool(self.terminated or self.truncated or self.steps == max_steps)
-
-    @property
-    def ending(self) -> Ending:
-        return Ending(self.return_, self.last_reward, bool(self.terminated), self.solved)
+    episode: PlayedEpisode
 
 
 def evaluate(
@@ -100,108 +74,119 @@ def evaluate(
 ) -> Evaluation:
     """Play an episode of `recipe` for each seed, as many at a time as the policy has rows.
 
-    An environment that is done makes room for the next seed, so the batch stays full until the seeds run out. What
-    happens in an episode depends on its seed alone, as far as the policy keeps its rows apart.
+    When an episode ends, its row starts the next seed, so the batch stays full until the seeds run out. An episode
+    depends on its seed alone, provided that the policy keeps its rows apart.
 
-    max_steps: cut episodes there; 0: where the environment does. frames: a list that takes the first episode's
-    pictures, uint8[height, width, 3]; its environment must know `render_mode="rgb_array"`. finished: called with the
-    number of episodes that are over, after each.
+    max_steps: cut episodes after so many steps; 0: only the environment ends them.
+    frames: a list that takes the first episode's pictures, uint8[height, width, 3]; its environment must accept
+        `render_mode="rgb_array"`.
+    finished: called after each episode with the number of episodes that are over.
 
-    Raises ValueError for no seeds, and for pictures that OpenGL would draw beside TensorFlow; whatever the environment
-    or the policy raise comes through, and environments are closed.
+    Raises ValueError if there are no seeds, or if OpenGL would draw pictures in a process with TensorFlow. Errors of
+    the environment or the policy pass through, after all environments have been closed.
     """
     if not len(seeds):
         raise ValueError("no seeds: there is nothing to play")
     _check_opengl(recipe, frames is not None)
-    running: dict[int, _Episode] = {}
-    over: list[_Episode | None] = [None] * len(seeds)
-    latencies: list[float] = []
-    waiting = iter(range(len(seeds)))
-    try:
-        while True:
-            _fill(policy, recipe, seeds, running, waiting, frames is not None)
-            if not running:
-                break
-            rows = sorted(running)
-            _film(frames, running)
-            start = time.perf_counter()
-            actions = policy.act_many([running[row].observation for row in rows], rows)
-            latencies.append(time.perf_counter() - start)
-            for row, action in zip(rows, actions, strict=True):
-                episode = running[row]
-                with _quiet():
-                    done = episode.step(action, max_steps)
-                if done:
-                    _film(frames, {row: episode})
-                    episode.environment.close()
-                    over[episode.number] = running.pop(row)
-                    if finished is not None:
-                        finished(len(seeds) - over.count(None))
-    finally:
-        for episode in running.values():
+    evaluation = _EvaluationRun(policy, recipe, seeds, max_steps, frames, finished)
+    with contextlib.closing(evaluation):
+        return evaluation.play()
+
+
+class _EvaluationRun:
+    """The episodes that run in the policy's rows, and those that are over."""
+
+    def __init__(self, policy: Policy, recipe: Recipe, seeds: Sequence[int], max_steps: int,
+                 frames: list[NDArray[np.uint8]] | None, finished: Callable[[int], None] | None) -> None:  # fmt: skip
+        self.policy, self.recipe, self.seeds, self.max_steps = policy, recipe, seeds, max_steps
+        self.frames, self.finished = frames, finished
+        self.running: dict[int, _Running] = {}  # by row
+        self.over: dict[int, PlayedEpisode] = {}  # by index into the seeds
+        self.latencies: list[float] = []
+        self.waiting = iter(range(len(seeds)))
+
+    def play(self) -> Evaluation:
+        self._fill_rows()
+        while self.running:
+            for row, action in zip(sorted(self.running), self._actions(), strict=True):
+                self._step(row, action)
+            self._fill_rows()
+        return self._evaluation()
+
+    def close(self) -> None:
+        for one in self.running.values():
+            one.episode.environment.close()
+
+    def _fill_rows(self) -> None:
+        """Start the next episodes in the free rows."""
+        started = []
+        for row in range(self.policy.rows):
+            if row not in self.running and (number := next(self.waiting, None)) is not None:
+                self.running[row] = _Running(number, self._start(number))
+                started.append(row)
+        if started:
+            self.policy.reset(started, [int(self.seeds[self.running[row].number]) for row in started])
+
+    def _start(self, number: int) -> PlayedEpisode:
+        recipe = filmed(self.recipe) if self.frames is not None and number == 0 else self.recipe
+        with _quiet():
+            episode = PlayedEpisode(*recipe.start(int(self.seeds[number])), self.max_steps)
+        return episode
+
+    def _actions(self) -> list[Any]:
+        """Ask the policy for an action in every running row, in the order of rows."""
+        rows = sorted(self.running)
+        for row in rows:
+            self._film(self.running[row])
+        observations = [self.running[row].episode.observation for row in rows]
+        start = time.perf_counter()
+        actions = self.policy.act_many(observations, rows)
+        self.latencies.append(time.perf_counter() - start)
+        return actions
+
+    def _step(self, row: int, action: Any) -> None:
+        number, episode = self.running[row]
+        with _quiet():
+            episode.step(playable(episode.environment.action_space, action))
+        if episode.over:
+            self._film(self.running[row])
             episode.environment.close()
-    return _evaluation(recipe, seeds, [episode for episode in over if episode], latencies, policy.rows)
+            self.over[number] = self.running.pop(row).episode
+            if self.finished is not None:
+                self.finished(len(self.over))
 
+    def _film(self, one: _Running) -> None:
+        if self.frames is not None and one.number == 0:
+            self.frames.append(np.asarray(one.episode.environment.render(), np.uint8).copy())
 
-def _fill(policy: Policy, recipe: Recipe, seeds: Sequence[int], running: dict[int, _Episode], waiting: Any,
-          film: bool) -> None:  # fmt: skip
-    """Start the next episodes in the rows that are free."""
-    started = []
-    for row in range(policy.rows):
-        if row not in running and (number := next(waiting, None)) is not None:
-            made = filmed(recipe) if film and number == 0 else recipe
-            with _quiet():
-                running[row] = _Episode(number, *made.start(int(seeds[number])))
-            started.append(row)
-    if started:
-        policy.reset(started, [int(seeds[running[row].number]) for row in started])
-
-
-def _check_opengl(recipe: Recipe, film: bool) -> None:
-    """Mesa's OpenGL crashes the process in which TensorFlow is loaded: an error is better."""
-    risky = _written_in(recipe) & (SEEN_BY_OPENGL | DRAWN_BY_OPENGL if film else SEEN_BY_OPENGL)
-    if risky and "tensorflow" in sys.modules:
-        raise ValueError(
-            f"{recipe.name} draws its pictures by OpenGL ({', '.join(risky)}), which crashes beside TensorFlow:"
-            f" {'play it without a video' if film else 'play it with a policy in another process'}"
+    def _evaluation(self) -> Evaluation:
+        endings = [self.over[number].ending for number in range(len(self.seeds))]
+        judged = [self.recipe.success(ending) for ending in endings]
+        return Evaluation(
+            np.array(self.seeds, np.int64),
+            np.array([ending.return_ for ending in endings]),
+            np.array([-1 if success is None else int(success) for success in judged], np.int8),
+            np.array([len(self.over[number].rewards) for number in range(len(self.seeds))], np.int64),
+            np.array(self.latencies[1:] or self.latencies),
+            min(self.policy.rows, len(self.seeds)),
         )
 
 
-def _written_in(recipe: Recipe) -> set[str]:
-    """The words of the module that an environment's class is in; none where there is no such environment, which is
-    told where it is made."""
-    try:
-        importlib.import_module(family_of(recipe.name).module)
-        entry = gymnasium.spec(recipe.environment).entry_point
-    except (ImportError, gymnasium.error.Error):
-        return set()
-    return set(re.split("[.:]", entry if isinstance(entry, str) else entry.__module__))
+def _check_opengl(recipe: Recipe, film: bool) -> None:
+    """Refuse what Mesa's OpenGL draws: it crashes a process in which TensorFlow is loaded."""
+    simulators = opengl_simulators(recipe.environment, film)
+    if simulators and "tensorflow" in sys.modules:
+        raise ValueError(
+            f"{recipe.name} draws its pictures by OpenGL ({', '.join(sorted(simulators))}), which crashes beside"
+            f" TensorFlow: {'play it without a video' if film else 'play it with a policy in another process'}"
+        )
 
 
 def _quiet() -> contextlib.AbstractContextManager[Any]:
-    """MiniGrid tells on the standard output of each layout that it rejects."""
+    """Swallow standard output: MiniGrid reports there each layout that it rejects."""
     return contextlib.redirect_stdout(io.StringIO())
 
 
 def filmed(recipe: Recipe) -> Recipe:
-    """The same environment, ready to be drawn."""
+    """Return the recipe of the same environment, made ready to be drawn."""
     return dataclasses.replace(recipe, kwargs=json.dumps({**recipe.arguments(), "render_mode": "rgb_array"}))
-
-
-def _film(frames: list[NDArray[np.uint8]] | None, running: Mapping[int, _Episode]) -> None:
-    first = [episode for episode in running.values() if episode.number == 0]
-    if frames is not None and first:
-        frames.append(np.asarray(first[0].environment.render(), np.uint8).copy())
-
-
-def _evaluation(recipe: Recipe, seeds: Sequence[int], over: list[_Episode], latencies: list[float],
-                rows: int) -> Evaluation:  # fmt: skip
-    judged = [recipe.success(episode.ending) for episode in over]
-    return Evaluation(
-        np.array(seeds, np.int64),
-        np.array([episode.return_ for episode in over]),
-        np.array([-1 if success is None else int(success) for success in judged], np.int8),
-        np.array([episode.steps for episode in over], np.int64),
-        np.array(latencies[1:] or latencies),
-        min(rows, len(seeds)),
-    )

@@ -1,4 +1,4 @@
-"""What episodes say about a policy: means with bootstrap intervals, normalised scores (Reed et al. 2022, section 4)."""
+"""Scores of a policy: means with bootstrap intervals, and normalised scores (Reed et al. 2022, section 4)."""
 
 import dataclasses
 import math
@@ -12,9 +12,9 @@ RESAMPLES = 9999
 
 @dataclasses.dataclass(frozen=True)
 class Interval:
-    """A mean, and where the mean of all episodes there could be lies with the given confidence.
+    """A mean, and the interval in which the mean of all possible episodes lies with the given confidence.
 
-    low and high are None where one episode alone says nothing about the spread.
+    low and high are None for a single episode, which says nothing about the spread.
     """
 
     mean: float
@@ -23,7 +23,8 @@ class Interval:
     confidence: float
 
     def __str__(self) -> str:
-        """
+        """Write the mean and, in brackets, the interval.
+
         >>> str(Interval(0.5, 0.25, 0.75, 0.95)), str(Interval(3.0, None, None, 0.95))
         ('0.5 [0.25, 0.75]', '3')
         """
@@ -31,7 +32,7 @@ class Interval:
 
 
 def mean_interval(values: ArrayLike, confidence: float = 0.95, seed: int = 0) -> Interval:
-    """The mean of float[n], n >= 1, with a bootstrap interval (bias-corrected and accelerated; Efron 1987).
+    """Compute the mean of float[n], n >= 1, with a bootstrap interval (bias-corrected and accelerated; Efron 1987).
 
     The same values and seed give the same interval.
 
@@ -57,12 +58,12 @@ def mean_interval(values: ArrayLike, confidence: float = 0.95, seed: int = 0) ->
 
 
 def normalised(return_: float, random: float, expert: float) -> float:
-    """(return - random) / (expert - random): 0 plays like the random policy, 1 like the expert.
+    """Compute (return - random) / (expert - random): 0 plays like the random policy, 1 like the expert.
 
     >>> normalised(60.0, 20.0, 100.0)
     0.5
 
-    Raises ValueError where the expert is no better than the random policy: the score would mean nothing.
+    Raises ValueError if the expert is no better than the random policy, because the score would mean nothing.
     """
     if not expert > random or not math.isfinite(expert - random):
         raise ValueError(f"an expert's return of {expert:g} is not above the random policy's {random:g}: no score")

@@ -1,4 +1,4 @@
-"""An episode's pictures as a file that others can look at: GIF by Pillow, MP4 by imageio."""
+"""Write an episode's pictures to a file: GIF by Pillow, MP4 by imageio."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,16 +12,18 @@ FRAMES_PER_SECOND = 10
 
 
 def check_video_path(path: Path) -> None:
-    """Raises ValueError for another suffix, FileNotFoundError where its folder is not there: before anything is
-    played."""
+    """Check a path before anything is played.
+
+    Raises ValueError for a suffix not in SUFFIXES, FileNotFoundError if the folder does not exist.
+    """
     if path.suffix.lower() not in SUFFIXES:
         raise ValueError(f"a video is {' or '.join(SUFFIXES)}, not {path.name!r}")
     if not path.parent.is_dir():
-        raise FileNotFoundError(f"{path.parent} is no folder: the video has no place to go")
+        raise FileNotFoundError(f"{path.parent} is not a folder: the video cannot be written")
 
 
 def write_video(path: Path, frames: Sequence[NDArray[np.uint8]], frames_per_second: int = FRAMES_PER_SECOND) -> None:
-    """uint8[height, width, 3] each, all of one size; the suffix says the format. An existing file is replaced.
+    """Write frames, each uint8[height, width, 3] of one size, in the format of the suffix; replace an existing file.
 
     Raises ValueError for no frames, or frames of different sizes.
     """
@@ -35,5 +37,7 @@ def write_video(path: Path, frames: Sequence[NDArray[np.uint8]], frames_per_seco
     else:
         import imageio.v2
 
-        even = [frame[: frame.shape[0] // 2 * 2, : frame.shape[1] // 2 * 2] for frame in frames]  # what H.264 asks for
+        even = [
+            frame[: frame.shape[0] // 2 * 2, : frame.shape[1] // 2 * 2] for frame in frames
+        ]  # H.264 needs even sides
         imageio.v2.mimwrite(path, even, fps=frames_per_second, macro_block_size=2)

@@ -1,4 +1,4 @@
-"""What becomes a vector: ids through one table, shared with the output; patches through a small residual network."""
+"""Embeddings: ids by one table, which is also the output head; patches by a small residual network."""
 
 from typing import Any
 
@@ -13,10 +13,10 @@ PATCH_SCALE = 4.0  # square root of the patch's side (section 2.1): pixels becom
 
 @keras.saving.register_keras_serializable("gato")
 class DiscreteEmbedding(keras.layers.Layer):
-    """The table of all ids (section 2.2), and the same table as the output head.
+    """The table of all ids (section 2.2), which is the output head, too.
 
-    call: int32[...] ids in [0, rows) -> [..., width]. TensorFlow checks the range, XLA clamps silently: the batches
-    are checked where they are read.
+    call: int32[...] ids in [0, rows) -> [..., width]. TensorFlow checks the range, XLA clamps silently; batches are
+    checked when they are read.
     """
 
     def __init__(self, rows: int, width: int, **kwargs: Any) -> None:
@@ -25,11 +25,11 @@ class DiscreteEmbedding(keras.layers.Layer):
         self.table = self.add_weight((rows, width), keras.initializers.RandomNormal(stddev=0.02), name="table")
 
     def call(self, ids: Any) -> Any:
-        table = tf.convert_to_tensor(self.table.value)  # a gather from a variable has every later read copy all of it
+        table = tf.convert_to_tensor(self.table.value)  # gathering from a variable would make every later read copy it
         return tf.cast(tf.gather(table, ids), self.compute_dtype)
 
     def logits(self, hidden: Any) -> Any:
-        """[n, width] -> float32[n, rows]."""
+        """Compute the logits of all ids: [n, width] -> float32[n, rows]."""
         return tf.cast(tf.matmul(hidden, tf.cast(self.table.value, hidden.dtype), transpose_b=True), tf.float32)
 
     def get_config(self) -> dict[str, Any]:
@@ -37,7 +37,7 @@ class DiscreteEmbedding(keras.layers.Layer):
 
 
 class _ResidualBlock(keras.layers.Layer):
-    """A v2 block: norm, GELU, convolution, twice, beside a shortcut (appendix C.2). `stride` halves the map."""
+    """A v2 residual block: twice norm, GELU, convolution, beside a shortcut (appendix C.2); stride 2 halves the map."""
 
     def __init__(self, channels: int, stride: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -73,10 +73,12 @@ def _convolution(channels: int, side: int, stride: int, dtype: Any) -> Any:
 
 @keras.saving.register_keras_serializable("gato")
 class ResidualEmbedding(ConfiguredLayer):
-    """A patch to one vector: a strided convolution (three channels cannot be normalised in 32 groups), v2 residual
-    blocks with group normalisation and GELU, a projection (section 2.2, appendix C.2).
+    """The network that turns a patch into one vector (section 2.2, appendix C.2).
 
-    call: uint8[N, 16, 16, 3] -> [N, width]. Each patch is normalised by itself: no number of one reaches another.
+    It is a strided convolution, because three channels cannot be normalised in 32 groups; then v2 residual blocks with
+    group normalisation and GELU; then a projection.
+
+    call: uint8[N, 16, 16, 3] -> [N, width]. Each patch is normalised by itself: no patch affects another.
     """
 
     def __init__(self, config: GatoConfig, **kwargs: Any) -> None:

@@ -1,4 +1,4 @@
-"""A Keras layer whose sizes come from a GatoConfig."""
+"""ConfiguredLayer: a Keras layer whose sizes come from a GatoConfig."""
 
 import dataclasses
 from typing import Any
@@ -9,7 +9,7 @@ from gato_model.config import GatoConfig
 
 
 class ConfiguredLayer(keras.layers.Layer):
-    """Keeps its `GatoConfig` and is saved with it: in a `.keras` file of someone else's model, too."""
+    """A layer that is saved with its `GatoConfig`, also as a part of another model's `.keras` file."""
 
     def __init__(self, config: GatoConfig, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -1,4 +1,4 @@
-"""Gato: a batch of token sequences -> the logits of what comes next (Reed et al. 2022, section 2)."""
+"""Gato: a batch of token sequences to the logits of their next tokens (Reed et al. 2022, section 2)."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -8,14 +8,14 @@ import keras
 import tensorflow as tf
 
 from gato_model.config import GatoConfig
-from gato_model.network.chance import fold_in, integers, uniform
 from gato_model.network.embedding import DiscreteEmbedding, ResidualEmbedding
 from gato_model.network.position import LocalPositionEncoding, PatchPositionEncoding
-from gato_model.network.transformer import Memory, Transformer
+from gato_model.network.stateless_random import fold_in, integers, uniform
+from gato_model.network.transformer import Transformer
 
 
 class Losses(NamedTuple):
-    """Of the K places that a batch predicts at: padding among them has weight 0.
+    """The losses at the K places at which a batch predicts; padding has weight 0.
 
     cross_entropy  float32[K], nats
     correct        float32[K], 1 where the likeliest id is the right one
@@ -29,10 +29,11 @@ class Losses(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Training:
-    """What chance does in one training step: a function of `seed` alone, not of how the batch is cut up.
+    """The random numbers of one training step: a function of `seed`, however the global batch is divided.
 
-    seed: int32[2], for example (run's seed, step). first_row, total_rows: where this batch's rows stand in the global
-    batch when several workers share it.
+    seed: int32[2], for example (run's seed, step)
+    first_row, total_rows: the index of this batch's first row in the global batch, and the rows of that, if several
+        workers share it
     """
 
     seed: Any
@@ -40,35 +41,35 @@ class Training:
     total_rows: Any = None  # None: the batch is the whole one
 
     def uniform(self, purpose: int, rows: int, *shape: int) -> Any:
-        """float32[rows, *shape] in [0, 1): this batch's part of the global batch's numbers."""
+        """Draw float32[rows, *shape] in [0, 1): this batch's part of the global batch's numbers."""
         total = rows if self.total_rows is None else self.total_rows
         numbers = uniform((total, *shape), fold_in(self.seed, purpose))
         return tf.slice(numbers, (self.first_row, *(0 for _ in shape)), (rows, *shape))
 
     def seeds(self, purpose: int, *shape: int) -> Any:
-        """int32[*shape, 2]: of dropout. These do depend on the cut: each worker has its own."""
+        """Draw int32[*shape, 2], seeds of dropout. They do depend on the division: each worker has its own."""
         return integers((*shape, 2), fold_in(fold_in(self.seed, purpose), self.first_row))
 
 
-_DEPTH, _PATCHES, _DROPOUT = range(3)
+_DEPTH, _PATCHES, _DROPOUT = range(3)  # purposes of random numbers
 
 
 @keras.saving.register_keras_serializable("gato")
 class Gato(keras.Model):
-    """The model. Its input is a batch as `gato_model.batches` makes it, any number of rows of any length, N 1 or more:
+    """The model. Its input is a batch as `gato_model.batches` makes it, of any number of rows of any length.
 
-    tokens, local_positions, segments     int32[B, L]
-    patches, patch_index, patch_intervals uint8[N, 16, 16, 3], int32[N] flat places, int32[N, 4]
-    target_index, targets                 int32[K] flat places that predict, int32[B, L]; optional
+    tokens, local_positions, segments      int32[B, L]
+    patches, patch_index, patch_intervals  uint8[N, 16, 16, 3], int32[N] flat places, int32[N, 4]; N at least 1
+    target_index, targets                  int32[K] flat places that predict, int32[B, L]; optional
 
-    call -> float32[K, vocabulary] logits at the places of target_index; float32[B, L, vocabulary] without them.
-    `training` is a `Training`, or False. `fit` needs nothing but `compile(optimizer)` and a dataset of batches.
+    call -> float32[K, vocabulary], the logits at the places of target_index, or float32[B, L, vocabulary] without it.
+    `training` is a `Training`, or False. `fit` needs only `compile(optimizer)` and a dataset of batches.
     """
 
     def __init__(self, config: GatoConfig, rematerialize: bool = False, seed: int = 0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.config, self.rematerialize, self.seed = config, rematerialize, seed
-        policy = self.dtype_policy  # sub-layers do not ask their parent
+        policy = self.dtype_policy  # sub-layers do not inherit their parent's
         self.token_embedding = DiscreteEmbedding(config.vocabulary_size, config.width, dtype=policy)
         self.patch_embedding = ResidualEmbedding(config, dtype=policy)
         self.patch_position = PatchPositionEncoding(config.quantization, config.width, dtype=policy)
@@ -85,55 +86,51 @@ class Gato(keras.Model):
         flat = self.token_embedding.logits(tf.reshape(hidden, (-1, self.config.width)))
         return tf.reshape(flat, (*_shape(hidden)[:2], -1))
 
-    def hidden(
-        self,
-        inputs: Mapping[str, Any],
-        memory: Memory | None = None,
-        window: int | None = None,
-        training: "Training | bool" = False,
-    ) -> Any:
-        """[B, L, width], what the head reads; with `memory` (hidden, the memory for what comes next). A token looks at
-        most `window` - 1 tokens back."""
-        chance = _chance(training)
-        keep, seeds = self._regularisation(chance, inputs["tokens"])
-        x = self.embed(inputs, chance)
-        return self.transformer(x, inputs["segments"], keep=keep, seeds=seeds, memory=memory, window=window)
+    def hidden(self, inputs: Mapping[str, Any], window: int | None = None, training: "Training | bool" = False) -> Any:
+        """Compute [B, L, width], which the head reads. A token looks at most `window` - 1 tokens back in each block."""
+        random = _random_of(training)
+        keep, seeds = self._regularisation(random, inputs["tokens"])
+        x = self.embed(inputs, random)
+        return self.transformer(x, inputs["segments"], keep=keep, seeds=seeds, window=window)
 
-    def embed(self, inputs: Mapping[str, Any], chance: Training | None = None) -> Any:
-        """[B, L, width]: each token's vector and its position's. Patches are embedded at their N places alone."""
+    def embed(self, inputs: Mapping[str, Any], random: Training | None = None) -> Any:
+        """Compute [B, L, width]: each token's vector plus its position's. Only the N patches pass the patch network."""
         rows, length = _shape(inputs["tokens"])
         flat = tf.reshape(self.token_embedding(inputs["tokens"]), (-1, self.config.width))
-        flat = tf.pad(flat, ((0, 1), (0, 0)))  # a last row for the patches that are padding
-        flat = tf.tensor_scatter_nd_update(flat, inputs["patch_index"][:, None], self._patches(inputs, chance))
+        flat = tf.pad(flat, ((0, 1), (0, 0)))  # a last row, for patches that are padding
+        flat = tf.tensor_scatter_nd_update(flat, inputs["patch_index"][:, None], self._patches(inputs, random))
         x = tf.reshape(flat[:-1], (rows, length, self.config.width))
         return x + self.local_position(inputs["local_positions"])
 
-    def _patches(self, inputs: Mapping[str, Any], chance: Training | None) -> Any:
+    def _patches(self, inputs: Mapping[str, Any], random: Training | None) -> Any:
         draws = None
-        if chance is not None:
+        if random is not None:
             rows, length = _shape(inputs["tokens"])
-            places = tf.reshape(chance.uniform(_PATCHES, rows, length, 2), (-1, 2))
+            places = tf.reshape(random.uniform(_PATCHES, rows, length, 2), (-1, 2))
             draws = tf.gather(tf.pad(places, ((0, 1), (0, 0))), inputs["patch_index"])
         vectors = self.patch_embedding(inputs["patches"])
         return vectors + self.patch_position(inputs["patch_intervals"], draws)
 
-    def _regularisation(self, chance: Training | None, tokens: Any) -> tuple[Any, Any]:
-        """What stochastic depth keeps, float32[B, blocks, 2], and the seeds of dropout; None where there is none."""
+    def _regularisation(self, random: Training | None, tokens: Any) -> tuple[Any, Any]:
+        """Draw the factors of stochastic depth, float32[B, blocks, 2], and the seeds of dropout, int32[blocks, 2, 2].
+
+        Either is None if the configuration has none of it, or nothing is drawn.
+        """
         config = self.config
-        if chance is None:
+        if random is None:
             return None, None
         keep = None
         if config.stochastic_depth:
-            draws = chance.uniform(_DEPTH, _shape(tokens)[0], config.num_layers, 2)
+            draws = random.uniform(_DEPTH, _shape(tokens)[0], config.num_layers, 2)
             keep = tf.cast(draws >= config.stochastic_depth, tf.float32) / (1 - config.stochastic_depth)
-        return keep, chance.seeds(_DROPOUT, config.num_layers, 2) if config.dropout else None
+        return keep, random.seeds(_DROPOUT, config.num_layers, 2) if config.dropout else None
 
     def _at_targets(self, hidden: Any, index: Any) -> Any:
         flat = tf.reshape(hidden, (-1, self.config.width))
         return tf.gather(flat, tf.minimum(index, tf.shape(flat)[0] - 1))
 
     def losses(self, inputs: Mapping[str, Any], training: "Training | bool" = False) -> Losses:
-        """Cross-entropy where the mask says (equation 1); the logits are computed there alone."""
+        """Compute the losses at the places of target_index (equation 1); logits are computed only there."""
         logits = self(inputs, training=training)
         index, targets = inputs["target_index"], tf.reshape(inputs["targets"], (-1,))
         places = tf.size(targets)
@@ -144,7 +141,7 @@ class Gato(keras.Model):
         return Losses(cross_entropy, correct, weight)
 
     def train_step(self, data: Any) -> dict[str, Any]:
-        """One step of `fit`: the mean over predicted tokens, all of equal weight."""
+        """Take one step of `fit`, by the mean over predicted tokens."""
         inputs, _, _ = keras.utils.unpack_x_y_sample_weight(data)
         step = tf.cast(self.optimizer.iterations.value, tf.int32)
         with tf.GradientTape() as tape:
@@ -165,11 +162,6 @@ class Gato(keras.Model):
         self.accuracy_metric.update_state(losses.correct, losses.weight)
         return {"loss": self.loss_metric.result(), "accuracy": self.accuracy_metric.result()}
 
-    def empty_memory(self, rows: int, size: int) -> Memory:
-        """A Transformer-XL memory of `size` places in which nothing stands."""
-        states = tf.zeros((rows, size, self.config.width), self.compute_dtype)
-        return Memory((states,) * self.config.num_layers, tf.zeros((rows, size), tf.int32))
-
     def get_config(self) -> dict[str, Any]:
         own = {"config": dataclasses.asdict(self.config), "rematerialize": self.rematerialize, "seed": self.seed}
         return {**super().get_config(), **own}
@@ -179,12 +171,12 @@ class Gato(keras.Model):
         return cls(**{**config, "config": GatoConfig(**config["config"])})
 
 
-def _chance(training: "Training | bool") -> Training | None:
+def _random_of(training: "Training | bool") -> Training | None:
     if training is True:
         raise ValueError("training=True needs a seed: training=Training(seed), an int32[2] that no other step has")
     return training or None
 
 
 def _shape(tensor: Any) -> tuple[Any, ...]:
-    """Sizes as numbers where they are known, as tensors where they are not."""
+    """Return each size as a number if it is known, as a tensor otherwise."""
     return tuple(size if size is not None else tf.shape(tensor)[i] for i, size in enumerate(tensor.shape))

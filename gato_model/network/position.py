@@ -1,4 +1,4 @@
-"""Where a token is: a patch in its picture, a token in its timestep (section 2.2, appendix C.3)."""
+"""Position encodings: a patch in its picture, a token in its timestep (section 2.2, appendix C.3)."""
 
 from typing import Any
 
@@ -12,11 +12,11 @@ _SMALL = keras.initializers.RandomNormal
 
 @keras.saving.register_keras_serializable("gato")
 class PatchPositionEncoding(keras.layers.Layer):
-    """Row and column of a patch, each an interval of the picture's side in `quantization` positions.
+    """The place of a patch: rows and columns, each an interval of a picture's side in `quantization` positions.
 
     call: int32[N, 4] row low, row high, column low, column high (high exclusive) -> [N, width], the sum of a row's and
-    a column's vector. In training `draws`, float32[N, 2] in [0, 1), chooses a position in each interval; without draws
-    it is round((low + high) / 2), half to even, as in evaluation. Any grid is good: the batches quantise it.
+    a column's vector. In training, `draws` float32[N, 2] in [0, 1) choose a position in each interval; without draws it
+    is round((low + high) / 2), half to even, as in evaluation.
     """
 
     def __init__(self, quantization: int, width: int, **kwargs: Any) -> None:
@@ -31,7 +31,7 @@ class PatchPositionEncoding(keras.layers.Layer):
         return tf.cast(vectors, self.compute_dtype)
 
     def positions(self, intervals: Any, draws: Any = None) -> Any:
-        """int32[N, 2]: the row and the column chosen."""
+        """Choose a row and a column in each interval: int32[N, 2]."""
         low, high = intervals[:, 0::2], intervals[:, 1::2]
         if draws is None:
             middle = tf.cast(tf.round(tf.cast(low + high, tf.float32) / 2), tf.int32)
@@ -44,8 +44,9 @@ class PatchPositionEncoding(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("gato")
 class LocalPositionEncoding(keras.layers.Layer):
-    """A token's index among its timestep's observation tokens; all action tokens share one row; the separator and what
-    is in no timestep have none (a vector of zeros).
+    """The place of a token in its timestep: its index among the observation tokens, or one row for all action tokens.
+
+    The separator and tokens outside timesteps get a vector of zeros.
 
     call: int32[...] as `TokenSequence.local_positions` -> [..., width].
     """

@@ -1,30 +1,19 @@
-"""The transformer: blocks of relative attention and gated feed-forward, normalised before each (appendix C.1)."""
+"""The transformer: blocks of relative attention and gated feed-forward, each after a norm (appendix C.1)."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from gato_model.config import GatoConfig
 from gato_model.network.attention import RelativeAttention
-from gato_model.network.chance import dropout
 from gato_model.network.layer import ConfiguredLayer
-
-
-class Memory(NamedTuple):
-    """What Transformer-XL keeps of the tokens before: each block's input, and whose sequence they were.
-
-    states    tuple of [B, M, width], one a block
-    segments  int32[B, M]; 0: nothing stands there
-    """
-
-    states: tuple[Any, ...]
-    segments: Any
+from gato_model.network.stateless_random import dropout
 
 
 @keras.saving.register_keras_serializable("gato")
 class FeedForward(ConfiguredLayer):
-    """GEGLU (Shazeer 2020; appendix C.1): half the inner vector, through GELU, gates the other half."""
+    """GEGLU (Shazeer 2020; appendix C.1): half of the inner vector, through GELU, gates the other half."""
 
     def __init__(self, config: GatoConfig, **kwargs: Any) -> None:
         super().__init__(config, **kwargs)
@@ -40,10 +29,12 @@ class FeedForward(ConfiguredLayer):
 
 @keras.saving.register_keras_serializable("gato")
 class TransformerBlock(ConfiguredLayer):
-    """Attention and feed-forward, each behind a norm and beside a residual.
+    """Attention and feed-forward; each reads a norm of the residual stream and adds to the stream.
 
-    call: x [B, L, width], segments int32[B, L], keep float32[B, 2]: the factor of each sub-layer's output, 0 where
-    stochastic depth drops it; None: 1. seeds int32[2, 2]: of the sub-layers' dropout; None: no dropout.
+    call: x [B, L, width], segments int32[B, L] -> [B, L, width]
+    keep: float32[B, 2], the factor of each sub-layer's output, 0 where stochastic depth drops it; None: 1
+    seeds: int32[2, 2] of the sub-layers' dropout; None: no dropout
+    window: as in `RelativeAttention`
     """
 
     def __init__(self, config: GatoConfig, **kwargs: Any) -> None:
@@ -53,11 +44,8 @@ class TransformerBlock(ConfiguredLayer):
         self.feed_forward = FeedForward(config, dtype=self.dtype_policy)
         self.built = True
 
-    def call(self, x: Any, segments: Any, keep: Any = None, seeds: Any = None, past: Any = None,
-             window: int | None = None) -> Any:  # fmt: skip
-        if past is not None:
-            past = (self.norms[0](past[0]), past[1])
-        attended = self.attention(self.norms[0](x), segments, past=past, window=window)
+    def call(self, x: Any, segments: Any, keep: Any = None, seeds: Any = None, window: int | None = None) -> Any:
+        attended = self.attention(self.norms[0](x), segments, window=window)
         x = x + self._regularised(attended, 0, keep, seeds)
         return x + self._regularised(self.feed_forward(self.norms[1](x)), 1, keep, seeds)
 
@@ -75,11 +63,13 @@ def _norm(config: GatoConfig, dtype: Any) -> Any:
 
 @keras.saving.register_keras_serializable("gato")
 class Transformer(ConfiguredLayer):
-    """The blocks and the final norm: [B, L, width] -> [B, L, width].
+    """The blocks and the final norm.
 
-    keep float32[B, blocks, 2] and seeds int32[blocks, 2, 2] as in `TransformerBlock`. With `rematerialize` a block's
-    inner values are computed again for the gradient instead of kept. With `memory`, what was there before is seen,
-    too, and the memory for what comes after is returned beside the output.
+    call: x [B, L, width], segments int32[B, L] -> [B, L, width]
+    keep, seeds: float32[B, blocks, 2] and int32[blocks, 2, 2], as in `TransformerBlock`
+    window: as in `RelativeAttention`
+
+    With `rematerialize` a block's inner values are computed again for the gradient instead of kept.
     """
 
     def __init__(self, config: GatoConfig, rematerialize: bool = False, **kwargs: Any) -> None:
@@ -92,30 +82,16 @@ class Transformer(ConfiguredLayer):
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "rematerialize": self.rematerialize}
 
-    def call(self, x: Any, segments: Any, keep: Any = None, seeds: Any = None, memory: Memory | None = None,
-             window: int | None = None) -> Any:  # fmt: skip
-        states = []
+    def call(self, x: Any, segments: Any, keep: Any = None, seeds: Any = None, window: int | None = None) -> Any:
         for i, block in enumerate(self.blocks):
-            states.append(x)
             options = {
                 "keep": None if keep is None else keep[:, i],
                 "seeds": None if seeds is None else seeds[i],
-                "past": None if memory is None else (memory.states[i], memory.segments),
                 "window": window,
             }
             x = _recomputed(block, x, segments, options) if self.rematerialize else block(x, segments, **options)
-        x = self.norm(x)
-        return x if memory is None else (x, _remember(memory, states, segments))
+        return self.norm(x)
 
 
 def _recomputed(block: TransformerBlock, x: Any, segments: Any, options: dict[str, Any]) -> Any:
     return tf.recompute_grad(lambda inner: block(inner, segments, **options))(x)
-
-
-def _remember(memory: Memory, states: list[Any], segments: Any) -> Memory:
-    """The last M of what was there and what is new, cut from the gradient."""
-    size = memory.segments.shape[1]
-    kept = (
-        tf.stop_gradient(tf.concat([old, new], 1)[:, -size:]) for old, new in zip(memory.states, states, strict=True)
-    )
-    return Memory(tuple(kept), tf.concat([memory.segments, segments], 1)[:, -size:])

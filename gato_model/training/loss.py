@@ -13,7 +13,10 @@ from gato_tokenize import Kind
 
 
 def loss_sums(losses: Losses, inputs: Mapping[str, Any], datasets: int) -> Any:
-    """float32[datasets, kinds, 3]: cross-entropy, right answers and count of the predicted tokens of each kind."""
+    """Sum a batch's losses: float32[datasets, kinds, 3], the last axis being cross-entropy (nats), correct, count.
+
+    A predicted token counts for its row's dataset and for the kind of the token itself.
+    """
     places, length = tf.size(inputs["targets"]), tf.shape(inputs["targets"])[1]
     place = tf.minimum(inputs["target_index"], places - 2)  # padding has weight 0 wherever it falls
     kind = tf.cast(tf.gather(tf.reshape(inputs["kinds"], (-1,)), place + 1), tf.int32)
@@ -24,9 +27,10 @@ def loss_sums(losses: Losses, inputs: Mapping[str, Any], datasets: int) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class LossTable:
-    """Loss (nats a token) and accuracy, in all and by (group, modality), of sums as `loss_sums` gives them.
+    """Loss (nats per token) and accuracy in total and by (group, modality), from the sums of `loss_sums`.
 
-    groups: what each dataset is told under: its domain, or its name. Cells without a predicted token are left out.
+    groups: the heading under which each dataset is reported: its domain or its name. Cells without a predicted token
+    are left out.
     """
 
     sums: NDArray[np.float64]  # [datasets, kinds, 3]
@@ -34,17 +38,18 @@ class LossTable:
 
     @property
     def loss(self) -> float:
-        """NaN where nothing was predicted."""
+        """Return the mean loss, NaN if nothing was predicted."""
         total = self.sums.sum((0, 1))
         return float(total[0] / total[2]) if total[2] else float("nan")
 
     @property
     def accuracy(self) -> float:
+        """Return the fraction of predicted tokens whose likeliest id is right, NaN if nothing was predicted."""
         total = self.sums.sum((0, 1))
         return float(total[1] / total[2]) if total[2] else float("nan")
 
     def rows(self) -> dict[str, dict[str, float]]:
-        """{"BabyAI/discrete_action": {"loss": ..., "accuracy": ..., "tokens": ...}, ...}, by group and modality."""
+        """Return {"BabyAI/discrete_action": {"loss": ..., "accuracy": ..., "tokens": ...}, ...}."""
         cells: dict[str, NDArray[np.float64]] = {}
         for group, of_dataset in zip(self.groups, self.sums, strict=True):
             for kind in Kind:
@@ -57,7 +62,7 @@ class LossTable:
         }
 
     def not_finite(self) -> list[str]:
-        """The groups whose loss is not a number, or infinite."""
+        """Name the groups whose loss is NaN or infinite."""
         return sorted(
             {group for group, sums in zip(self.groups, self.sums, strict=True) if not np.isfinite(sums).all()}
         )

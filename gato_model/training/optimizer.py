@@ -1,4 +1,4 @@
-"""How the weights move: the paper's optimisers and learning rates (Reed et al. 2022, appendices C.1 and D)."""
+"""The paper's optimizers and learning rates (Reed et al. 2022, appendices C.1 and D)."""
 
 import dataclasses
 import math
@@ -8,15 +8,16 @@ import keras
 import tensorflow as tf
 
 INITIAL_RATE = 1e-7  # where the warm-up begins
-FINAL_SHARE = 0.1  # of the maximum, at the schedule's end
+FINAL_FRACTION = 0.1  # of the highest rate, at the end of the schedule
 
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerSettings:
-    """AdamW with linear warm-up and cosine decay, or, with `decay_steps=0`, Adam at a constant rate (fine-tuning).
+    """AdamW with linear warm-up and cosine decay; with `decay_steps=0`, Adam at a constant rate (fine-tuning).
 
-    The paper's: 1e-4 (364M: 2e-4), 15,000 steps of warm-up, decay to a tenth at 1M steps, weight decay 0.1, no
-    clipping. Weight decay spares biases and the gains of norms. Raises ValueError where a number makes no sense.
+    The defaults are the paper's: 1e-4 (for 364M: 2e-4), 15,000 steps of warm-up, decay to a tenth at 1M steps, weight
+    decay 0.1, no clipping. Weight decay spares biases and the gains of norms. Raises ValueError for a number out of
+    range.
     """
 
     learning_rate: float = 1e-4
@@ -38,11 +39,11 @@ class OptimizerSettings:
 
     @classmethod
     def fine_tuning(cls) -> "OptimizerSettings":
-        """Appendix D: Adam, constant 1e-5."""
+        """Return the settings of appendix D: Adam, constant 1e-5."""
         return cls(learning_rate=1e-5, warmup_steps=0, decay_steps=0, weight_decay=0.0)
 
     def make(self, model: Any) -> Any:
-        """The Keras optimizer of a built model, built too: a checkpoint finds all of its variables."""
+        """Make the Keras optimizer of a built model, built too, so that a checkpoint finds all of its variables."""
         rate = Schedule(self) if self.decay_steps else self.learning_rate
         optimizer = keras.optimizers.AdamW(rate, self.weight_decay, 0.9, self.beta_2, 1e-8)
         spared = [variable for variable in model.trainable_variables if not _is_matrix(variable)]
@@ -52,13 +53,13 @@ class OptimizerSettings:
 
 
 def _is_matrix(variable: Any) -> bool:
-    """Tables, matrices and convolutions; the attention's two biases have three axes."""
+    """Whether weight decay applies: to tables, matrices, convolutions. Attention's two biases have three axes."""
     return len(variable.shape) > 1 and not variable.name.endswith("bias")
 
 
 @keras.saving.register_keras_serializable("gato")
 class Schedule(keras.optimizers.schedules.LearningRateSchedule):
-    """Linear from 1e-7 to the maximum over the warm-up, then a half cosine to a tenth, then constant.
+    """A rate that rises linearly from 1e-7 over the warm-up, falls by a half cosine to a tenth, then stays constant.
 
     >>> schedule = Schedule(OptimizerSettings(1e-4, warmup_steps=10, decay_steps=110))
     >>> [f"{float(schedule(step)):.2e}" for step in (0, 5, 10, 60, 110, 500)]
@@ -73,7 +74,7 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
         warmup, end = float(self.settings.warmup_steps), float(self.settings.decay_steps)
         rising = INITIAL_RATE + (highest - INITIAL_RATE) * step / max(warmup, 1.0)
         done = tf.clip_by_value((step - warmup) / (end - warmup), 0.0, 1.0)
-        falling = highest * (FINAL_SHARE + (1 - FINAL_SHARE) * 0.5 * (1 + tf.cos(math.pi * done)))
+        falling = highest * (FINAL_FRACTION + (1 - FINAL_FRACTION) * 0.5 * (1 + tf.cos(math.pi * done)))
         return tf.where(step < warmup, rising, falling)
 
     def get_config(self) -> dict[str, Any]:

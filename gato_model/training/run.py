@@ -1,4 +1,4 @@
-"""A run: records -> batches -> steps -> checkpoints, in one process or on many machines, from where it stopped."""
+"""train: records to batches to steps to checkpoints, in one process or on many machines, from where a run stopped."""
 
 import contextlib
 import json
@@ -18,7 +18,7 @@ from gato_model.network.model import Gato
 from gato_model.training.checkpoint import CONFIG, RUN, Checkpoints, load_weights, write_json
 from gato_model.training.loss import LossTable
 from gato_model.training.run_log import RunLog, best_loss
-from gato_model.training.settings import Habits, TrainSettings
+from gato_model.training.settings import RunOptions, TrainSettings
 from gato_model.training.training_step import TrainingStep
 from gato_tokenize import Dataset, EpisodeSpec, Kind
 from gato_tokenize.storage.dataset import DatasetTokenizer
@@ -27,55 +27,65 @@ EVALUATION_SEED = 0  # held-out batches are the same in every run and at every s
 
 
 class TrainingError(RuntimeError):
-    """A run that cannot go on."""
+    """The run cannot go on."""
 
 
 class RefusedError(TrainingError):
-    """A run that cannot begin."""
+    """The run cannot begin."""
 
 
-def train(settings: TrainSettings, out: Path, habits: Habits | None = None, strategy: Any = None) -> LossTable | None:
-    """Run to the end, from the newest checkpoint in `out` where there is one; the curve is that of a run which was
-    never stopped. Returns the last evaluation on held-out episodes, None where there was none.
+def train(
+    settings: TrainSettings, out: Path, options: RunOptions | None = None, strategy: Any = None
+) -> LossTable | None:
+    """Train to the last step, from the newest checkpoint in `out` if there is one.
 
-    `strategy`: a tf.distribute one; each process of a MultiWorkerMirroredStrategy calls this with the same settings
-    and the same `out`, on a shared disk. Raises TrainingError, and what reading and writing raise.
+    The loss curve is that of a run which was never stopped. Returns the last evaluation on held-out episodes, None if
+    there was none.
+
+    strategy: a tf.distribute one. Each process of a MultiWorkerMirroredStrategy calls this with the same settings and
+        the same `out`, on a shared disk.
+
+    Raises RefusedError if `out` holds another run, TrainingError for a loss that is not finite, CheckpointError, and
+    the errors of reading the data and of writing the run.
     """
-    habits, strategy = habits or Habits(), strategy or tf.distribute.get_strategy()
+    options, strategy = options or RunOptions(), strategy or tf.distribute.get_strategy()
     chief = _task(strategy) == 0
-    cut = _cut(settings.batch_size, strategy, habits.accumulate)
-    readers = [[_reader(settings, settings.data, rows) for rows in part] for part in cut]
+    rows = rows_of_replicas(settings.batch_size, strategy, options.accumulate)
+    readers = [[_reader(settings, settings.data, of_replica) for of_replica in part] for part in rows]
     if chief:
         _open_run(settings, out, readers[0][0])
     keras.utils.set_random_seed(settings.seed)  # of the initial weights
     with strategy.scope():
-        model = Gato(settings.config, rematerialize=habits.rematerialize, seed=settings.seed, dtype=settings.dtype)
+        model = Gato(settings.config, rematerialize=options.rematerialize, seed=settings.seed, dtype=settings.dtype)
         optimizer = settings.optimizer.make(model)
     step = TrainingStep(strategy, model, optimizer, len(settings.data), settings.batch_size, settings.seed,
-                        settings.optimizer.clip_norm, habits.jit_compile)  # fmt: skip
-    with contextlib.closing(Checkpoints(out, model, optimizer, habits.keep, chief)) as checkpoints:
+                        settings.optimizer.clip_norm, options.jit_compile)  # fmt: skip
+    with contextlib.closing(Checkpoints(out, model, optimizer, options.keep, chief)) as checkpoints:
         start = checkpoints.restore()
         if start is None and settings.fine_tune:
             load_weights(model, Path(settings.fine_tune))
-        run = _Run(settings, habits, out, step, checkpoints, cut, readers, _held_out(settings, cut[0]))
+        run = _Run(settings, options, out, step, checkpoints, rows, readers, _held_out(settings, rows[0]))
         return run.go(start or 0, quiet=not chief)
 
 
 class _Run:
-    """cut, readers: for each part of the batch and each replica of this process, its rows and what reads them;
-    held_out: readers of the first part's rows, and which shares they read."""
+    """A run in this process, ready to go on from a step.
 
-    def __init__(self, settings: TrainSettings, habits: Habits, out: Path, step: TrainingStep,
-                 checkpoints: Checkpoints, cut: list[list[tuple[int, int]]], readers: list[list[Batches]],
+    rows, readers: for each part of a batch and each replica of this process, its (start, stop) and its reader
+    held_out: the indices of the shares with held-out episodes, and a reader for each replica's rows of the first part
+    """
+
+    def __init__(self, settings: TrainSettings, options: RunOptions, out: Path, step: TrainingStep,
+                 checkpoints: Checkpoints, rows: list[list[tuple[int, int]]], readers: list[list[Batches]],
                  held_out: "tuple[list[int], list[Batches]] | None") -> None:  # fmt: skip
-        self.settings, self.habits, self.out, self.step, self.checkpoints = settings, habits, out, step, checkpoints
-        self.cut, self.readers, self.held_out = cut, readers, held_out
+        self.settings, self.options, self.out, self.step, self.checkpoints = settings, options, out, step, checkpoints
+        self.rows, self.readers, self.held_out = rows, readers, held_out
         self.groups, self.names = tuple(readers[0][0].domains), tuple(readers[0][0].names)
         self.best = float("inf")
         self.table: LossTable | None = None
 
     def go(self, start: int, quiet: bool) -> LossTable | None:
-        settings, habits = self.settings, self.habits
+        settings, options = self.settings, self.options
         tokens = settings.batch_size * settings.config.sequence_length
         with contextlib.ExitStack() as stack:
             log = stack.enter_context(RunLog(self.out, start, settings.steps, tokens, quiet))
@@ -84,9 +94,9 @@ class _Run:
             for number in range(start, settings.steps):
                 self._learn(number, [self._on_replicas(map(next, part), i) for i, part in enumerate(streams)], log)
                 done = number + 1
-                if self.held_out and habits.evaluate_every and self._due(done, habits.evaluate_every):
+                if self.held_out and options.evaluate_every and self._due(done, options.evaluate_every):
                     self._evaluate(done, log)
-                if self._due(done, habits.save_every):
+                if self._due(done, options.save_every):
                     self.checkpoints.save(done)
         return self.table
 
@@ -94,7 +104,7 @@ class _Run:
         return done % every == 0 or done == self.settings.steps
 
     def _on_replicas(self, arrays: Any, part: int) -> Any:
-        return self.step.replicated(list(arrays), [first for first, _ in self.cut[part]])
+        return self.step.replicated(list(arrays), [first for first, _ in self.rows[part]])
 
     def _learn(self, number: int, parts: list[Any], log: RunLog) -> None:
         sums, norm = self.step(parts, number)
@@ -106,16 +116,16 @@ class _Run:
                 " --learning-rate or set --clip-norm; the last checkpoint is from before this step"
             )
         log.advance(number + 1)
-        if self._due(number + 1, self.habits.log_every) or number == 0:
+        if self._due(number + 1, self.options.log_every) or number == 0:
             log.write(number, {"loss": table.loss, "accuracy": table.accuracy, "gradient_norm": norm})
-            log.tell(number + 1, f"loss {table.loss:.4f}  accuracy {table.accuracy:.3f}")
+            log.report(number + 1, f"loss {table.loss:.4f}  accuracy {table.accuracy:.3f}")
 
     def _evaluate(self, done: int, log: RunLog) -> None:
-        """Loss and accuracy on held-out episodes by domain and modality; keeps the weights where they are the best."""
+        """Log loss and accuracy on held-out episodes by domain and modality; save the weights if they are the best."""
         assert self.held_out is not None
         shares, readers = self.held_out
         sums = np.zeros((len(self.names), len(Kind), 3))
-        for number in range(self.habits.evaluation_batches):
+        for number in range(self.options.evaluation_batches):
             arrays = [reader.batch(number) for reader in readers]
             sums += self.step.evaluate(self._on_replicas(arrays, 0))
         mine = np.zeros_like(sums)
@@ -124,8 +134,8 @@ class _Run:
         rows = table.rows()
         log.write(done - 1, {"held_out/loss": table.loss, "held_out/accuracy": table.accuracy})
         log.write(done - 1, {f"held_out/{row}/{name}": v for row, of in rows.items() for name, v in of.items()})
-        told = "  ".join(f"{name} {row['loss']:.3f} ({row['accuracy']:.1%})" for name, row in rows.items())
-        log.tell(done, f"held out: loss {table.loss:.4f}  {told}")
+        shown = "  ".join(f"{name} {row['loss']:.3f} ({row['accuracy']:.1%})" for name, row in rows.items())
+        log.report(done, f"held out: loss {table.loss:.4f}  {shown}")
         if table.loss < self.best:
             self.best = table.loss
             self.checkpoints.save(done, best=True)
@@ -136,16 +146,19 @@ def _task(strategy: Any) -> int:
     return resolver.task_id or 0 if resolver else 0
 
 
-def _cut(batch_size: int, strategy: Any, accumulate: int) -> list[list[tuple[int, int]]]:
-    """For each part of a batch the rows of each replica of this process."""
+def rows_of_replicas(batch_size: int, strategy: Any, accumulate: int) -> list[list[tuple[int, int]]]:
+    """Return, for each of `accumulate` parts of a batch, the (start, stop) rows of each replica of this process.
+
+    Raises ValueError if the batch does not divide evenly.
+    """
     replicas = strategy.num_replicas_in_sync
     resolver = strategy.cluster_resolver
     workers = max(len(resolver.cluster_spec().as_dict().get("worker", [0])), 1) if resolver else 1
     local = replicas // workers
-    pieces = replicas * accumulate
-    if batch_size % pieces:
+    count = replicas * accumulate
+    if batch_size % count:
         raise ValueError(f"batch_size {batch_size} does not divide by {replicas} replicas x {accumulate} parts")
-    size, first = batch_size // pieces, _task(strategy) * local
+    size, first = batch_size // count, _task(strategy) * local
     return [
         [(size * (r * accumulate + a), size * (r * accumulate + a + 1)) for r in range(first, first + local)]
         for a in range(accumulate)
@@ -173,12 +186,12 @@ def _reader(settings: TrainSettings, shares: Sequence[Share], rows: tuple[int, i
 
 
 def _identity(settings: TrainSettings) -> TokenIdentity | None:
-    """Of the run that is fine-tuned: data in which an id means something else is refused."""
+    """Return the identity of the run that is fine-tuned; data in which an id means something else is refused."""
     return token_identity(DatasetTokenizer.load(Path(settings.fine_tune))) if settings.fine_tune else None
 
 
 def _held_out(settings: TrainSettings, rows: list[tuple[int, int]]) -> "tuple[list[int], list[Batches]] | None":
-    """Readers of the validation splits, and which shares have one."""
+    """Open the validation splits: the indices of the shares that have one, and a reader for each replica's rows."""
     numbers = [i for i, share in enumerate(settings.data) if "validation" in Dataset.open(share.path).splits]
     if not numbers:
         return None
@@ -187,7 +200,7 @@ def _held_out(settings: TrainSettings, rows: list[tuple[int, int]]) -> "tuple[li
 
 
 def _open_run(settings: TrainSettings, out: Path, reader: Batches) -> None:
-    """Write what the run is, or check that the run in `out` is this one. Raises RefusedError where it is another."""
+    """Write the run's settings, or check that `out` holds the same ones. Raises RefusedError if they differ."""
     out.mkdir(parents=True, exist_ok=True)
     content, path = settings.to_json(), out / RUN
     if path.exists():
@@ -201,11 +214,11 @@ def _open_run(settings: TrainSettings, out: Path, reader: Batches) -> None:
         return
     (out / CONFIG).write_text(settings.config.to_json())
     merged_tokenizer([share.path for share in settings.data]).save(out)
-    write_json(path, content)  # last: with it the folder is a run's
+    write_json(path, content)  # last: it makes the folder a run's
 
 
 def merged_tokenizer(paths: "Sequence[str | os.PathLike[str]]") -> DatasetTokenizer:
-    """The tasks of all datasets, for acting. Raises RefusedError where two have one task with different specs."""
+    """Merge the tasks of all datasets, for acting. Raises RefusedError if two specs have the same task."""
     tokenizers = [Dataset.open(path).tokenizer for path in paths]
     specs: dict[str, EpisodeSpec] = {}
     for path, tokenizer in zip(paths, tokenizers, strict=True):

@@ -1,4 +1,4 @@
-"""What a run says while it trains: a line a logged step on disk, TensorBoard, and a bar on the screen."""
+"""RunLog: a line on disk for each logged step, TensorBoard, and a bar on the screen."""
 
 import json
 import os
@@ -14,16 +14,18 @@ from gato_model.training.checkpoint import CHECKPOINTS, METRICS, step_of
 
 
 class RunLog:
-    """Use it in `with`. `start` is the step that the run goes on from: what a dead run logged behind it is cut off.
+    """The log of a run, to be used in a `with`.
 
-    quiet: neither file nor screen, for workers beside the first.
+    start: the step that the run goes on from; lines that a dead run logged for later steps are removed
+    tokens_per_step: tokens of a global batch
+    quiet: write neither to files nor to the screen, for all workers but the first
     """
 
     def __init__(self, folder: Path, start: int, steps: int, tokens_per_step: int, quiet: bool = False) -> None:
         self._quiet, self._tokens, self._since = quiet, tokens_per_step, (start, time.monotonic())
         if quiet:
             return
-        _cut(folder / METRICS, start)
+        _keep_before(folder / METRICS, start)
         self._file = open(folder / METRICS, "a", encoding="utf-8")
         self._board = tf.summary.create_file_writer(str(folder / "tensorboard"))
         console = rich.console.Console(file=sys.stderr)
@@ -50,12 +52,12 @@ class RunLog:
             self._board.close()
 
     def advance(self, done: int) -> None:
-        """`done` steps are done now."""
+        """Move the bar to `done` steps."""
         if not self._quiet:
             self._bar.update(self._task, completed=done)
 
     def write(self, step: int, values: dict[str, Any]) -> None:
-        """Numbers of step `step`: {name: number}, names with "/" for groups."""
+        """Log the numbers of a step, {name: number}; a "/" in a name makes a group."""
         if self._quiet:
             return
         self._file.write(json.dumps({"step": step, **values}) + "\n")
@@ -65,8 +67,8 @@ class RunLog:
                 tf.summary.scalar(name, value)
         self._board.flush()
 
-    def tell(self, done: int, message: str) -> None:
-        """A line on the screen, with the tokens read a second since the last one."""
+    def report(self, done: int, message: str) -> None:
+        """Print a line after `done` steps, with the tokens per second since the last line."""
         if self._quiet:
             return
         (before, since), now = self._since, time.monotonic()
@@ -77,13 +79,13 @@ class RunLog:
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """The lines that a run logged, in order."""
+    """Read the lines that a run logged, in order."""
     with open(folder / METRICS, encoding="utf-8") as file:
         return [json.loads(line) for line in file]
 
 
 def best_loss(folder: Path) -> float:
-    """Of the best checkpoint that a run has kept; infinite where it has none yet."""
+    """Find the held-out loss of a run's best checkpoint; infinity if it has none yet."""
     path = tf.train.latest_checkpoint(str(folder / CHECKPOINTS / "best"))
     if path is None:
         return float("inf")
@@ -91,8 +93,8 @@ def best_loss(folder: Path) -> float:
     return float({line["step"] + 1: line["held_out/loss"] for line in lines}.get(step_of(path), float("inf")))
 
 
-def _cut(path: Path, start: int) -> None:
-    """Leave the whole lines of steps before `start`: a killed run may have logged more than it saved, and half."""
+def _keep_before(path: Path, start: int) -> None:
+    """Keep the whole lines of steps before `start`: a killed run may have logged more than it saved, or half a line."""
     if not path.exists():
         return
     with open(path, "r+", encoding="utf-8") as file:

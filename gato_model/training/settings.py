@@ -1,4 +1,4 @@
-"""What a run's weights depend on, and what they do not."""
+"""The settings that a run's weights depend on, and the options that they do not."""
 
 import dataclasses
 import hashlib
@@ -16,9 +16,10 @@ from gato_tokenize.storage.dataset import MANIFEST
 
 @dataclasses.dataclass(frozen=True)
 class TrainSettings:
-    """All that a run's weights depend on. The global batch is `batch_size` sequences, on however many workers.
+    """Everything that a run's weights depend on.
 
-    Raises ValueError where a number makes no sense.
+    `batch_size` counts the sequences of the global batch, on however many workers. Raises ValueError for no data, a
+    number out of range, or a dtype that is not a Keras policy.
     """
 
     data: tuple[Share, ...]
@@ -39,7 +40,7 @@ class TrainSettings:
         keras.dtype_policies.get(self.dtype)
 
     def to_json(self) -> dict[str, Any]:
-        """With the hash of each dataset's manifest, which holds those of all its files, instead of where it lies."""
+        """Return JSON that names a dataset by the hash of its manifest, which covers all its files, not by its path."""
         content = json.loads(json.dumps(dataclasses.asdict(self), default=str))
         for share in content["data"]:
             share["manifest_sha256"] = hashlib.sha256((Path(share.pop("path")) / MANIFEST).read_bytes()).hexdigest()
@@ -47,15 +48,15 @@ class TrainSettings:
 
 
 @dataclasses.dataclass(frozen=True)
-class Habits:
-    """How a run goes about it, without effect on its weights. Raises ValueError for a number below 1, or 0."""
+class RunOptions:
+    """Options of a run that do not affect its weights. Raises ValueError for a number that is too small."""
 
     log_every: int = 10
-    save_every: int = 500  # what a death costs at most
+    save_every: int = 500  # steps that a crash costs at most
     keep: int = 3
     evaluate_every: int = 500  # 0: never
     evaluation_batches: int = 8
-    accumulate: int = 1  # parts of a batch, one behind the other, for want of memory
+    accumulate: int = 1  # parts of a batch, one after the other, to save memory
     jit_compile: bool = False
     rematerialize: bool = False
 

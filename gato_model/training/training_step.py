@@ -1,4 +1,4 @@
-"""One training step, in one process or many: gradients of sums, reduced over all, divided by the count of all."""
+"""TrainingStep: one step in one process or many. Gradients of sums are reduced, then divided by the total count."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,22 +7,25 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from gato_model.data.batch_fields import BATCH_FIELDS
 from gato_model.network.model import Gato, Training
 from gato_model.training.loss import loss_sums
 
-TENSORS = (
-    "tokens", "kinds", "local_positions", "segments", "targets", "target_index", "patches", "patch_index",
-    "patch_intervals", "dataset",
-)  # fmt: skip
+TENSORS = tuple(field.name for field in BATCH_FIELDS if field.name != "target_mask")  # target_index says the same
 
 
 class TrainingStep:
-    """`step(parts, number)` moves the weights once, by the mean loss over every predicted token of the global batch.
+    """A step moves the weights once, by the mean loss over every predicted token of the global batch.
 
-    parts: one batch a replica of this process, several times where gradients are accumulated (`replicated` makes
-    them). Sums and counts are accumulated and reduced, never means: neither the number of workers nor that of parts
-    changes the result. Keras's `fit` cannot do this under MultiWorkerMirroredStrategy. Model and optimizer were made
-    in the strategy's scope. With `jit_compile` XLA compiles the gradients, and with one replica their use.
+    Sums and counts are accumulated and reduced, never means, so neither the number of workers nor the number of parts
+    changes the result. Keras's `fit` cannot do this under MultiWorkerMirroredStrategy.
+
+    strategy: a tf.distribute one, in whose scope model and optimizer were made
+    datasets: the number of shares
+    total_rows: rows of the global batch
+    seed: of the run; a step's random numbers depend on it and on the step's number
+    clip_norm: the longest gradient, None for no clipping
+    jit_compile: XLA compiles the gradients and, with one replica, their application
     """
 
     def __init__(self, strategy: Any, model: Gato, optimizer: Any, datasets: int, total_rows: int, seed: int = 0,
@@ -39,8 +42,11 @@ class TrainingStep:
         self._evaluate = self._everywhere(self._held_out)
 
     def __call__(self, parts: Sequence[Any], number: int) -> tuple[NDArray[np.float64], float]:
-        """Step `number` (from 0). Returns the loss sums, float64[datasets, kinds, 3], of the weights before the step,
-        and the norm of the gradient."""
+        """Take step `number` (from 0) on the parts of a batch, each as `replicated` makes it.
+
+        Returns the loss sums with the weights before the step, float64[datasets, kinds, 3] as in `loss_sums`, over all
+        workers, and the norm of the gradient of the mean loss before clipping.
+        """
         seed = tf.constant([self.seed, number], tf.int32)
         totals = None
         for part in parts:
@@ -50,11 +56,19 @@ class TrainingStep:
         return self._local(sums).astype(np.float64), float(self._local(norm))
 
     def evaluate(self, part: Any) -> NDArray[np.float64]:
-        """The loss sums of a batch, nothing drawn and nothing learned."""
+        """Compute the loss sums of one part, as `replicated` makes it, without learning or drawing anything.
+
+        Returns float64[datasets, kinds, 3] over all workers, the last axis being cross-entropy in nats, right
+        predictions and number of predicted tokens. Every worker must call it, or the others wait. Raises
+        tf.errors.OpError if another worker is gone.
+        """
         return self._local(self._evaluate(part)).astype(np.float64)
 
     def replicated(self, batches: Sequence[Mapping[str, Any]], first_rows: Sequence[int]) -> Any:
-        """One batch for each replica of this process, as the strategy wants them."""
+        """Bring one batch for each replica of this process into the form that the strategy takes.
+
+        batches: dicts of arrays as in `BATCH_FIELDS`. first_rows: the row of the global batch that each begins at.
+        """
         tensors = [
             {**{name: tf.constant(batch[name]) for name in TENSORS}, "first_row": tf.constant(first)}
             for batch, first in zip(batches, first_rows, strict=True)
@@ -66,7 +80,7 @@ class TrainingStep:
         )
 
     def _everywhere(self, function: Any) -> Any:
-        """`function` in every replica, called from a graph: collectives need one."""
+        """Run `function` in every replica, from within a graph, because collectives need one."""
         return tf.function(
             lambda *arguments: self.strategy.run(function, arguments), reduce_retracing=True, autograph=False
         )
@@ -75,25 +89,25 @@ class TrainingStep:
         return self.strategy.experimental_local_results(value)[0].numpy()
 
     def _gradients(self, batch: Mapping[str, Any], seed: Any) -> tuple[Any, Any]:
-        chance = Training(seed, batch["first_row"], self.total_rows)
+        random = Training(seed, batch["first_row"], self.total_rows)
         with tf.GradientTape() as tape:
-            losses = self.model.losses(batch, chance)
+            losses = self.model.losses(batch, random)
             total = tf.reduce_sum(losses.cross_entropy * losses.weight)
         variables = [variable.value for variable in self.model.trainable_variables]
         gradients = tape.gradient(total, variables)
-        dense = [tf.convert_to_tensor(gradient) for gradient in gradients]  # a lookup's are slices
+        dense = [tf.convert_to_tensor(gradient) for gradient in gradients]  # those of a lookup are IndexedSlices
         return dense, loss_sums(losses, batch, self.datasets)
 
     def _update(self, totals: tuple[list[Any], Any]) -> tuple[Any, Any]:
         replica = tf.distribute.get_replica_context()
         gradients, sums = totals
-        sums = replica.all_reduce(tf.distribute.ReduceOp.SUM, tf.identity(sums))  # an argument is on no device
+        sums = replica.all_reduce(tf.distribute.ReduceOp.SUM, tf.identity(sums))  # a plain argument is on no device
         count = tf.maximum(tf.reduce_sum(sums[..., 2]), 1.0)
         gradients = [gradient / count for gradient in gradients]
         norm = tf.linalg.global_norm(replica.all_reduce(tf.distribute.ReduceOp.SUM, gradients))
         if self.clip_norm is not None:
             gradients = [gradient * tf.minimum(1.0, self.clip_norm / norm) for gradient in gradients]
-        self.optimizer.apply(gradients, self.model.trainable_variables)  # it adds up the replicas' gradients itself
+        self.optimizer.apply(gradients, self.model.trainable_variables)  # it sums the replicas' gradients itself
         return sums, norm
 
     def _held_out(self, batch: Mapping[str, Any]) -> Any:

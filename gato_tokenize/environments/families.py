@@ -1,18 +1,23 @@
-"""Families of environments: which package registers them, and how they report success."""
+"""Families of environments: which package registers them, how they report success, and which draw by OpenGL."""
 
 import dataclasses
+import importlib
+import re
 from collections.abc import Callable
 from typing import Any
 
-SEEN_BY_OPENGL = {"miniworld"}  # words in the names of modules
-DRAWN_BY_OPENGL = {"mujoco", "metaworld", "gymnasium_robotics", "dm_control"}  # when their pictures are asked for
+import gymnasium
+
+# Simulators that draw by OpenGL, by the names of their modules: whenever they are played, or for frames alone.
+_OPENGL_ALWAYS = {"miniworld"}
+_OPENGL_FOR_FRAMES = {"mujoco", "metaworld", "gymnasium_robotics", "dm_control"}
 
 
 @dataclasses.dataclass(frozen=True)
 class Ending:
-    """What was seen of an episode when it ended."""
+    """The facts about an episode by which its success is judged when it is over."""
 
-    return_: float
+    return_: float  # the sum of its rewards
     last_reward: float
     terminated: bool
     info_success: bool  # info["success"] was 1 after some step
@@ -20,11 +25,11 @@ class Ending:
 
 @dataclasses.dataclass(frozen=True)
 class Family:
-    """Environments that share a package, and how it tells success."""
+    """Environments that share a package and a way to report success."""
 
     domain: str
     module: str = "gymnasium"  # its import registers the environments
-    success: Callable[[Ending], bool] | None = None  # None: unknown
+    success: Callable[[Ending], bool] | None = None  # None: they do not report it
     # Keyword arguments of `make` beside `seed`, for environments that draw when made and ignore `reset(seed=...)`.
     seeded_make: dict[str, Any] | None = None
 
@@ -43,7 +48,7 @@ FAMILIES: dict[str, Family] = {
 
 
 def family_of(name: str) -> Family:
-    """The family of an environment's id, `module:` in front of it left out; one of its own for any other.
+    """Find the family of an environment's id without its `module:`; an unknown id gets a family of its own.
 
     >>> family_of("BabyAI-GoToLocal-v0").domain, family_of("ALE/Pong-v5").domain, family_of("CartPole-v1").domain
     ('BabyAI', 'ALE', 'Gymnasium')
@@ -53,3 +58,20 @@ def family_of(name: str) -> Family:
             return family
     namespace, slash, _ = name.rpartition("/")
     return Family(namespace if slash else "Gymnasium")
+
+
+def opengl_simulators(environment: str, frames: bool) -> set[str]:
+    """Name the simulators that draw by OpenGL when this environment is played; with `frames`, when it is also filmed.
+
+    environment: an id as for `gymnasium.make`. An id that cannot be found has none: `Recipe.make` reports it.
+
+    >>> opengl_simulators("HalfCheetah-v5", frames=True), opengl_simulators("HalfCheetah-v5", frames=False)
+    ({'mujoco'}, set())
+    """
+    try:
+        importlib.import_module(family_of(environment.rpartition(":")[2]).module)
+        entry = gymnasium.spec(environment).entry_point
+    except (ImportError, gymnasium.error.Error):
+        return set()
+    words = set(re.split("[.:]", entry if isinstance(entry, str) else entry.__module__))
+    return words & (_OPENGL_ALWAYS | _OPENGL_FOR_FRAMES if frames else _OPENGL_ALWAYS)

@@ -1,4 +1,4 @@
-"""What a MiniGrid environment shows: its grid as three values a cell, as one, or as pixels."""
+"""The images that a MiniGrid environment shows: its grid as three values a cell, as one value a cell, or as pixels."""
 
 import functools
 from typing import Any
@@ -12,7 +12,8 @@ from gato_tokenize.modalities.array_checks import index_of_first
 IMAGES = ("symbolic", "cells", "rgb")  # what a MiniGrid environment can show; the first by default
 
 
-def _show(environment: Any, image: str) -> Any:
+def with_image(environment: Any, image: str) -> Any:
+    """Wrap an environment so that it shows one of IMAGES; for "", or the one that it shows by itself, return it."""
     if image == "rgb":
         from minigrid.wrappers import RGBImgPartialObsWrapper
 
@@ -35,8 +36,9 @@ class CellIds(gymnasium.ObservationWrapper):  # type: ignore[misc]
 
 
 def cell_ids(grid: ArrayLike) -> NDArray[np.int64]:
-    """(object, colour, state) of MiniGrid's cells, int[..., 3] -> int64[...]: (object * 6 + colour) * 4 + state,
-    below 264. The sizes are minigrid's own.
+    """Number MiniGrid's cells: (object, colour, state) int[..., 3] -> int64[...], (object * 6 + colour) * 4 + state.
+
+    The result is below 264; the sizes are minigrid's own.
 
     >>> cell_ids([[1, 0, 0], [4, 5, 2]])  # an empty cell, a locked grey door
     array([ 24, 118])
@@ -53,7 +55,7 @@ def cell_ids(grid: ArrayLike) -> NDArray[np.int64]:
 
 @functools.cache
 def _cell_sizes() -> tuple[int, int, int]:
-    """How many objects, colours and states there are; an agent's state is its direction."""
+    """Count minigrid's objects, colours and states; an agent's state is its direction."""
     from minigrid.core.constants import COLOR_TO_IDX, DIR_TO_VEC, OBJECT_TO_IDX, STATE_TO_IDX
 
     objects, colours, states = (max(table.values()) + 1 for table in (OBJECT_TO_IDX, COLOR_TO_IDX, STATE_TO_IDX))

@@ -1,14 +1,57 @@
-"""How an episode is played: legal actions, the instruction, one step after another."""
+"""An episode while it is played, actions in the form that an environment takes, and the instruction it gives."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 import gymnasium
 import numpy as np
 
+from gato_tokenize.environments.families import Ending
+
+
+@dataclasses.dataclass
+class PlayedEpisode:
+    """An episode from the first observation on: `step` plays an action, until it is `over`.
+
+    max_steps: the episode is cut (truncated) after this many steps; 0: only the environment ends it.
+
+    >>> environment = gymnasium.make("CartPole-v1")
+    >>> episode = PlayedEpisode(environment, environment.reset(seed=0)[0], max_steps=2)
+    >>> while not episode.over:
+    ...     episode.step(0)
+    >>> episode.rewards, episode.terminated, episode.truncated, episode.ending.return_
+    ([1.0, 1.0], False, True, 2.0)
+    """
+
+    environment: Any  # already reset; the caller closes it
+    observation: Any  # what the next action answers
+    max_steps: int = 0
+    rewards: list[float] = dataclasses.field(default_factory=list)  # one a step
+    terminated: bool = False
+    truncated: bool = False
+    info_success: bool = False  # info["success"] was 1 after some step
+
+    def step(self, action: Any) -> None:
+        """Play an action of the environment's own form: see `legal` and `playable`. The environment's errors pass."""
+        self.observation, reward, terminated, truncated, info = self.environment.step(action)
+        self.rewards.append(float(reward))
+        self.info_success = self.info_success or bool(info.get("success", 0) == 1)
+        self.terminated = bool(terminated)
+        self.truncated = bool(truncated) or (not self.terminated and len(self.rewards) == self.max_steps)
+
+    @property
+    def over(self) -> bool:
+        return self.terminated or self.truncated
+
+    @property
+    def ending(self) -> Ending:
+        """The facts by which success is judged, after at least one step."""
+        return Ending(float(sum(self.rewards)), self.rewards[-1], self.terminated, self.info_success)
+
 
 def playable(space: Any, action: Any) -> Any:
-    """An action as a policy gives it, nested as a spec says, in the form that an action space takes.
+    """Bring an action that a policy gave, nested as a spec says, into the form that an action space takes.
 
     >>> playable(gymnasium.spaces.Tuple([gymnasium.spaces.Discrete(3), gymnasium.spaces.Discrete(2)]), {"0": 2, "1": 0})
     (2, 0)
@@ -22,12 +65,12 @@ def playable(space: Any, action: Any) -> Any:
 
 
 def legal(space: Any, action: Any) -> Any:
-    """The action as it is recorded and played: within a Box's bounds and of its dtype; an int for a Discrete."""
+    """Return the action as it is recorded and played: within a Box's bounds and of its dtype; an int for a Discrete."""
     if isinstance(space, gymnasium.spaces.Box):
         return np.clip(action, space.low, space.high).astype(space.dtype)
     return int(action) if isinstance(space, gymnasium.spaces.Discrete) else action
 
 
 def mission(observation: Any) -> str:
-    """What the agent is told to do; "" where it is told nothing."""
+    """Return the instruction that an observation gives the agent, "" if it gives none."""
     return str(observation.get("mission", "")) if isinstance(observation, Mapping) else ""

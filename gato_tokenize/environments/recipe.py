@@ -1,5 +1,7 @@
-"""A Gymnasium environment, made by id, that shows the observations which a dataset recorded. Not in `__init__`: the
-rest of the package needs no gymnasium."""
+"""Recipe: how to make the Gymnasium environment that a dataset recorded, so that it shows the same observations.
+
+The package's `__init__` does not export it, because the rest of the package needs no Gymnasium.
+"""
 
 import dataclasses
 import difflib
@@ -12,16 +14,18 @@ import gymnasium
 import numpy as np
 
 from gato_tokenize.environments.families import Ending, family_of
-from gato_tokenize.environments.minigrid import IMAGES, _show
+from gato_tokenize.environments.minigrid import IMAGES, with_image
 
 
 class MakeError(ValueError):
-    """An environment that cannot be had: unknown, not installed, or not with these options."""
+    """The environment cannot be made: it is unknown, not installed, or does not take these options."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """How an environment is made, and what a dataset calls it. Hashable and small: it travels between processes.
+    """The id and options that make an environment, and the names that a dataset gives it.
+
+    It is hashable and small, because it travels between processes.
 
     >>> recipe = Recipe("BabyAI-GoToRedBallGrey-v0", image="cells")
     >>> recipe.task, recipe.domain
@@ -31,12 +35,12 @@ class Recipe:
     ('go to the red ball', (7, 7), dtype('int64'))
     >>> environment.close()
 
-    Raises MakeError for an image that the environment does not know, and for kwargs that are no JSON object.
+    Raises MakeError for an image that the environment cannot show, and for kwargs that are not a JSON object.
     """
 
     environment: str  # as for `gymnasium.make`: "BabyAI-GoToLocal-v0", or "module:Id-v0"
     kwargs: str = "{}"  # more keyword arguments of `gymnasium.make`, as JSON
-    image: str = ""  # MiniGrid: one of IMAGES; "" where the environment knows no such choice
+    image: str = ""  # MiniGrid: one of IMAGES; "" for environments without such a choice
 
     def __post_init__(self) -> None:
         self.arguments()
@@ -45,7 +49,7 @@ class Recipe:
             if self.image not in IMAGES:
                 raise MakeError(f"option image={self.image} must be {', '.join(IMAGES[:-1])} or {IMAGES[-1]}")
         elif self.image:
-            raise MakeError(f"option image={self.image} is for MiniGrid and BabyAI; {self.name} gives what it gives")
+            raise MakeError(f"option image={self.image} is for MiniGrid and BabyAI; {self.name} offers no choice")
 
     @property
     def name(self) -> str:
@@ -58,7 +62,7 @@ class Recipe:
 
     @property
     def task(self) -> str:
-        """The name by which a dataset finds the spec: the environment and all that may change its spaces.
+        """The name under which a dataset keeps the spec: the environment and all that may change its spaces.
 
         >>> Recipe("LunarLander-v3", '{"continuous": true}').task, Recipe("Meta-World/MT1", '{"env_name": "a"}').task
         ('LunarLander-v3/continuous=true', 'Meta-World/MT1/a')
@@ -70,23 +74,25 @@ class Recipe:
         return name
 
     def arguments(self) -> dict[str, Any]:
-        """`kwargs`, parsed."""
+        """Return `kwargs` parsed. Raises MakeError if they are not a JSON object."""
         try:
             parsed = json.loads(self.kwargs)
         except ValueError as error:
-            raise MakeError(f"{self.name}: kwargs {self.kwargs!r} are no JSON: {error}") from error
+            raise MakeError(f"{self.name}: kwargs {self.kwargs!r} are not JSON: {error}") from error
         if not isinstance(parsed, dict):
             raise MakeError(f"{self.name}: kwargs {self.kwargs!r} must be a JSON object, such as {{}}")
         return parsed
 
     def success(self, ending: Ending) -> bool | None:
-        """Whether the task was solved; None where the environment does not tell."""
+        """Judge whether the task was solved; None if the environment does not report it."""
         judge = family_of(self.name).success
         return None if judge is None else bool(judge(ending))
 
     def start(self, seed: int) -> tuple[Any, Any]:
-        """(environment, first observation) of the episode of a seed: `make`, and all generators seeded: the
-        environment's, its action space's, and the global ones of `random` and numpy. Close it."""
+        """Make the environment and start the episode of a seed: (environment, first observation). The caller closes it.
+
+        Every generator is seeded: the environment's, its action space's, and the global ones of `random` and numpy.
+        """
         random.seed(seed)
         np.random.seed(seed % 2**32)
         environment = self.make(seed)
@@ -99,10 +105,10 @@ class Recipe:
         return environment, observation
 
     def make(self, seed: int) -> Any:
-        """The environment, wrapped for `image`; the seed counts for those that draw when they are made.
+        """Make the environment, wrapped for `image`. The seed matters to environments that draw when they are made.
 
-        Raises MakeError for an unknown id (with close ones), a package that is not installed, keyword arguments that
-        the environment does not take, an id without version.
+        Raises MakeError for an unknown id (naming similar ones), a package that is not installed, keyword arguments
+        that the environment does not take, or an id without a version.
         """
         family, kwargs = family_of(self.name), self.arguments()
         if family.seeded_make is not None:
@@ -115,12 +121,12 @@ class Recipe:
         if environment.spec.id != self.name:
             now = environment.spec.id
             environment.close()
-            raise MakeError(f"{self.name} is {now} today and may be another tomorrow: write the version")
-        return _show(environment, self.image)
+            raise MakeError(f"{self.name} is {now} today and may be another version tomorrow: write the version")
+        return with_image(environment, self.image)
 
     def _why_not(self, error: Exception) -> str:
         if isinstance(error, (ImportError, gymnasium.error.DependencyNotInstalled)):
-            cure = "" if ":" in self.environment else ": pip install 'gato-toolchain[rollouts]' installs what is known"
+            cure = "" if ":" in self.environment else ": pip install 'gato-toolchain[rollouts]' installs the known ones"
             return f"{self.name} needs a package that cannot be imported ({error}){cure}"
         if isinstance(error, (gymnasium.error.UnregisteredEnv, gymnasium.error.DeprecatedEnv)):
             close = difflib.get_close_matches(self.name, list(gymnasium.registry), n=3)

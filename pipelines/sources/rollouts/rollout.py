@@ -1,4 +1,4 @@
-"""Rollout: one episode of a Gymnasium environment, played by a policy. Meant for a process that can be killed."""
+"""Rollout: one episode of a Gymnasium environment, played by a policy, in a process that can be killed."""
 
 import copy
 import dataclasses
@@ -12,19 +12,19 @@ import numpy as np
 
 from gato_tokenize import EpisodeSpec, spec_from_spaces
 from gato_tokenize.environments.families import Ending
-from gato_tokenize.environments.playing import legal, mission
+from gato_tokenize.environments.playing import PlayedEpisode, legal, mission
 from gato_tokenize.environments.recipe import Recipe
 from gato_tokenize.spaces import tuple_to_dict
 from pipelines.sources.rollouts.experts import Policy, expert_of
 from pipelines.sources.source import SourceError
 
-# An environment's package beside gymnasium and numpy: its version counts where making the environment imports it.
+# Packages whose versions are recorded, beside gymnasium and numpy, if making the environment has imported them.
 _SIMULATORS = ("Box2D", "ale_py", "metaworld", "minigrid", "mujoco")
 
 
 @dataclasses.dataclass(frozen=True)
 class Rollout:
-    """All that an episode depends on beside its seed. Hashable and small: it travels to the process that plays."""
+    """Everything except the seed that an episode depends on. Hashable and small: it travels to the playing process."""
 
     recipe: Recipe
     policy: str = "expert"  # or "random"
@@ -33,7 +33,7 @@ class Rollout:
 
 @dataclasses.dataclass(frozen=True)
 class Description:
-    """What is known before anything is played."""
+    """The facts about a rollout that are known before anything is played."""
 
     spec: EpisodeSpec
     agent_id: str
@@ -42,21 +42,21 @@ class Description:
 
 @dataclasses.dataclass(frozen=True)
 class Played:
-    """One episode: trees of values stacked over its T steps, observation t seen before action t."""
+    """One recorded episode: trees of values stacked over its T steps. Observation t was seen before action t."""
 
     observation: Any
     action: Any
     ending: Ending
     truncated: bool
     instruction: str
-    clipped: int  # action values that the policy gave beyond their bounds; played and recorded at the bound
+    clipped: int  # action values outside their bounds; they were played and recorded at the bound
 
 
 def describe(rollout: Rollout) -> Description:
-    """The spec, the player's name and the installed versions; makes the environment once and plays nothing.
+    """Find the spec, the player's name and the installed versions. Makes the environment once and plays nothing.
 
-    Raises MakeError or SourceError where `play` could not succeed for any seed: see `Recipe.make`; spaces without a
-    spec; `policy="expert"` where no expert is known.
+    Raises MakeError or SourceError if `play` would fail for every seed: the environment cannot be made (see
+    `Recipe.make`), no spec describes its spaces, or `policy="expert"` and no expert is known.
     """
     environment = rollout.recipe.make(seed=0)
     try:
@@ -71,7 +71,7 @@ def describe(rollout: Rollout) -> Description:
 
 
 def _versions(module: str) -> dict[str, str]:
-    """{package: version} of what plays, a `module` that registers the environment included, if it is packaged."""
+    """Return {package: version} of what plays, including the package of the `module` that registers the environment."""
     packages = {"gymnasium", "numpy", *(name for name in _SIMULATORS if name in sys.modules)}
     if module:
         packages.update(importlib.metadata.packages_distributions().get(module.partition(".")[0], ()))
@@ -79,36 +79,35 @@ def _versions(module: str) -> dict[str, str]:
 
 
 def play(rollout: Rollout, seed: int) -> Played:
-    """One episode, a function of the rollout and the seed alone. Whatever environment or policy raise is raised."""
-    # A new environment each time: reset(seed) alone does not rewind all of them (Meta-World draws its goal when made).
+    """Play one episode, a function of the rollout and the seed alone. Errors of the environment or the policy pass."""
+    # A new environment each time, because reset(seed) does not rewind all of them: Meta-World draws its goal when made.
     environment, observation = rollout.recipe.start(seed)
     try:
         _, policy = player(rollout, environment)
-        return _played(environment, observation, policy(), rollout.max_steps)
+        return _recorded(PlayedEpisode(environment, observation, rollout.max_steps), policy())
     finally:
         environment.close()
 
 
-def _played(environment: Any, observation: Any, policy: Policy, max_steps: int) -> Played:
-    instruction = mission(observation)
-    observations, actions, rewards, solved, terminated, truncated = [], [], [], False, False, False
-    clipped = 0
-    while not (terminated or truncated):
-        chosen = policy(observation)
-        action = legal(environment.action_space, chosen)
-        clipped += _clipped(environment.action_space, chosen)
-        observations.append(tuple_to_dict(copy.deepcopy(observation)))  # copied: some environments write in place
+def _recorded(episode: PlayedEpisode, policy: Policy) -> Played:
+    """Play an episode to its end and stack what was seen and done."""
+    instruction, space = mission(episode.observation), episode.environment.action_space
+    observations, actions, clipped = [], [], 0
+    while not episode.over:
+        chosen = policy(episode.observation)
+        action = legal(space, chosen)
+        clipped += _clipped(space, chosen)
+        observations.append(tuple_to_dict(copy.deepcopy(episode.observation)))  # some environments write in place
         actions.append(tuple_to_dict(copy.deepcopy(action)))
-        observation, reward, terminated, truncated, info = environment.step(action)
-        rewards.append(float(reward))
-        solved = solved or info.get("success", 0) == 1
-        truncated = truncated or (not terminated and len(rewards) == max_steps)
-    ending = Ending(float(sum(rewards)), rewards[-1], bool(terminated), bool(solved))
-    return Played(_stack(observations), _stack(actions), ending, bool(truncated), instruction, clipped)
+        episode.step(action)
+    return Played(_stack(observations), _stack(actions), episode.ending, episode.truncated, instruction, clipped)
 
 
 def player(rollout: Rollout, environment: Any) -> tuple[str, Callable[[], Policy]]:
-    """(agent_id, what starts the policy after a reset). SourceError for `policy="expert"` where there is none."""
+    """Return (agent_id, a function that starts the policy after a reset).
+
+    Raises SourceError for `policy="expert"` if no expert plays the environment.
+    """
     if rollout.policy == "random":
         return "random", lambda: lambda observation: environment.action_space.sample()
     return expert_of(rollout.recipe.name)(environment)
@@ -120,7 +119,7 @@ def _clipped(space: Any, chosen: Any) -> int:
 
 
 def _stack(steps: list[Any]) -> Any:
-    """T trees as one tree of arrays [T, ...]; texts stay a list of T."""
+    """Stack T trees into one tree of arrays [T, ...]; texts stay a list of T."""
     if isinstance(steps[0], Mapping):
         return {key: _stack([step[key] for step in steps]) for key in steps[0]}
     return steps if isinstance(steps[0], str) else np.stack([np.asarray(step) for step in steps])

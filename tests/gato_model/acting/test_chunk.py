@@ -44,7 +44,7 @@ def test_a_batch_without_patches_has_one_that_is_padding():
 @pytest.mark.parametrize("cuts", [(0, 20), (0, 1, 20), (0, 7, 8, 13, 20), (0, 0, 20, 20)])
 def test_pieces_join_to_the_whole(cuts):
     whole = random_chunk(20, seed=1, patch_share=0.5)
-    pieces = [whole.cut(start, stop) for start, stop in zip(cuts, cuts[1:], strict=False)]
+    pieces = [whole.slice(start, stop) for start, stop in zip(cuts, cuts[1:], strict=False)]
     assert same(Chunk.join(pieces), whole)
 
 

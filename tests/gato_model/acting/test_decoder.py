@@ -36,7 +36,7 @@ def stream(decoder, chunks, lengths):
     """Every row's chunk, lengths[i][row] tokens at a time; {row: {index of a token: what the head reads there}}."""
     read, at = {row: {} for row in chunks}, dict.fromkeys(chunks, 0)
     for step in lengths:
-        pieces = {row: chunk.cut(at[row], at[row] + step[row]) for row, chunk in chunks.items() if step[row]}
+        pieces = {row: chunk.slice(at[row], at[row] + step[row]) for row, chunk in chunks.items() if step[row]}
         hidden = append(decoder, pieces)
         for row, piece in pieces.items():
             at[row] += len(piece)
@@ -104,7 +104,7 @@ def test_reset_brings_some_rows_back_to_the_mark(model):
     decoder.mark()
     first = {row: random_chunk(40, seed=10 + row) for row in range(3)}  # long enough to overwrite the prompts
     for start in range(0, 40, 5):
-        append(decoder, {row: chunk.cut(start, start + 5) for row, chunk in first.items()})
+        append(decoder, {row: chunk.slice(start, start + 5) for row, chunk in first.items()})
     decoder.reset(np.array([2, 0], np.int32), np.array([0, 0], np.int32))
     assert decoder.counts.numpy().tolist() == [5, 46, 7]
     second = {row: random_chunk(6, seed=20 + row) for row in range(3)}

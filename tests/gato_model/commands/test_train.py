@@ -74,9 +74,9 @@ def test_an_option_of_the_settings(words, where, value):
         ("--rematerialize", "rematerialize", True),
     ],
 )
-def test_an_option_of_the_habits(words, where, value):
-    assert getattr(train.habits_of(parsed()), where) != value
-    assert getattr(train.habits_of(parsed(*words.split())), where) == value
+def test_a_run_option(words, where, value):
+    assert getattr(train.run_options_of(parsed()), where) != value
+    assert getattr(train.run_options_of(parsed(*words.split())), where) == value
 
 
 def test_fine_tuning_has_the_papers_settings(tmp_path):

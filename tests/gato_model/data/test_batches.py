@@ -24,6 +24,7 @@ from model_datasets import (
 )
 from numpy.typing import NDArray
 
+from gato_model.data.batch_fields import BATCH_FIELDS
 from gato_model.data.batches import Batches, batches
 from gato_model.data.packing import round_up
 from gato_model.data.share import Share
@@ -239,18 +240,34 @@ def test_a_mixture_of_all_kinds(made: dict[str, Path]) -> None:
     assert reader.local_positions == 512
 
 
-def test_shapes_and_dtypes(made: dict[str, Path]) -> None:
+def test_the_table_is_what_a_batch_holds(made: dict[str, Path]) -> None:
     batch = batches([Share(made["rgb"])], 3, 100).batch(0)
-    of_tokens = {"tokens": "i4", "kinds": "u1", "local_positions": "i4", "segments": "i4", "targets": "i4"}
-    for name, dtype in {**of_tokens, "target_mask": "u1"}.items():
-        assert (batch[name].shape, batch[name].dtype) == ((3, 100), np.dtype(dtype)), name
-    patches = len(batch["patch_index"])
-    shapes = {"patches": (patches, 16, 16, 3), "patch_intervals": (patches, 4), "dataset": (3,)}
-    assert {name: batch[name].shape for name in shapes} == shapes
-    assert {batch[name].dtype for name in ("target_index", "patch_index", "patch_intervals", "dataset")} == {
-        np.dtype(np.int32)
+    assert list(batch) == [field.name for field in BATCH_FIELDS]
+    sizes = {"B": 3, "L": 100, "N": len(batch["patch_index"]), "K": len(batch["target_index"])}
+    for field in BATCH_FIELDS:
+        array = batch[field.name]
+        assert array.dtype == np.dtype(field.dtype), field
+        assert array.shape == tuple(sizes.get(axis, axis) for axis in field.axes), field
+
+
+def test_the_table_by_hand() -> None:
+    of_tokens = {"tokens": "int32", "kinds": "uint8", "local_positions": "int32", "segments": "int32"}
+    of_tokens |= {"targets": "int32", "target_mask": "uint8"}
+    assert {field.name: field.dtype for field in BATCH_FIELDS if field.axes == ("B", "L")} == of_tokens
+    others = {field.name: (field.dtype, field.shape(3, 100)) for field in BATCH_FIELDS if field.name not in of_tokens}
+    assert others == {
+        "target_index": ("int32", (None,)),
+        "patches": ("uint8", (None, 16, 16, 3)),
+        "patch_index": ("int32", (None,)),
+        "patch_intervals": ("int32", (None, 4)),
+        "dataset": ("int32", (3,)),
     }
-    assert batch["patches"].dtype == np.uint8
+
+
+def test_the_documentation_has_the_table() -> None:
+    text = (Path(__file__).parents[3] / "docs/reading.md").read_text()
+    rows = [f"| `{f.name}` | {f.dtype}[{', '.join(map(str, f.axes))}] | {f.content} |" for f in BATCH_FIELDS]
+    assert "\n".join(rows) in text
 
 
 def test_quantization_reaches_the_patches(made: dict[str, Path]) -> None:
@@ -415,7 +432,9 @@ def test_a_tf_dataset_and_a_foreign_keras_model(made: dict[str, Path]) -> None:
 
     reader = mixture(made)
     dataset = reader.dataset(start=3)
+    assert list(dataset.element_spec) == [field.name for field in BATCH_FIELDS]
     assert dataset.element_spec["tokens"] == tf.TensorSpec((48, 256), tf.int32)
+    assert dataset.element_spec["kinds"] == tf.TensorSpec((48, 256), tf.uint8)
     assert dataset.element_spec["patches"] == tf.TensorSpec((None, 16, 16, 3), tf.uint8)
     for step, batch in enumerate(dataset.take(2).as_numpy_iterator(), 3):
         assert equal(batch, reader.batch(step))
@@ -445,8 +464,6 @@ def test_the_page_on_reading_runs(made: dict[str, Path], tmp_path: Path, monkeyp
         assert np.array_equal(sequence.ids, theirs["tokens"]) and np.array_equal(sequence.kinds, theirs["kinds"])
         assert np.array_equal(sequence.loss_mask, theirs["loss_mask"])
         assert np.array_equal(sequence.patches, theirs["patches"])
-    table = dict(re.findall(r"^\| `(\w+)` \| (\w+)\[", page, re.M))
-    assert {name: array.dtype.name for name, array in names["following"].items()} == table
 
 
 def test_reading_needs_no_tensorflow(made: dict[str, Path]) -> None:

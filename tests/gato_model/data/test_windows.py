@@ -84,11 +84,11 @@ def window(grids: list[tuple[int, int]], texts: int = 2) -> Window:
 def test_a_cut_keeps_what_belongs_to_its_tokens() -> None:
     """Images of 1x2 and 2x2: tokens p p t t | p p p p t t."""
     whole = window([(1, 2), (2, 2)])
-    cut = whole.cut(4, 10)
+    cut = whole.slice(4, 10)
     assert cut.ids.tolist() == [4, 5, 6, 7, 8, 9] and cut.step_splits.tolist() == [0, 6]
     assert cut.grids.tolist() == [[2, 2]] and cut.patches[:, 0, 0, 0].tolist() == [2, 3, 4, 5]
     assert cut.patch_intervals(128).tolist() == [[0, 64, 0, 64], [0, 64, 64, 128], [64, 128, 0, 64], [64, 128, 64, 128]]
-    assert whole.cut(0, 10) is whole
+    assert whole.slice(0, 10) is whole
 
 
 @settings(deadline=None)
@@ -103,7 +103,7 @@ def test_any_cut_has_the_intervals_of_its_patches(grids: list[tuple[int, int]], 
         for row in intervals(rows).tolist()
         for column in intervals(columns).tolist()
     ]
-    cut = whole.cut(start, stop)
+    cut = whole.slice(start, stop)
     numbers = cut.patches[:, 0, 0, 0].tolist()
     before = int((whole.kinds[:start] == Kind.PATCH).sum())
     assert numbers == list(range(before, before + int((cut.kinds == Kind.PATCH).sum())))
@@ -114,6 +114,6 @@ def test_any_cut_has_the_intervals_of_its_patches(grids: list[tuple[int, int]], 
 
 def test_a_cut_lets_go_of_the_whole() -> None:
     whole = window([(1, 2), (2, 2)])
-    cut = whole.cut(4, 8)
+    cut = whole.slice(4, 8)
     assert not any(np.shares_memory(a, b) for a, b in ((cut.ids, whole.ids), (cut.patches, whole.patches)))
     assert cut.nbytes < whole.nbytes

@@ -9,7 +9,6 @@ from toy_acting import COPYING, Copying, copied
 
 from gato_model.evaluation.baselines import RandomPolicy
 from gato_model.evaluation.evaluate import _check_opengl, evaluate, filmed
-from gato_tokenize.environments.playing import playable
 from gato_tokenize.environments.recipe import Recipe
 
 RECIPE = Recipe(COPYING)
@@ -125,12 +124,3 @@ def test_what_draws_by_opengl_is_refused_beside_tensorflow():
         evaluate(Knowing(1), Recipe("HalfCheetah-v5"), [0], frames=[])
     _check_opengl(Recipe("HalfCheetah-v5"), film=False)  # its observations are numbers
     _check_opengl(Recipe("LunarLander-v3"), film=True)
-
-
-def test_an_action_in_the_environments_form():
-    spaces = gymnasium.spaces
-    inner = spaces.Dict({"go": spaces.Discrete(2), "turn": spaces.Box(-1, 1, (2,), np.float32)})
-    space = spaces.Tuple([spaces.Discrete(3), inner])
-    action = playable(space, {"0": np.int64(2), "1": {"go": np.int64(1), "turn": np.array([2.0, 0.5])}})
-    assert space.contains(action)
-    assert (action[0], action[1]["go"], action[1]["turn"].tolist()) == (2, 1, [1.0, 0.5])

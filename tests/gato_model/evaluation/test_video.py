@@ -38,5 +38,5 @@ def test_frames_that_make_no_video(tmp_path, frames):
 def test_where_it_cannot_go(tmp_path):
     with pytest.raises(ValueError, match=r"a video is .gif or .mp4, not 'out.avi'"):
         write_video(tmp_path / "out.avi", FRAMES)
-    with pytest.raises(FileNotFoundError, match="is no folder"):
+    with pytest.raises(FileNotFoundError, match="is not a folder"):
         write_video(tmp_path / "none" / "out.gif", FRAMES)

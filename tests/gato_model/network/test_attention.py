@@ -35,26 +35,23 @@ def sinusoid(distance, width):
     return np.array([math.sin(distance * rate) for rate in rates] + [math.cos(distance * rate) for rate in rates])
 
 
-def reference(layer, x, segments, past=None, window=None):
+def reference(layer, x, segments, window=None):
     """One score after the other, in float64."""
     weights = {variable.name: np.float64(variable) for variable in layer.trainable_variables}
     kernels = weights["query_key_value"].reshape(-1, 3, HEADS, SIZE)
     far = weights["distance"].reshape(-1, HEADS, SIZE)
     u, v = weights["content_bias"][:, 0], weights["distance_bias"][:, 0]
-    before = 0 if past is None else past[0].shape[1]
-    seen = x if past is None else np.concatenate([past[0], x], 1)
-    owner = segments if past is None else np.concatenate([past[1], segments], 1)
     result = np.zeros((*x.shape[:2], HEADS, SIZE))
     for row, i, head in np.ndindex(*x.shape[:2], HEADS):
         query = x[row, i] @ kernels[:, 0, head]
         scores, values = [], []
-        for j in range(before + i + 1):
-            back = before + i - j
-            if owner[row, j] == segments[row, i] and (window is None or back < window):
-                key = seen[row, j] @ kernels[:, 1, head]
+        for j in range(i + 1):
+            back = i - j
+            if segments[row, j] == segments[row, i] and (window is None or back < window):
+                key = x[row, j] @ kernels[:, 1, head]
                 distance = sinusoid(back, x.shape[2]) @ far[:, head]
                 scores.append(((query + u[head]) @ key + (query + v[head]) @ distance) / math.sqrt(SIZE))
-                values.append(seen[row, j] @ kernels[:, 2, head])
+                values.append(x[row, j] @ kernels[:, 2, head])
         likely = np.exp(np.array(scores) - max(scores))
         result[row, i, head] = likely @ np.array(values) / likely.sum()
     return result.reshape(*x.shape[:2], -1) @ weights["output"]
@@ -100,37 +97,31 @@ def test_shift_is_index_arithmetic(rows, more):
 
 @pytest.mark.parametrize("block", [3, 4, 11, 256])
 @pytest.mark.parametrize("window", [None, 1, 3, 100])
-@pytest.mark.parametrize("past", [False, True])
-def test_against_loops(layer, monkeypatch, block, window, past):
+def test_against_loops(layer, monkeypatch, block, window):
     monkeypatch.setattr(attention, "QUERY_BLOCK", block)
     x = noise(2, LENGTH, 32)
-    before = (noise(2, 5, 32, seed=2), np.array([[0, 0, 1, 1, 1], [2, 1, 1, 1, 1]], np.int32)) if past else None
-    attended = layer(x, SEGMENTS, past=before, window=window)
-    np.testing.assert_allclose(attended, reference(layer, x, SEGMENTS, before, window), atol=1e-5)
+    attended = layer(x, SEGMENTS, window=window)
+    np.testing.assert_allclose(attended, reference(layer, x, SEGMENTS, window), atol=1e-5)
 
 
-@pytest.mark.parametrize("past", [False, True])
-def test_the_gradient_is_that_of_differences(layer, monkeypatch, past):
+def test_the_gradient_is_that_of_differences(layer, monkeypatch):
     """It is written out by hand: along a direction in all that it reaches, over the border of a block."""
     monkeypatch.setattr(attention, "QUERY_BLOCK", 7)
-    before = tf.constant(noise(2, 5, 32, seed=2))
-    segments = tf.constant(SEGMENTS), tf.constant([[0, 0, 1, 1, 1], [1, 1, 1, 1, 1]])
-    watched = [tf.constant(noise(2, LENGTH, 32)), before, *(variable.value for variable in layer.trainable_variables)]
+    watched = [tf.constant(noise(2, LENGTH, 32)), *(variable.value for variable in layer.trainable_variables)]
     direction = [noise(*tensor.shape, seed=i) for i, tensor in enumerate(watched)]
     weights = noise(2, LENGTH, 32, seed=50)
 
-    def total(x, earlier):
-        attended = layer(x, segments[0], past=(earlier, segments[1]) if past else None)
-        return tf.reduce_sum(attended * weights)
+    def total(x):
+        return tf.reduce_sum(layer(x, SEGMENTS) * weights)
 
     with tf.GradientTape() as tape:
-        tape.watch(watched[:2])
-        result = total(*watched[:2])
-    gradients = tape.gradient(result, watched, unconnected_gradients="zero")
+        tape.watch(watched[0])
+        result = total(watched[0])
+    gradients = tape.gradient(result, watched)
     values, sums = layer.get_weights(), []
     for step in (1e-3, -1e-3):
-        layer.set_weights([value + step * way for value, way in zip(values, direction[2:], strict=True)])
-        sums.append(float(total(watched[0] + step * direction[0], watched[1] + step * direction[1])))
+        layer.set_weights([value + step * way for value, way in zip(values, direction[1:], strict=True)])
+        sums.append(float(total(watched[0] + step * direction[0])))
     layer.set_weights(values)
     expected = sum(float(tf.reduce_sum(one * way)) for one, way in zip(gradients, direction, strict=True))
     assert (sums[0] - sums[1]) / 2e-3 == pytest.approx(expected, rel=5e-3)
@@ -158,14 +149,6 @@ def test_a_segment_is_what_it_is_alone(layer, monkeypatch, block):
     packed = layer(x, SEGMENTS).numpy()
     alone = layer(x[1:, 4:9], np.ones((1, 5), np.int32))
     np.testing.assert_allclose(packed[1:, 4:9], alone, atol=1e-5)
-
-
-def test_all_that_stood_before_may_be_missing(layer):
-    """A past in which nothing stands is no past."""
-    x = noise(2, LENGTH, 32)
-    past = noise(2, 6, 32, seed=3), np.zeros((2, 6), np.int32)
-    real = SEGMENTS > 0
-    np.testing.assert_allclose(layer(x, SEGMENTS, past=past).numpy()[real], layer(x, SEGMENTS).numpy()[real], atol=1e-5)
 
 
 @pytest.mark.parametrize("window", [1, 3, 5])

@@ -11,7 +11,7 @@ from gato_tokenize.sequence import ACTION_POSITION, NO_POSITION
 
 ROWS, LENGTH = 2, 12
 END = ROWS * LENGTH
-CHANCE = Training(tf.constant([3, 4]))
+RANDOM = Training(tf.constant([3, 4]))
 
 
 def toy_batch(rows=ROWS, length=LENGTH, seed=0):
@@ -237,33 +237,33 @@ def test_evaluate_means_over_tokens_not_batches(model):
     )
 
 
-# Chance
+# Random numbers
 
 
-def test_chance_needs_a_seed(model):
+def test_training_needs_a_seed(model):
     with pytest.raises(ValueError, match=r"training=True needs a seed: training=Training\(seed\)"):
         model(toy_batch(), training=True)
 
 
-def test_chance_is_a_function_of_its_seed(regularised):
+def test_random_numbers_are_a_function_of_their_seed(regularised):
     batch = toy_batch()
-    first, same = (gradients(regularised, batch, CHANCE)[0] for _ in range(2))
+    first, same = (gradients(regularised, batch, RANDOM)[0] for _ in range(2))
     assert first == same
     assert {float(gradients(regularised, batch, Training(tf.constant([3, i])))[0]) for i in range(3)} != {float(first)}
     assert first != gradients(regularised, batch)[0]
 
 
 def test_a_part_of_a_batch_has_its_part_of_the_numbers():
-    whole = CHANCE.uniform(1, 6, 2, 3).numpy()
-    parts = [dataclasses.replace(CHANCE, first_row=first, total_rows=6).uniform(1, 2, 2, 3) for first in (0, 2, 4)]
+    whole = RANDOM.uniform(1, 6, 2, 3).numpy()
+    parts = [dataclasses.replace(RANDOM, first_row=first, total_rows=6).uniform(1, 2, 2, 3) for first in (0, 2, 4)]
     np.testing.assert_array_equal(np.concatenate(parts), whole)
     assert whole.min() >= 0 and whole.max() < 1
-    assert (CHANCE.uniform(2, 6, 2, 3).numpy() != whole).any()
+    assert (RANDOM.uniform(2, 6, 2, 3).numpy() != whole).any()
 
 
 def test_dropout_falls_differently_on_each_part():
     """Their rows' shapes may differ, so there is no common drawing."""
-    seeds = [dataclasses.replace(CHANCE, first_row=first, total_rows=6).seeds(2, 4).numpy() for first in (0, 2)]
+    seeds = [dataclasses.replace(RANDOM, first_row=first, total_rows=6).seeds(2, 4).numpy() for first in (0, 2)]
     assert seeds[0].shape == (4, 2) and (seeds[0] != seeds[1]).any(1).all()
 
 
@@ -271,12 +271,12 @@ def test_a_batch_in_two_parts_is_the_whole():
     """Stochastic depth and drawn patch positions: one worker or two, the same gradient."""
     model = spread(Gato(dataclasses.replace(TOY, stochastic_depth=0.4)))
     batch = toy_batch(4)
-    total, expected = gradients(model, batch, Training(CHANCE.seed))
+    total, expected = gradients(model, batch, Training(RANDOM.seed))
     second = {name: batch[name][2:] for name in ("tokens", "local_positions", "segments", "targets")}
     second |= {name: batch[name][4:] for name in ("patches", "patch_intervals")}
     second |= {name: batch[name][2 * n :] - 2 * LENGTH for name, n in (("patch_index", 2), ("target_index", 3))}
     halves = ((first_rows(batch, 2), 0), (second, 2))
-    parts = [gradients(model, half, Training(CHANCE.seed, first, 4)) for half, first in halves]
+    parts = [gradients(model, half, Training(RANDOM.seed, first, 4)) for half, first in halves]
     assert float(total) == pytest.approx(float(parts[0][0] + parts[1][0]), rel=1e-5)
     for path, gradient in expected.items():
         both = parts[0][1][path] + parts[1][1][path]
@@ -284,7 +284,7 @@ def test_a_batch_in_two_parts_is_the_whole():
 
 
 def test_stochastic_depth_drops_its_share_and_keeps_the_mean(regularised):
-    keep, seeds = regularised._regularisation(CHANCE, np.zeros((5000, 1), np.int32))
+    keep, seeds = regularised._regularisation(RANDOM, np.zeros((5000, 1), np.int32))
     assert keep.shape == (5000, 2, 2) and seeds.shape == (2, 2, 2)
     np.testing.assert_allclose(np.unique(keep), [0, 1 / 0.6], rtol=1e-6)
     np.testing.assert_allclose(tf.reduce_mean(keep, 0), np.ones((2, 2)), atol=0.05)
@@ -292,7 +292,7 @@ def test_stochastic_depth_drops_its_share_and_keeps_the_mean(regularised):
     assert both == pytest.approx(0.16, abs=0.02)
 
 
-def test_nothing_is_left_to_chance_in_evaluation(regularised):
+def test_evaluation_draws_nothing(regularised):
     assert regularised._regularisation(None, np.zeros((2, 1), np.int32)) == (None, None)
     batch = toy_batch()
     np.testing.assert_array_equal(regularised(batch), regularised(batch))
@@ -300,25 +300,14 @@ def test_nothing_is_left_to_chance_in_evaluation(regularised):
 
 def test_patch_positions_are_drawn_in_training_alone(model):
     wide = {**toy_batch(), "patch_intervals": np.int32([[0, 16, 0, 16]] * 4 + [[0, 1, 0, 1]])}
-    still, drawn = model.embed(wide).numpy(), model.embed(wide, CHANCE).numpy()
+    still, drawn = model.embed(wide).numpy(), model.embed(wide, RANDOM).numpy()
     moved = np.abs(still - drawn).max(-1) > 0
     assert np.argwhere(moved).tolist() == [[0, 1], [0, 2], [1, 1], [1, 2]]
     narrow = {**wide, "patch_intervals": np.int32([[4, 5, 8, 9]] * 5)}
-    np.testing.assert_array_equal(model.embed(narrow), model.embed(narrow, CHANCE))
+    np.testing.assert_array_equal(model.embed(narrow), model.embed(narrow, RANDOM))
 
 
-# Memory and window
-
-
-def test_pieces_with_memory_are_the_whole(model):
-    batch = toy_batch()
-    whole = model.hidden({**batch, **no_patches(ROWS, LENGTH)})
-    memory, pieces = model.empty_memory(ROWS, LENGTH), []
-    for start, stop in ((0, 5), (5, 6), (6, 12)):
-        piece = {name: batch[name][:, start:stop] for name in ("tokens", "local_positions", "segments")}
-        hidden, memory = model.hidden({**piece, **no_patches(ROWS, stop - start)}, memory=memory)
-        pieces.append(hidden)
-    np.testing.assert_allclose(tf.concat(pieces, 1), whole, atol=1e-5)
+# Window
 
 
 def test_a_window_reaches_so_far_back_in_each_block(model):
@@ -352,7 +341,7 @@ def test_fit_learns_a_batch_by_heart(plain_fit):
 
 
 def test_fit_compiled_by_xla_has_the_same_loss(plain_fit):
-    """What chance does is the same, too."""
+    """Both draw the same numbers."""
     np.testing.assert_allclose(fitted(3, jit=True)["loss"], plain_fit["loss"][:3], rtol=1e-4)
 
 
@@ -371,8 +360,8 @@ def test_mixed_precision_keeps_variables_and_logits_exact(model):
 def test_recomputed_gradients_are_the_same(regularised):
     again = Gato(regularised.config, rematerialize=True)
     again.set_weights(regularised.get_weights())
-    total, expected = gradients(regularised, toy_batch(), CHANCE)
-    again_total, found = gradients(again, toy_batch(), CHANCE)
+    total, expected = gradients(regularised, toy_batch(), RANDOM)
+    again_total, found = gradients(again, toy_batch(), RANDOM)
     assert float(total) == pytest.approx(float(again_total), rel=1e-6)
     for (path, gradient), other in zip(expected.items(), found.values(), strict=True):
         np.testing.assert_allclose(other, gradient, rtol=1e-4, atol=1e-4, err_msg=path)

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from layer_contract import TOY, LayerContract, noise, spread
 
-from gato_model.network.transformer import FeedForward, Memory, Transformer, TransformerBlock
+from gato_model.network.transformer import FeedForward, Transformer, TransformerBlock
 
 LENGTH = 10
 SEGMENTS = np.array([[1] * 10, [1] * 4 + [2] * 5 + [0]], np.int32)
@@ -160,57 +160,18 @@ def test_recomputed_gradients_are_the_same(compiled):
         np.testing.assert_allclose(recomputed, plain, rtol=1e-4, atol=1e-4)
 
 
-# Memory
-
-
-def empty(rows, size):
-    return Memory((tf.zeros((rows, size, 32)),) * 2, tf.zeros((rows, size), tf.int32))
-
-
-@pytest.mark.parametrize("cuts", [[5], [1, 2, 7], list(range(1, LENGTH))], ids=str)
-def test_pieces_with_memory_are_the_whole(transformer, cuts):
-    x, memory, pieces = noise(2, LENGTH, 32), empty(2, LENGTH), []
-    for start, stop in zip([0, *cuts], [*cuts, LENGTH], strict=True):
-        piece, memory = transformer(x[:, start:stop], SEGMENTS[:, start:stop], memory=memory)
-        pieces.append(piece)
-    real = SEGMENTS > 0
-    np.testing.assert_allclose(tf.concat(pieces, 1)[real], transformer(x, SEGMENTS)[real], atol=1e-5)
+# Window
 
 
 @pytest.mark.parametrize("window", [1, 3])
-def test_a_memory_of_the_window_is_enough(transformer, window):
-    """What a token sees reaches window - 1 back in each block, by way of the blocks below further than that."""
-    x, memory, pieces = noise(2, LENGTH, 32), empty(2, max(window - 1, 1)), []
-    for start in range(0, LENGTH, 2):
-        piece, memory = transformer(x[:, start : start + 2], ONE[:, :2], memory=memory, window=window)
-        pieces.append(piece)
-    np.testing.assert_allclose(tf.concat(pieces, 1), transformer(x, ONE, window=window), atol=1e-5)
-    assert np.abs(transformer(x, ONE, window=window) - transformer(x, ONE)).max() > 1e-3
-
-
-def test_a_memory_keeps_the_last_of_old_and_new(transformer):
+def test_a_window_is_each_blocks_own(transformer, window):
+    """A token sees window - 1 back in each block, and by way of the blocks below further than that."""
     x = noise(2, LENGTH, 32)
-    segments = np.arange(1, 11, dtype=np.int32)[None].repeat(2, 0)
-    _, memory = transformer(x[:, :3], segments[:, :3], memory=empty(2, 4))
-    assert memory.segments.numpy()[0].tolist() == [0, 1, 2, 3]
-    np.testing.assert_array_equal(memory.states[0][:, 1:], x[:, :3])
-    _, memory = transformer(x[:, 3:5], segments[:, 3:5], memory=memory)
-    assert memory.segments.numpy()[0].tolist() == [2, 3, 4, 5]
-    np.testing.assert_array_equal(memory.states[0], x[:, 1:5])
-    assert len(memory.states) == 2
-
-
-def test_no_gradient_goes_through_memory(transformer):
-    old, new = tf.constant(noise(2, 4, 32)), tf.constant(noise(2, 3, 32, seed=2))
-    with tf.GradientTape() as tape:
-        tape.watch([old, new])
-        _, memory = transformer(old, ONE[:, :4], memory=empty(2, 4))
-        hidden, _ = transformer(new, ONE[:, :3], memory=memory)
-        total = tf.reduce_sum(hidden * noise(2, 3, 32, seed=3))
-    into_old, into_new = tape.gradient(total, [old, new])
-    assert into_old is None and np.abs(into_new).max() > 0
-    without, _ = transformer(new, ONE[:, :3], memory=empty(2, 4))
-    assert np.abs(hidden - without).max() > 1e-3  # though it was seen
+    expected = x
+    for layer in transformer.blocks:
+        expected = layer(expected, ONE, window=window)
+    np.testing.assert_allclose(transformer(x, ONE, window=window), transformer.norm(expected), atol=1e-5)
+    assert np.abs(transformer(x, ONE, window=window) - transformer(x, ONE)).max() > 1e-3
 
 
 def test_the_future_changes_no_bit(transformer):

@@ -28,7 +28,7 @@ from gato_model.training.checkpoint import CheckpointError, Checkpoints, load
 from gato_model.training.optimizer import OptimizerSettings
 from gato_model.training.run import TrainingError, train
 from gato_model.training.run_log import read_metrics
-from gato_model.training.settings import Habits, TrainSettings
+from gato_model.training.settings import RunOptions, TrainSettings
 from gato_model.training.training_step import TrainingStep
 from gato_tokenize import Dataset, Vocabulary
 from gato_tokenize.storage.dataset import DatasetTokenizer
@@ -68,7 +68,7 @@ def losses(out):
     return [line["loss"] for line in read_metrics(out) if "loss" in line]
 
 
-EVERY = Habits(log_every=1, save_every=2, evaluate_every=3, evaluation_batches=2)
+EVERY = RunOptions(log_every=1, save_every=2, evaluate_every=3, evaluation_batches=2)
 
 
 # ------------------------------------------------------------------------------------------------- the step
@@ -151,7 +151,7 @@ def test_stopped_and_started_again_the_curve_is_the_same(data, tmp_path):
     """Once in this process: 4 steps, then the rest in a new model; the weights and the best loss are equal, too."""
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     train(settings(data), whole, EVERY)
-    train(settings(data), cut, Habits(log_every=1, save_every=2, evaluate_every=3, evaluation_batches=2))
+    train(settings(data), cut, RunOptions(log_every=1, save_every=2, evaluate_every=3, evaluation_batches=2))
     for path in (cut / "checkpoints" / "last").glob("step-6*"):
         path.unlink()
     state = cut / "checkpoints" / "last" / "checkpoint"
@@ -207,7 +207,7 @@ def test_a_loss_that_is_not_a_number_stops_and_names_step_and_dataset(data, tmp_
 
 
 def test_another_run_in_the_same_folder_is_refused(data, tmp_path):
-    train(settings(data, steps=1), tmp_path, Habits(evaluate_every=0))
+    train(settings(data, steps=1), tmp_path, RunOptions(evaluate_every=0))
     with pytest.raises(TrainingError, match=r"other settings \(seed, steps\)"):
         train(settings(data, steps=2, seed=1), tmp_path)
 
@@ -235,15 +235,15 @@ def test_data_that_does_not_fit_the_model_is_refused(data, tmp_path):
     with pytest.raises(ValueError, match="local positions, the model 20: set local_positions="):
         train(settings(data, config=dataclasses.replace(CONFIG, local_positions=20)), tmp_path / "b")
     with pytest.raises(ValueError, match="batch_size 4 does not divide by 1 replicas x 3 parts"):
-        train(settings(data), tmp_path / "c", Habits(accumulate=3))
+        train(settings(data), tmp_path / "c", RunOptions(accumulate=3))
 
 
 def test_a_checkpoint_of_another_model_is_refused(data, tmp_path):
-    train(settings(data, steps=1), tmp_path / "run", Habits(evaluate_every=0))
+    train(settings(data, steps=1), tmp_path / "run", RunOptions(evaluate_every=0))
     other = Gato(GatoConfig(3, 2, 32, 16, 64))
     with pytest.raises(CheckpointError, match="not a checkpoint of this model"):
         Checkpoints(tmp_path / "run", other, FAST.make(other)).restore()
-    with pytest.raises(CheckpointError, match="no folder of a run"):
+    with pytest.raises(CheckpointError, match="is not the folder of a run"):
         load(tmp_path)
     shutil.rmtree(tmp_path / "run" / "checkpoints")
     with pytest.raises(CheckpointError, match="holds no checkpoint yet"):
@@ -251,7 +251,7 @@ def test_a_checkpoint_of_another_model_is_refused(data, tmp_path):
 
 
 def test_a_half_written_checkpoint_is_not_taken_for_whole(data, tmp_path):
-    train(settings(data, steps=2), tmp_path, Habits(evaluate_every=0, save_every=1))
+    train(settings(data, steps=2), tmp_path, RunOptions(evaluate_every=0, save_every=1))
     folder = tmp_path / "checkpoints" / "last"
     (folder / "step-3.data-00000-of-00001").write_bytes(b"half")
     model = Gato(CONFIG)
@@ -260,7 +260,7 @@ def test_a_half_written_checkpoint_is_not_taken_for_whole(data, tmp_path):
 
 def test_accumulating_does_not_change_the_curve(data, tmp_path):
     train(settings(data), tmp_path / "one", EVERY)
-    train(settings(data), tmp_path / "two", Habits(log_every=1, evaluate_every=0, accumulate=2, rematerialize=True))
+    train(settings(data), tmp_path / "two", RunOptions(log_every=1, evaluate_every=0, accumulate=2, rematerialize=True))
     np.testing.assert_allclose(losses(tmp_path / "one"), losses(tmp_path / "two"), rtol=1e-4)
 
 

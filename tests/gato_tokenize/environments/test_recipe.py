@@ -1,4 +1,4 @@
-"""Environments by id: their names, what they show, how they end. Playing them is tests/test_read_rollouts.py."""
+"""Environments by id: their names, what they show, how they end."""
 
 import pickle
 import random
@@ -16,7 +16,6 @@ from minigrid.core.constants import COLOR_TO_IDX, OBJECT_TO_IDX, STATE_TO_IDX
 from gato_tokenize import DiscreteSpec, spec_from_spaces
 from gato_tokenize.environments.families import Ending
 from gato_tokenize.environments.minigrid import cell_ids
-from gato_tokenize.environments.playing import legal, mission
 from gato_tokenize.environments.recipe import MakeError, Recipe
 
 
@@ -133,31 +132,19 @@ def test_success_is_judged_by_the_family(name: str, ending: Ending, success: boo
     assert Recipe(name).success(ending) is success
 
 
-def test_the_mission_is_text_or_nothing() -> None:
-    assert (mission({"mission": "go to a door"}), mission({"image": 1}), mission(np.zeros(2))) == (
-        "go to a door",
-        "",
-        "",
-    )
-
-
-def test_actions_are_made_legal() -> None:
-    box = gymnasium.spaces.Box(-1, 1, (3,), np.float32)
-    action = legal(box, [0.5, -7, np.inf])
-    assert (action.tolist(), action.dtype) == ([0.5, -1, 1], np.float32)
-    assert type(legal(gymnasium.spaces.Discrete(3), np.array(2))) is int
-    several = np.array([1, 0])
-    assert legal(gymnasium.spaces.MultiBinary(2), several) is several
-
-
 class TestErrors:
     @pytest.mark.parametrize(
         "environment, kwargs, image, message",
         [
             ("BabyAI-GoToLocal-v0", "{}", "jpeg", "image=jpeg must be symbolic, cells or rgb"),
-            ("LunarLander-v3", "{}", "cells", "image=cells is for MiniGrid and BabyAI; LunarLander-v3 gives"),
+            (
+                "LunarLander-v3",
+                "{}",
+                "cells",
+                "image=cells is for MiniGrid and BabyAI; LunarLander-v3 offers no choice",
+            ),
             ("CartPole-v1", "[1]", "", r"CartPole-v1: kwargs '\[1\]' must be a JSON object"),
-            ("CartPole-v1", "{", "", "CartPole-v1: kwargs '{' are no JSON"),
+            ("CartPole-v1", "{", "", "CartPole-v1: kwargs '{' are not JSON"),
         ],
     )
     def test_nonsense_is_refused_when_built(self, environment: str, kwargs: str, image: str, message: str) -> None:

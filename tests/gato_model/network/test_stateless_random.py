@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from gato_model.network.chance import dropout, fold_in, integers, uniform
+from gato_model.network.stateless_random import dropout, fold_in, integers, uniform
 
 SEED = tf.constant([3, 4])
 
