@@ -23,7 +23,13 @@ WHOLE = (
     "pipelines/processes",
     "pipelines/running",
     "pipelines/sources/rollouts",
-    "whole",
+    "whole/test_acting_docs.py",
+    "whole/test_faults.py",
+    "whole/test_fuzz.py",
+    "whole/test_runners.py",
+    "whole/test_security.py",
+    "whole/test_truncation.py",
+    "whole/test_wheel.py",
 )
 
 hypothesis.settings.register_profile("project", deadline=None)  # a busy machine is no failure
