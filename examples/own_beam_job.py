@@ -1,4 +1,4 @@
-"""The building blocks in a Beam job of your own: read, filter, tokenize, write shards, keep the dead letters.
+"""The building blocks in a Beam job of your own: read, filter, tokenize, write shards, keep the rejects.
 
 python -m examples.own_beam_job 'text:docs/*.md?by=line' FOLDER
 """
@@ -30,8 +30,8 @@ def run(source: str, folder: Path, shards: int = 2) -> None:
         tokenized = kept | "Tokenize" >> TokenizeEpisodes(tokenizer, dataset="own")
         written = tokenized.records | "Write" >> WriteShards(str(folder), "own", "train", shards)
         _ = written | "As JSON" >> beam.Map(json.dumps) | "Summary" >> beam.io.WriteToText(str(folder / "shards.jsonl"))
-        letters = (read[REJECTS], tokenized[REJECTS]) | "Dead letters" >> beam.Flatten()
-        lines = letters | "Lines" >> beam.Map(lambda reject: json.dumps(dataclasses.asdict(reject)))
+        rejects = (read[REJECTS], tokenized[REJECTS]) | "Rejects" >> beam.Flatten()
+        lines = rejects | "Lines" >> beam.Map(lambda reject: json.dumps(dataclasses.asdict(reject)))
         _ = lines | "Save" >> beam.io.WriteToText(str(folder / "rejects.jsonl"))
     tokenizer.save(folder)
 
