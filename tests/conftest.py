@@ -11,10 +11,13 @@ import pytest
 collect_ignore = ["helpers"]  # imported by tests, and by the processes that these start; no tests themselves
 
 # Files and folders whose tests are marked `whole`, so that `make check` leaves them out: they start processes, convert
-# with several workers, train, render in a browser, or take more than a few seconds.
+# with several workers, train or compile a model, render in a browser, or take long.
 WHOLE = (
+    "gato_model/acting",
     "gato_model/commands",
     "gato_model/evaluation",
+    "gato_model/network/test_model.py",
+    "gato_model/network/test_transformer.py",
     "gato_model/training/test_run.py",
     "pipelines/commands",
     "pipelines/conversion/test_convert.py",
