@@ -11,8 +11,8 @@ needs tensorflow and apache-beam. Datasets made here, of 1,024-token rows, 32 a 
 
 "cached" reads the same rounds again with everything in memory, "uncached" has no cache; tf.data is `.dataset()`, the
 whole way through its iterator. "plain" is `parse_single_example`, inflating and decoding, one record after the other.
-Tokens are those of records or batches without padding, a second of CPU time of all threads, medians of turns. Peak
-memory is what a process of its own needs to read 100 batches, beyond what it had before.
+Speeds are tokens of records or batches, without padding, per second of CPU time of all threads: medians of turns. Peak
+memory is what a separate process needs to read 100 batches, beyond what it had before.
 """
 
 import argparse
@@ -87,7 +87,7 @@ class MadeSource(Source):
 
 
 def moving_picture(generator: np.random.Generator, steps: int) -> np.ndarray[Any, Any]:
-    """uint8[steps, 96, 96, 3]: coloured squares that move, with some noise; compresses about as a game's frames do."""
+    """uint8[steps, 96, 96, 3]: moving coloured squares with noise, which compress about as well as a game's frames."""
     frames = np.zeros((steps, 96, 96, 3), np.uint8)
     for _ in range(8):
         colour, start, speed = generator.integers(64, 255, 3), generator.integers(0, 80, 2), generator.integers(1, 4, 2)
@@ -112,12 +112,12 @@ def opened(folder: Path, name: str, **options: Any) -> Batches:
 
 
 def read(source: Iterator[Any]) -> int:
-    """Tokens of the next STEPS batches."""
+    """Return the number of tokens in the next STEPS batches."""
     return sum(int(np.count_nonzero(batch["segments"])) for batch in itertools.islice(source, STEPS))
 
 
 def reading_rate(folder: "str | os.PathLike[str]", turns: int = 3, **options: Any) -> float:
-    """Tokens a CPU second, without padding, of batches of a NAME/VERSION folder; options as for `batches`."""
+    """Measure tokens per CPU second, without padding, of a NAME/VERSION folder's batches; options as for `batches`."""
     reader = batches(folder, ROWS, LENGTH, **options)
     steps = itertools.count()
     batch = map(reader.batch, steps)
@@ -126,14 +126,14 @@ def reading_rate(folder: "str | os.PathLike[str]", turns: int = 3, **options: An
 
 
 def ways(folder: Path, name: str) -> dict[str, Callable[[], int]]:
-    """{way: what reads STEPS batches, or about as many tokens, and says how many tokens}."""
+    """Return {way: a function that reads STEPS batches, or about as many tokens, and returns the number of tokens}."""
     uncached = map(opened(folder, name, cache_bytes=0).batch, itertools.count())
     cached = map(opened(folder, name, cache_bytes=1 << 30).batch, itertools.cycle(range(STEPS)))
     wrapped = opened(folder, name, cache_bytes=1 << 30).dataset(prefetch=1)
     reads: dict[str, Callable[[], int]] = {
         "uncached": lambda: read(uncached),
         "cached": lambda: read(cached),
-        "tf.data": lambda: read(wrapped.as_numpy_iterator()),  # a new one each time: nothing is read ahead for it
+        "tf.data": lambda: read(wrapped.as_numpy_iterator()),  # a new reader each time, for which nothing is read ahead
     }
     if name != "mixture":
         plain = plain_records(folder / name / "1.0.0")
@@ -142,7 +142,7 @@ def ways(folder: Path, name: str) -> dict[str, Callable[[], int]]:
 
 
 def plain_records(folder: Path) -> Any:
-    """Endless records of a dataset, parsed by tf.data alone."""
+    """Yield the records of a dataset endlessly, parsed by tf.data alone."""
     import tensorflow as tf
 
     strings = {key: tf.io.FixedLenFeature([], tf.string) for key in ("token_kind", "loss_mask", "image_patches")}
@@ -182,7 +182,7 @@ HEADINGS = ("uncached", "cached", "tf.data", "plain")
 
 
 def peak(folder: Path, name: str) -> float:
-    """Peak MB of a process that reads 100 batches without TensorFlow, beyond what it had before them."""
+    """Measure the peak MB of a process that reads 100 batches without TensorFlow, beyond what it had before them."""
     words = [sys.executable, "-m", "benchmarks.bench_batches", "--folder", str(folder), "--peak", name]
     return float(subprocess.run(words, check=True, capture_output=True, text=True).stdout)
 
@@ -196,7 +196,7 @@ def print_peak(folder: Path, name: str) -> None:
 
 
 def peak_kilobytes() -> int:
-    """Of this process; getrusage would tell of the one that started it, where that was larger."""
+    """Return this process's own peak; getrusage would report the peak of its parent if that was larger."""
     return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
 
 

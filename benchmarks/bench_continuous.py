@@ -2,8 +2,9 @@
 
     python -m benchmarks.bench_continuous
 
-needs tensorflow. "compiled" is a `tf.function`, "XLA" one with jit_compile=True, "eager" the plain operations. Their
-ids are not always ours: their logarithm is float32's, and an edge within its error moves (the last column counts).
+It needs tensorflow. "compiled" is a `tf.function`, "XLA" one with jit_compile=True, "eager" the plain operations. Their
+ids sometimes differ from ours, because their logarithm is float32's and moves an edge by its error; the last column
+counts the differences.
 """
 
 import os
@@ -23,7 +24,7 @@ tf.config.threading.set_inter_op_parallelism_threads(1)
 
 
 def formula(x: Any) -> Any:
-    """float32[n] -> int32[n]: section 2.1 as printed."""
+    """Encode float32[n] to int32[n] by section 2.1 of the paper, as printed."""
     y = tf.sign(x) * tf.math.log(100.0 * tf.abs(x) + 1.0) / tf.math.log(256.0 * 100.0 + 1.0)
     bins = tf.cast((tf.clip_by_value(y, -1.0, 1.0) + 1.0) / 2.0 * 1024.0, tf.int32)
     return tf.minimum(bins, 1023) + 32000

@@ -2,18 +2,18 @@
 
     python -m benchmarks.bench_conversion [--full] [--repeats N] [--folder DIR]
 
-needs apache-beam. Converts pictures with captions, made here: archives of JPEG files of 640 x 480 pixels with the
-spectrum and the grain of photographs. Every run is a command of its own, the one that a user gives:
+It needs apache-beam. It makes pictures with captions and converts them: archives of JPEG files of 640 x 480 pixels with
+the spectrum and the grain of photographs. Every run is a separate command, the one that a user types:
 
     loop          write_partition for every partition, then publish, in one process that never imports Beam
     1, 2 workers  python -m pipelines convert --workers N
 
-A time is what 10 archives take beyond what 2 take, so that what happens once (starting Python, importing Beam,
-starting its workers) falls out; it stands in a column of its own. Runs take turns, medians; CPU counts all processes
-of a run. Two workers need two idle cores: look at the load that is printed.
+A time is what 10 archives take beyond what 2 take, which excludes what happens once (starting Python, importing Beam,
+starting its workers); that has a column of its own. Runs take turns, and the table has medians; CPU counts all
+processes of a run. Two workers need two idle cores: look at the load that is printed.
 
-Memory is the largest process of the command. `--full` compares 0.4 GB with 4 GB (some minutes, 9 GB of disk), without
-it 0.04 GB with 0.4 GB.
+Memory is the largest process of the command. `--full` compares 0.4 GB with 4 GB (some minutes, 9 GB of disk);
+without it, 0.04 GB with 0.4 GB.
 """
 
 import argparse
@@ -67,7 +67,7 @@ def main() -> None:
 
 
 def photograph(seed: int) -> bytes:
-    """A JPEG of 640 x 480: ever finer noise of ever less contrast, and grain."""
+    """Draw a JPEG of 640 x 480: ever finer noise of ever less contrast, and grain."""
     generator = np.random.default_rng(seed)
     pixels = generator.normal(128, 4, (480, 640, 3))
     for cells in (4, 8, 16, 32, 64, 128):
@@ -80,7 +80,7 @@ def photograph(seed: int) -> bytes:
 
 
 def archives(folder: Path, pictures: list[bytes], size: float) -> Path:
-    """Archives of ARCHIVE_BYTES, `size` bytes together, in webdataset's layout."""
+    """Write archives of ARCHIVE_BYTES, `size` bytes together, in webdataset's layout."""
     folder.mkdir()
     turns = itertools.cycle(pictures)
     for number in range(round(size / ARCHIVE_BYTES)):
@@ -135,12 +135,12 @@ def convert(workers: int) -> list[str]:
 
 
 def run(words: list[str], source: Path, folder: Path) -> Run:
-    """One conversion by a command of its own; its output is removed again."""
+    """Run one conversion by a separate command, and remove its output."""
     command = [sys.executable, *words, f"image-text:{source}/*.tar", "--out", str(folder / "pictures" / "1.0.0")]
     with removed(folder), tempfile.TemporaryFile() as said:
         start = time.perf_counter()
         process = subprocess.Popen(command, cwd=REPOSITORY, stdout=said, stderr=said)
-        _, status, used = os.wait4(process.pid, 0)  # unlike RUSAGE_CHILDREN, of this one command
+        _, status, used = os.wait4(process.pid, 0)  # of this one command, unlike RUSAGE_CHILDREN
         wall = time.perf_counter() - start
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
@@ -159,9 +159,9 @@ def removed(folder: Path) -> Iterator[None]:
 
 
 def loop(source: str, out: Path) -> None:
-    """What a conversion does, without Beam."""
-    # Once a large block was freed, as by Beam's imports, glibc no longer gives the memory of every picture back to the
-    # system: without this the loop has ten times the page faults, and Beam would look faster than it is.
+    """Do what a conversion does, without Beam."""
+    # Once a large block has been freed, as by Beam's imports, glibc no longer gives the memory of every picture back to
+    # the system: without this the loop has ten times the page faults, and Beam would look faster than it is.
     bytearray(1 << 24)
     plan, tokenizer = make_plan([source], out)
     convert_plan(plan, tokenizer, out, RejectBudget(), write_here)

@@ -27,7 +27,7 @@ def tokens(count: int) -> Chunk:
 
 
 def uncached(model: Gato) -> Callable[[], Any]:
-    """The next id by a pass over the whole context; the head only at its last token."""
+    """Predict the next id by a pass over the whole context, with the head only at its last token."""
     inputs = {name: tf.constant(value) for name, value in batch({0: tokens(CONTEXT)}, 1).items()}
     inputs["segments"] = tf.ones((1, CONTEXT), tf.int32)
 
@@ -41,7 +41,7 @@ def uncached(model: Gato) -> Callable[[], Any]:
 
 
 def cached(model: Gato, count: int) -> Callable[[], Any]:
-    """The next id by reading `count` new ones behind a full context."""
+    """Predict the next id by reading `count` new ids after a full context."""
     decoder = Decoder(model, longest=64)
     arguments = [tf.constant(value) for value in batch({0: tokens(count)}, 1).values()]
     for start in range(0, CONTEXT, 64):

@@ -21,7 +21,7 @@ from gato_model.network.model import Gato, Losses
 
 
 class Everywhere(Gato):
-    """The same model with the loss of someone who masks after the head."""
+    """The same model with a loss that is masked after the head."""
 
     def losses(self, inputs: Any, training: Any = False) -> Losses:
         places = tf.size(inputs["targets"])

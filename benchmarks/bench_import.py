@@ -1,8 +1,8 @@
-"""`import gato_tokenize`: how long it takes in a fresh process, and what it must not bring along.
+"""Time of `import gato_tokenize` in a fresh process, and what it must not import.
 
     python -m benchmarks.bench_import
 
-Processes take turns; medians of wall and CPU time, less what a process takes that imports nothing.
+Processes take turns. Reported are medians of wall and CPU time, minus those of a process that imports nothing.
 """
 
 import os
@@ -40,7 +40,7 @@ def works(statement: str) -> bool:
 
 
 def measured(statement: str) -> tuple[float, float]:
-    """(wall, CPU) seconds of a process."""
+    """Measure the (wall, CPU) seconds of a process."""
     start = time.perf_counter()
     process = subprocess.Popen([sys.executable, "-c", statement], stderr=subprocess.DEVNULL)
     _, _, used = os.wait4(process.pid, 0)

@@ -2,7 +2,7 @@
 
     python -m benchmarks.bench_memory [--rows 4]
 
-Resident memory of the process, less what it had before the model was made, against what cannot be spared: parameters,
+Resident memory of the process, minus what it had before the model was made, against what every step needs: parameters,
 gradients and the two moments of AdamW. Control data: one place in 24 predicts.
 """
 
@@ -21,7 +21,7 @@ MIB = 2**20
 
 
 def measured(rows: int, rematerialize: bool) -> tuple[float, float]:
-    """MiB above an empty process at the peak, and seconds of the second of two steps; in a child process."""
+    """Measure in a child process: MiB above an empty process at the peak, and seconds of the second of two steps."""
     command = [sys.executable, "-m", "benchmarks.bench_memory", "--rows", str(rows), "--child", str(int(rematerialize))]
     last = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1]
     peak, seconds = map(float, last.split())

@@ -1,9 +1,9 @@
-"""Embedding a batch of 4 x 1,024 tokens: patches at their places alone, and at every place behind a mask.
+"""Embedding a batch of 4 x 1,024 tokens: patches only at their places, and at every place with a mask.
 
     python -m benchmarks.bench_patches [--repeats 7]
 
 Forward and backward, at 10% and at 50% patches. The alternative runs the same network over all places, as a model
-does that has no list of its patches, and keeps what the mask says.
+without a list of its patches must, and selects by the mask.
 """
 
 import argparse

@@ -1,9 +1,9 @@
-"""Reading batches against the training step of `tiny` that eats them, in tokens a second of CPU time.
+"""Reading batches against the training step of `tiny` that consumes them, in tokens per second of CPU time.
 
     python -m benchmarks.bench_reading_share [--folder DIR]
 
-needs tensorflow and apache-beam. The data are those of `bench_batches`, read without a cache; the step is the whole of
-it, AdamW included, on 8 rows of 1,024 tokens of the short episodes.
+It needs tensorflow and apache-beam. The data are those of `bench_batches`, read without a cache; the step is a whole
+one, AdamW included, on 8 rows of 1,024 tokens of the short episodes.
 """
 
 import argparse
@@ -26,7 +26,7 @@ ROWS = 8
 
 
 def training_rate(folder: Path) -> float:
-    """Tokens per CPU second, padding left out."""
+    """Measure tokens per CPU second, without padding."""
     batch = batches(str(folder), ROWS, LENGTH).batch(0)
     model = Gato(GatoConfig.tiny())
     optimizer = OptimizerSettings(1e-3, 10, 100).make(model)

@@ -2,16 +2,16 @@
 
     python -m benchmarks.bench_records
 
-needs tensorflow-datasets. An episode is 500 timesteps of 17 observed numbers and 6 actions. Two comparisons:
+It needs tensorflow-datasets. An episode is 500 timesteps of 17 observed numbers and 6 actions. Two comparisons:
 
     bytes    arrays of one episode -> the bytes of its record. Ours: checked, tokenized, hashed. TFDS: its features
              encode the values and its ExampleSerializer writes them
-    shards   200 episodes -> files, their index or metadata with them. Ours: `write_records`. TFDS: a
+    shards   200 episodes -> files, with their index or metadata. Ours: `write_records`. TFDS: a
              GeneratorBasedBuilder, `download_and_prepare`
 
-TFDS gets them in two ways: "steps" is RLDS's, the one that TFDS documents and its robot datasets have (a nested
+TFDS gets them in two ways: "steps" is the layout of RLDS, which TFDS documents and its robot datasets use (a nested
 dataset of timesteps: observation, action, reward, discount, is_first, is_last, is_terminal); "arrays" is the cheapest
-that TFDS has: two features of shape [None, 17] and [None, 6], no timesteps in the file. Times are CPU seconds.
+way that TFDS has: two features of shape [None, 17] and [None, 6], no timesteps in the file. Times are CPU seconds.
 """
 
 import contextlib
@@ -89,7 +89,7 @@ def records(observed: NDArray[np.float32], acted: NDArray[np.float32], name: str
 
 
 def example(way: str, observed: NDArray[np.float32], acted: NDArray[np.float32]) -> dict[str, Any]:
-    """The values as a generator of TFDS examples gives them."""
+    """Return the values as a generator of TFDS examples gives them."""
     if way == "arrays":
         return {"observation": observed, "action": acted}
     last = len(observed) - 1
@@ -108,7 +108,7 @@ def serialized(way: str, observed: NDArray[np.float32], acted: NDArray[np.float3
 
 
 class Numbers(tfds.core.GeneratorBasedBuilder):  # type: ignore[misc]
-    """The episodes as a TFDS dataset, the way of its `BuilderConfig`'s name."""
+    """The episodes as a TFDS dataset, in the way that its `BuilderConfig` names."""
 
     VERSION = tfds.core.Version("1.0.0")
     BUILDER_CONFIGS = [tfds.core.BuilderConfig(name=way) for way in FEATURES]
@@ -134,7 +134,7 @@ def shard_ways(values: list[Arrays], folder: Path) -> dict[str, Callable[[], Any
         write_records(folder / "numbers-train.tfrecord-00000-of-00001", every)
 
     def theirs(way: str) -> None:
-        fresh = tempfile.TemporaryDirectory(dir=folder)  # it does nothing where the dataset exists
+        fresh = tempfile.TemporaryDirectory(dir=folder)  # it does nothing if the dataset exists
         with fresh as place, contextlib.redirect_stdout(io.StringIO()):
             Numbers(data_dir=place, config=way).download_and_prepare()
 

@@ -3,7 +3,7 @@
     python -m benchmarks.bench_text [CORPUS]
 
 Needs `mistral-common` installed, for its `data/tokenizer.model.v1` (32,000 pieces as well; the package itself is
-not imported). The samples are in the repository or in the interpreter, none was trained on. With the folder that
+not imported). The samples are in the repository or in the interpreter; none was trained on. With the folder that
 `scripts/build_text_corpus.py` made, the much larger held-out sets are measured too.
 """
 
@@ -22,13 +22,13 @@ import sentencepiece
 from gato_tokenize.modalities.text import TextTokenizer
 
 SAMPLES = Path(__file__).parent.parent / "tests" / "data" / "text"
-MODULES = "argparse fractions heapq mailbox pathlib statistics textwrap zipfile".split()  # held out by the corpus
+MODULES = "argparse fractions heapq mailbox pathlib statistics textwrap zipfile".split()  # held out from the corpus
 LIMIT = 500_000  # characters of one held-out file of the corpus that are measured
 SPEED_BYTES = 20_000_000  # encoded by each side, in turns
 
 
 def main() -> None:
-    """Both tables."""
+    """Print both tables."""
     ours = TextTokenizer()
     print(f"{'':34}{'characters':>12}{'theirs':>9}{'ours':>9}{'ratio':>8}")
     theirs = TextTokenizer.from_file(known_model())
@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def known_model() -> Path:
-    """The file inside the installed package. SystemExit with advice if it is not there."""
+    """Find the file inside the installed package; SystemExit with advice if it is not there."""
     if importlib.util.find_spec("mistral_common") is None:
         sys.exit("nothing to compare with: pip install --no-deps mistral-common")
     files = distribution("mistral-common").files or []
@@ -50,7 +50,7 @@ def known_model() -> Path:
 
 
 def shipped_samples() -> dict[str, list[str]]:
-    """Name -> documents: English prose of three kinds, code, the languages."""
+    """Return {name: documents}: English prose of three kinds, code, the languages."""
     library = Path(sysconfig.get_path("stdlib"))
     prose = {path.stem: [path.read_text(encoding="utf-8")] for path in sorted(SAMPLES.glob("*.txt"))}
     return {
@@ -63,7 +63,7 @@ def shipped_samples() -> dict[str, list[str]]:
 
 
 def corpus_samples(folder: Path) -> dict[str, list[str]]:
-    """Name -> held-out documents, a file each."""
+    """Return {name: held-out documents}, one name for each file."""
     files = sorted((folder / "held_out").glob("*.txt"))
     texts = {path.stem: path.read_text(encoding="utf-8")[:LIMIT] for path in files}
     return {name: text.split("\f") for name, text in texts.items() if len(text) >= 20_000}
@@ -76,7 +76,7 @@ def print_row(name: str, documents: list[str], ours: TextTokenizer, theirs: Text
 
 
 def print_speed(ours: TextTokenizer, documents: list[str]) -> None:
-    """One thread each, on a megabyte at a time and in turns, so that a busy machine is unfair to neither."""
+    """Time one thread each, a megabyte at a time and in turns, so that a busy machine is unfair to neither."""
     size = sum(len(document.encode()) for document in documents)
     bare = sentencepiece.SentencePieceProcessor(model_proto=ours.model_bytes)
     runs = [lambda: ours.encode_batch(documents), lambda: bare.encode(documents, out_type=int, num_threads=1)]
@@ -93,7 +93,7 @@ def print_speed(ours: TextTokenizer, documents: list[str]) -> None:
 
 
 def seconds_of(run: Callable[[], object]) -> float:
-    """Processor seconds of one run."""
+    """Measure the CPU seconds of one run."""
     start = time.process_time()
     run()
     return time.process_time() - start

@@ -3,7 +3,7 @@
     python -m benchmarks.bench_train_step [--blocks 8] [--rows 2] [--repeats 5] [--cpu]
 
 Two kinds of data: text, where every place predicts the next, and control data, where one place in 24 does (an action
-of one token behind 23 of observation). AdamW is included, chance (dropout, stochastic depth) left out on all sides.
+of one token after 23 of observation). AdamW is included; dropout and stochastic depth are left out on all sides.
 On a busy machine `--cpu` is fairer: one thread each, and the CPU's time instead of the clock's.
 """
 
@@ -31,7 +31,7 @@ CONTROL = 24  # tokens a timestep, one of them predicted
 
 
 def batch(config: GatoConfig, rows: int, every: int, length: int = LENGTH) -> dict[str, NDArray[Any]]:
-    """Random tokens without patches, one place in `every` predicting, as `gato_model.batches` would make it."""
+    """Make a batch as `gato_model.batches` would: random tokens without patches, one place in `every` predicting."""
     generator = np.random.default_rng(0)
     tokens = generator.integers(0, config.vocabulary_size, (rows, length), np.int32)
     return {

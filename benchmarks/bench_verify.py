@@ -1,11 +1,11 @@
-"""`gato-data verify` against sha256 of the same files, each a process of its own, in turns.
+"""`gato-data verify` against sha256 of the same files, each in a separate process, in turns.
 
     python -m benchmarks.bench_verify [--megabytes N] [--repeats N] [--deep] [--folder DIR]
 
-needs apache-beam for the conversions that make the datasets: photographs (records that are large and do not shrink)
-and documents (many small records). The files are in the page cache: no disk hides the difference. What both take for a
-dataset of no size, starting Python and importing, is printed on its own, and left out of the second pair of ratios.
-`--deep` also runs `verify --deep`, once, which parses every record and decodes every picture: minutes.
+It needs apache-beam for the conversions that make the datasets: photographs (records that are large and do not shrink)
+and documents (many small records). The files are in the page cache: no disk hides the difference. The time that both
+take for an empty dataset (starting Python, importing) is printed separately and left out of the second pair of ratios.
+`--deep` also runs `verify --deep` once, which parses every record and decodes every picture and takes minutes.
 """
 
 import argparse
@@ -72,7 +72,7 @@ def convert(source: str, out: Path) -> Path:
 
 
 def measure(what: str, dataset: Path, arguments: argparse.Namespace, start: Seconds) -> Seconds:
-    """Median (wall, CPU) seconds of each way, printed with their ratios: whole, and without `start`."""
+    """Print the median (wall, CPU) seconds of each way with their ratios: whole, and without `start`."""
     verify = [sys.executable, "-m", "pipelines", "verify", str(dataset)]
     ways = {"sha256": [sys.executable, "-c", SHA256, str(dataset)], "verify": verify}
     times: dict[str, list[tuple[float, float]]] = {way: [] for way in ways}
@@ -93,7 +93,7 @@ def measure(what: str, dataset: Path, arguments: argparse.Namespace, start: Seco
 
 
 def run(words: list[str]) -> tuple[float, float]:
-    """(wall, CPU) seconds of one process that must end well."""
+    """Measure the (wall, CPU) seconds of one process, which must succeed."""
     start = time.perf_counter()
     process = subprocess.Popen(words, cwd=REPOSITORY, stdout=subprocess.DEVNULL)
     _, status, used = os.wait4(process.pid, 0)

@@ -1,4 +1,4 @@
-"""The peer of the training benchmark: a decoder of the same sizes in plain PyTorch, as one would write it.
+"""Alternative for the training benchmark: a decoder of the same sizes in plain PyTorch, as most would write it.
 
 Tied table, pre-norm, GEGLU, `scaled_dot_product_attention`, fused AdamW. Positions are a learned table of places, or,
 with `relative`, the same relative attention as ours, given to `scaled_dot_product_attention` as a float mask.
@@ -37,7 +37,7 @@ class Attention(nn.Module):
         return self.output(attended.transpose(1, 2).reshape(rows, length, -1))
 
     def _distances(self, queries: Tensor, far: Tensor) -> Tensor:
-        """float[rows, heads, length, length]: what each distance adds; what comes later is never seen."""
+        """float[rows, heads, length, length]: what each distance adds; later tokens are masked."""
         length = queries.shape[2]
         vectors = self.distance(far.flip(0)).view(length, self.heads, self.size).permute(1, 2, 0)
         scores = (queries + self.distance_bias) @ vectors / math.sqrt(self.size)
@@ -61,7 +61,7 @@ class Block(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Without `index` logits of all places, with it those of its flat places alone."""
+    """A decoder that returns the logits of all places or, given `index`, only those of its flat places."""
 
     def __init__(self, config: GatoConfig, relative: bool = False) -> None:
         super().__init__()
@@ -86,7 +86,7 @@ class Decoder(nn.Module):
 
 
 class TorchStep:
-    """One training step: forward, backward, AdamW. `gather`: logits where a token is predicted alone."""
+    """One training step: forward, backward, AdamW. `gather`: compute logits only where a token is predicted."""
 
     def __init__(self, config: GatoConfig, gather: bool, relative: bool = False) -> None:
         torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""Calls timed in turns in one process: the machine's moods fall on all of them alike."""
+"""Timing of calls in turns in one process, so that other work on the machine slows all of them alike."""
 
 import statistics
 import time
@@ -9,7 +9,7 @@ from typing import Any
 def in_turns(
     calls: dict[str, Callable[[], Any]], repeats: int, inner: int, clock: Callable[[], float] = time.perf_counter
 ) -> dict[str, float]:
-    """Median seconds of one call of each, over `repeats` turns of `inner` calls, after one call that is not counted."""
+    """Return the median seconds of one call of each, over `repeats` turns of `inner` calls, after an uncounted call."""
     for call in calls.values():
         call()
     times: dict[str, list[float]] = {name: [] for name in calls}

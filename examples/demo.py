@@ -1,4 +1,4 @@
-"""What `make demo` runs: real episodes, text and pictures -> checked TFRecord episodes -> plain tf.data.
+"""`make demo` runs this: real episodes, text and pictures -> checked TFRecord episodes -> plain tf.data.
 
     python -m examples.demo FOLDER
 
@@ -18,7 +18,7 @@ VQA_PAIRS = 300
 
 
 def write_documents(folder: Path) -> str:
-    """CPython's own documentation, as it ships with every interpreter: one topic a document."""
+    """Write CPython's own documentation, which every interpreter has, one document a topic; return the source."""
     path = folder / "cpython-topics.jsonl"
     topics = sorted(pydoc_data.topics.topics.items())
     path.write_text("".join(json.dumps({"text": text, "id": name}) + "\n" for name, text in topics), encoding="utf-8")
@@ -26,7 +26,7 @@ def write_documents(folder: Path) -> str:
 
 
 def write_questions(folder: Path) -> str:
-    """Image, question, answer from the PyPI package easy-vqa."""
+    """Write images with question and answer from the PyPI package easy-vqa; return the source."""
     import easy_vqa
 
     images, pairs = folder / "easy-vqa", []
@@ -41,7 +41,7 @@ def write_questions(folder: Path) -> str:
 
 
 def step(*words: str) -> None:
-    """Print a command, run it, and stop the demo with its exit code where it fails."""
+    """Print a command and run it; if it fails, stop the demo with its exit code."""
     print(f"\n$ {shlex.join(['gato-data', *words])}", flush=True)
     code = subprocess.run([sys.executable, "-m", "pipelines", *words], check=False).returncode
     if code:
@@ -49,8 +49,8 @@ def step(*words: str) -> None:
 
 
 def read_with_tf_data(dataset: Path) -> None:
-    """The records in a training process: tf.data alone, none of this project's code."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # or it tells of the GPUs that are not there
+    """Read the records as a training process could: with tf.data alone, without this project's code."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # otherwise it reports missing GPUs
     import tensorflow as tf
 
     features = {
@@ -74,7 +74,7 @@ def main(folder: Path) -> None:
     sources = folder / "sources"
     sources.mkdir(parents=True, exist_ok=True)
     dataset = folder / "gato_demo" / "1.0.0"
-    shutil.rmtree(dataset.parent, ignore_errors=True)  # an earlier demo's, perhaps of another release: make it anew
+    shutil.rmtree(dataset.parent, ignore_errors=True)  # made by an earlier demo, perhaps of another release
     step(
         "convert",
         "rollouts:BabyAI-GoToLocal-v0?episodes=120&seed=0&image=rgb",

@@ -1,9 +1,9 @@
-"""What `make train-demo` runs: expert episodes of two BabyAI levels -> one tiny model -> how well it plays both.
+"""`make train-demo` runs this: expert episodes of two BabyAI levels -> one tiny model -> how well it plays both.
 
     python -m examples.train_demo FOLDER
 
-Each step is a command that you could type yourself; it is printed before it runs. Stopped in the middle, it goes on
-where it was.
+Each step is a command that you could type yourself; it is printed before it runs. If it is stopped, the next run
+goes on from there.
 """
 
 import json
@@ -31,7 +31,7 @@ TRAINING = (
 
 
 def step(module: str, *words: str) -> int:
-    """Print a command and run it; its exit code."""
+    """Print a command, run it and return its exit code."""
     name = {"pipelines": "gato-data", "gato_model": "gato-model"}[module]
     print(f"\n$ {shlex.join([name, *words])}", flush=True)
     return subprocess.run([sys.executable, "-m", module, *words], check=False).returncode
@@ -43,7 +43,7 @@ def needed(code: int) -> None:
 
 
 def collect(folder: Path, task: str, episodes: int) -> Path:
-    """The bot's episodes as a dataset. One that another release has begun here is made anew."""
+    """Convert the bot's episodes to a dataset; one that another release has begun is made anew."""
     out = folder / task.lower().replace("-", "_") / "1.0.0"
     words = ("convert", f"rollouts:{task}?episodes={episodes}&image=cells", "--out", str(out),
              "--workers", "2", "--validation-fraction", "0.02")  # fmt: skip
@@ -68,8 +68,10 @@ def train(folder: Path, datasets: dict[str, Path]) -> Path:
 
 
 def play(folder: Path, run: Path, task: str, dataset: Path) -> dict[str, Any]:
-    """What `gato-model evaluate` writes of a task, beside a GIF of the first episode. Actions are drawn, as in the
-    paper: always the likeliest, and some episodes turn to and fro for ever."""
+    """Evaluate the model in a task, with a GIF of the first episode; return what `gato-model evaluate` writes.
+
+    Actions are drawn, as in the paper: with the likeliest action each time, some episodes turn back and forth forever.
+    """
     report = folder / f"{task}.json"
     where = ("--checkpoint", str(run), "--env", task, "--image", "cells", "--data", str(dataset))
     how = ("--seeds", f"{HELD_OUT_SEEDS}:{EPISODES}", "--rows", "100", "--temperature", "1")

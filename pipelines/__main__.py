@@ -19,9 +19,9 @@ EXIT_INTERRUPTED = 130
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run a command; returns its exit code."""
+    """Run a command and return its exit code."""
     words = sys.argv[1:] if words is None else list(words)
-    logging.getLogger().setLevel(logging.ERROR)  # Beam warns at import of clouds that are not installed
+    logging.getLogger().setLevel(logging.ERROR)  # importing Beam warns about cloud libraries that are not installed
     parser = argparse.ArgumentParser(prog="gato-data", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     for name, (module_name, about) in COMMANDS.items():
@@ -35,14 +35,14 @@ def main(words: Sequence[str] | None = None) -> int:
                 return 2
             module.add_arguments(command)
     arguments, rest = parser.parse_known_args(words)
-    if rest and arguments.command != "convert":  # there they are Beam's
+    if rest and arguments.command != "convert":  # `convert` passes them on to Beam
         parser.error(f"unknown arguments: {' '.join(rest)}")
     try:
         return int(module.run(arguments, rest))
     except KeyboardInterrupt:
         message = module.how_to_resume(arguments) if hasattr(module, "how_to_resume") else "stopped"
         print(f"\ngato-data: {message}", file=sys.stderr, flush=True)
-        os._exit(EXIT_INTERRUPTED)  # a worker thread in the middle of an episode would hold up a normal exit
+        os._exit(EXIT_INTERRUPTED)  # a normal exit would wait for a worker thread in the middle of an episode
     except BrokenPipeError:  # `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1

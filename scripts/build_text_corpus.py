@@ -3,16 +3,16 @@
     python scripts/build_text_corpus.py FOLDER
 
 Needs a Debian (12) machine: every source is a Debian package of the `main` archive, fetched by name with
-`apt-get download` and opened with `dpkg-deb`, so each has a copyright file that says under which licence it
-stands. The folder then holds
+`apt-get download` and opened with `dpkg-deb`, so each has a copyright file that states its licence.
+The folder then holds
 
-    packages/*.deb              as downloaded; a package that is there already is not fetched again
-    train/<group>.txt           one file a group: en, code, de, fr, ...
-    held_out/<group>.<source>.txt   documents never trained on, separated by form feeds
+    packages/*.deb              as downloaded; a package that exists is not fetched again
+    train/<group>.txt           a file for each group: en, code, de, fr, ...
+    held_out/<group>.<source>.txt   documents that are never trained on, separated by form feeds
     mixture.json                characters per group and per package, both sides, and the packages' versions
 
-Three rules keep the two sides apart: a document is held out by the hash of its name, whole packages and a few
-named modules are held out always, and a line that a held-out document contains is dropped from training.
+Three rules keep the two sides apart: a document is held out by the hash of its name; some whole packages and a
+few named modules are always held out; a line that a held-out document contains is dropped from training.
 """
 
 import gzip
@@ -43,7 +43,7 @@ BUDGETS |= dict.fromkeys(("pl", "nl", "sv", "cs", "uk", "tr", "vi"), 450_000)
 OTHER = set("as ca da el fa fi gl gu he hr hu id kn lt lv mr no pa ro sl sr ta te".split())
 OTHER_BUDGET = 45_000  # each further language: its letters get pieces, its words do not
 
-HELD_OUT_LIMIT = 1_000_000  # written per package and group; what is beyond is dropped, not trained on
+HELD_OUT_LIMIT = 1_000_000  # written per package and group; the rest is dropped and not trained on
 
 # One source may not drown the others: most characters that a package gives to one group.
 PACKAGE_LIMIT = 4_000_000
@@ -60,7 +60,7 @@ PACKAGE_LIMITS |= {
     "freeciv-data": 300_000,
 }
 
-# Running prose is scarce beside documentation: what there is comes first, and the English counts more than once.
+# Running prose is scarcer than documentation: it comes first, and English prose counts more than once.
 REPEATS = {"bible-kjv": 3, "anarchism": 3, "debian-history": 3, "dict-jargon": 2, "fortunes": 3, "wesnoth": 6}
 
 ENGLISH = """
@@ -112,7 +112,7 @@ SUFFIX = re.compile(
 
 
 def main(folder: Path) -> None:
-    """Downloads, reads, splits, mixes; prints the mixture."""
+    """Download, read, split and mix; print the mixture."""
     packages = folder / "packages"
     packages.mkdir(parents=True, exist_ok=True)
     documents: dict[str, list[tuple[str, str, str]]] = defaultdict(list)  # group -> (package, name, text)
@@ -127,7 +127,7 @@ def main(folder: Path) -> None:
 
 
 def download(package: str, packages: Path) -> Path:
-    """The package's file; fetched if it is not there. Raises FileNotFoundError if the archive does not have it."""
+    """Return the package's file, fetched if needed. Raises FileNotFoundError if the archive does not have it."""
     if not (found := sorted(packages.glob(f"{package}_*.deb"))):
         subprocess.run(["apt-get", "download", "-q", package], cwd=packages, check=False, stdout=subprocess.DEVNULL)
         found = sorted(packages.glob(f"{package}_*.deb"))
@@ -139,7 +139,7 @@ def download(package: str, packages: Path) -> Path:
 
 
 def read_package(package: str, file: Path) -> Iterator[tuple[str, str]]:
-    """(name, cleaned text) of each document in a package, in the order of the package's own listing."""
+    """Yield (name, cleaned text) of each document in a package, in the order of the package's own listing."""
     if package == "bible-kjv":
         yield from read_bible(file)
         return
@@ -156,7 +156,7 @@ def read_package(package: str, file: Path) -> Iterator[tuple[str, str]]:
 
 
 def split_document(package: str, path: str, data: bytes) -> Iterator[tuple[str, str]]:
-    """Chooses the cleaning by the path, drops what is no UTF-8, cuts dictionaries into
+    """Clean a file by the function for its path, drop bytes that are not UTF-8, and cut dictionaries into
     documents of 20,000 characters."""
     if path.endswith(".mo"):
         text = clean_text.from_catalogue(data)
@@ -166,7 +166,7 @@ def split_document(package: str, path: str, data: bytes) -> Iterator[tuple[str, 
         text = clean(data.decode("utf-8", "replace"))
         if (
             text.count("\ufffd") > len(text) // 5000
-        ):  # a stray byte in a large dictionary is dropped, another encoding is not read
+        ):  # a stray byte in a large dictionary is dropped; a file in another encoding is not read
             return
         text = text.replace("\ufffd", "")
     size = 20_000 if re.search(r"/dictd/|/stardict/|/wordnet/|/fortunes/|/locale/", path) else len(text) + 1
@@ -175,7 +175,7 @@ def split_document(package: str, path: str, data: bytes) -> Iterator[tuple[str, 
 
 
 def read_bible(file: Path) -> Iterator[tuple[str, str]]:
-    """A document a book, in verses, printed by the package's own program."""
+    """Yield a document for each book, in verses, printed by the package's own program."""
     data = download("bible-kjv-text", file.parent)
     folder = file.parent.parent / "bible"
     for package in (file, data):
@@ -190,7 +190,7 @@ def read_bible(file: Path) -> Iterator[tuple[str, str]]:
 
 
 def group_of(package: str, name: str) -> str:
-    """`en`, `code`, or a language's two or three letters, from the path or else the package's name."""
+    """Return `en`, `code`, or a language's two or three letters, from the path or else the package's name."""
     if package in CODE_PACKAGES:
         return "code"
     if found := CATALOGUE.search(name):
@@ -204,22 +204,22 @@ def group_of(package: str, name: str) -> str:
 
 
 def repeats(package: str) -> int:
-    """How often a package's text is written: by its name or by the first word of it."""
+    """Return how often a package's text is written: by its name or by the first word of its name."""
     return REPEATS.get(package) or REPEATS.get(package.split("-")[0], 1)
 
 
 def order_of(package: str, name: str) -> tuple[bool, int]:
-    """Prose before all the rest, then by chance that is the same on every machine."""
+    """Order prose before all the rest, then at random, the same on every machine."""
     return repeats(package) == 1, digest(package + name)
 
 
 def digest(name: str) -> int:
-    """A number from a name that is the same on every machine."""
+    """Hash a name to a number that is the same on every machine."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:6], "big")
 
 
 def is_held_out(package: str, name: str) -> bool:
-    """By rule, or one document in twenty-five by its name."""
+    """Hold out a document by rule, and one in twenty-five by its name."""
     by_rule = (
         package in HELD_OUT_PACKAGES
         or HELD_OUT.search(name.split("#")[0])
@@ -229,7 +229,7 @@ def is_held_out(package: str, name: str) -> bool:
 
 
 def write_mixture(documents: dict[str, list[tuple[str, str, str]]], folder: Path, versions: dict[str, str]) -> None:
-    """Splits, drops repeated and leaked lines, cuts to the budgets, writes both sides and `mixture.json`."""
+    """Split, drop repeated and leaked lines, cut to the budgets, write both sides and `mixture.json`."""
     for side in ("train", "held_out"):
         (folder / side).mkdir(exist_ok=True)
         for old in (folder / side).glob("*.txt"):
@@ -237,7 +237,7 @@ def write_mixture(documents: dict[str, list[tuple[str, str, str]]], folder: Path
     seen: set[int] = set()
     trained: dict[str, Counter[str]] = {}
     held: dict[str, Counter[str]] = {}
-    # English first: a line of a translation that is still English has been seen by then and is dropped.
+    # English comes first: a line of a translation that is still English has been seen by then and is dropped.
     order = sorted(documents, key=lambda group: (group != "en", group != "code", group))
     for group in order:
         held[group] = write_held_out(group, documents[group], folder, seen)
@@ -249,7 +249,7 @@ def write_mixture(documents: dict[str, list[tuple[str, str, str]]], folder: Path
 
 
 def fresh(text: str, seen: set[int]) -> str:
-    """The text without the lines (of 30 characters or more) that were seen before; they count as seen afterwards."""
+    """Drop the lines (of 30 characters or more) that were seen before; the lines that stay count as seen afterwards."""
     kept = []
     for line in text.replace("\f", "").replace("\r\n", "\n").split("\n"):
         key = hash_line(line)
@@ -262,7 +262,7 @@ def fresh(text: str, seen: set[int]) -> str:
 
 
 def hash_line(line: str) -> int | None:
-    """None for a line too short to tell two texts apart (ideographs say more with fewer)."""
+    """Hash a line; None if it is too short to distinguish two texts (ideographs say more with fewer)."""
     line = line.strip()
     return digest(line) if len(line.encode()) >= 30 else None
 
@@ -280,7 +280,7 @@ def write_held_out(group: str, documents: list[tuple[str, str, str]], folder: Pa
 
 
 def write_train(group: str, documents: list[tuple[str, str, str]], folder: Path, seen: set[int]) -> Counter[str]:
-    """Documents, prose first, until the group's or the package's share is full."""
+    """Write documents, prose first, until the group's or the package's share is full."""
     counts: Counter[str] = Counter()
     with open(folder / "train" / f"{group}.txt", "w", encoding="utf-8") as out:
         for package, name, text in sorted(documents, key=lambda document: order_of(*document[:2])):

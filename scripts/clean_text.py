@@ -1,4 +1,4 @@
-"""From the files of a package to plain text: one function a kind of file, and the choice between them."""
+"""Cleaning of a package's files to plain text: a function for each kind of file, and the choice between them."""
 
 import html
 import re
@@ -21,7 +21,7 @@ ROFF = re.compile(r"\\f(?:\[\w*\]|\(..|.)|\\s[-+]?\d|\\[&|^/,)%:]|\\\*\(..|\\\*.
 
 
 def cleaning_of(package: str, path: str, is_code: bool) -> Callable[[str], str] | None:
-    """The function that turns this file into text; None for a file that is not wanted."""
+    """Return the function that turns this file into text; None for a file that is not wanted."""
     suffix = path.rsplit(".", 1)[-1].lower() if "." in path.rsplit("/", 1)[-1] else ""
     if is_code:
         return str if suffix in CODE_SUFFIXES or "/boost/" in path else None
@@ -46,7 +46,7 @@ def cleaning_of(package: str, path: str, is_code: bool) -> Callable[[str], str] 
 
 
 def from_html(text: str) -> str:
-    """Text of a page: one line a paragraph, preformatted blocks as they are, entities resolved."""
+    """Extract the text of a page: a line for each paragraph, preformatted blocks unchanged, entities resolved."""
     parts = PRE.split(INVISIBLE.sub(" ", text))
     lines = []
     for at, part in enumerate(parts):
@@ -60,7 +60,7 @@ def from_html(text: str) -> str:
 
 
 def from_roff(text: str) -> str:
-    """A manual page's words: no requests, no font changes; the words of headings and of bold or italic lines stay."""
+    """Extract a manual page's words, also of headings and of bold or italic lines; drop requests and font changes."""
     lines = []
     for line in text.split("\n"):
         if line.startswith((".", "'")):
@@ -72,7 +72,7 @@ def from_roff(text: str) -> str:
 
 
 def from_dictionary(text: str) -> str:
-    """A dictionary's entries without the marks of their source and without markup."""
+    """Extract a dictionary's entries without source marks and markup."""
     text = re.sub(r"</small></i>", "\n", text)
     text = re.sub(r" \\[^\\\n]{1,60}\\", "", text)  # pronunciations
     text = re.sub(r"<[^>\n]{1,60}>", "", re.sub(r"\[1913 Webster[^\]]*\]|\[PJC\]|\{|\}", "", text))
@@ -80,22 +80,22 @@ def from_dictionary(text: str) -> str:
 
 
 def from_wordnet(text: str) -> str:
-    """The glosses: what follows the bar of each entry."""
+    """Extract the glosses, which follow the bar of each entry."""
     return "\n".join(line.split(" | ", 1)[1].strip() for line in text.split("\n") if " | " in line)
 
 
 def from_fortunes(text: str) -> str:
-    """Cookies, without the lines that separate them and without terminal colours."""
+    """Extract the cookies without the lines that separate them and without terminal colours."""
     return re.sub(r"\x1b\[[\d;]*m", "", re.sub(r"^%\s*$", "", text, flags=re.M)).replace("\b", "")
 
 
 def from_game(text: str) -> str:
-    """The sentences that a game shows: its translatable strings."""
+    """Extract the sentences that a game shows: its translatable strings."""
     return "\n".join(found.replace('""', '"') for found in re.findall(r'_ ?"((?:[^"]|"")*)"', text))
 
 
 def from_catalogue(data: bytes) -> str:
-    """The translations in a compiled message catalogue."""
+    """Extract the translations of a compiled message catalogue."""
     count, _, table = (int.from_bytes(data[at : at + 4], "little") for at in (8, 12, 16))
     lines = []
     for at in range(table, table + 8 * count, 8):

@@ -1,10 +1,10 @@
-"""Makes tests/data/golden/schema_<N>/<version>: a small dataset of each kind of record, kept for ever.
+"""Make tests/data/golden/schema_<N>/<version>: a small dataset with each kind of record, kept forever.
 
     python -m scripts.make_golden_datasets
 
-needs h5py. A dataset once committed is never made again: its purpose is that
+It needs h5py. A committed dataset is never made again: it is there so that
 tomorrow's release reads today's bytes, so an existing folder is refused. Run it once when the schema version rises.
-What it holds is listed by hand in tests/test_golden.py.
+Its content is listed by hand in tests/whole/test_golden.py.
 """
 
 import json
@@ -27,7 +27,7 @@ from pipelines.conversion.reject_budget import RejectBudget
 from pipelines.conversion.write_partition import write_here
 
 GOLDEN = Path(__file__).parent.parent / "tests/data/golden"
-MAX_TOKENS = 30  # of a record: the longer episode of the arm becomes three
+MAX_TOKENS = 30  # of a record, so that the longer episode of the arm becomes three records
 WORDS = ["go left then go right", "a grey square", "what colour?", "grey", "the end of a short document"]
 SOURCES = ["text:docs.jsonl?id=id", "image-text:pairs.jsonl", "minari:arm", "minari:eye", "minari:words"]
 
@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def convert(out: Path, text: TextTokenizer) -> None:
-    """As `gato-data convert --max-rejects 1`, with shorter records."""
+    """Convert as `gato-data convert --max-rejects 1` does, with shorter records."""
     plan, tokenizer = make_plan(SOURCES, out, text=text, max_tokens=MAX_TOKENS)
     run_plan(plan, tokenizer, out, RejectBudget("1"), write_here)
 
@@ -64,7 +64,7 @@ def documents() -> None:
 
 
 def pictures() -> None:
-    """A JPEG of 16 x 32 with a caption, a PNG of 20 x 16, which is resized, with a question."""
+    """Write a JPEG of 16 x 32 with a caption, and a PNG of 20 x 16, which is resized, with a question."""
     rows, columns = np.mgrid[:16, :32]
     smooth = np.stack([rows * 8, columns * 4, rows + columns], axis=2).astype(np.uint8)
     Image.fromarray(smooth).save("smooth.jpg", quality=90)
@@ -75,7 +75,7 @@ def pictures() -> None:
 
 
 def arm() -> None:
-    """One timestep of the documentation's example; then eleven, of which one value is clipped."""
+    """Make the documentation's example of one timestep, then an episode of eleven with one clipped value."""
     box: dict[str, Any] = {"type": "Box", "dtype": "float32"}
     observation = {**box, "shape": [3], "low": [-1000.0] * 3, "high": [1000.0] * 3}
     action = {**box, "shape": [2], "low": [-1.0] * 2, "high": [1.0] * 2}
@@ -86,7 +86,7 @@ def arm() -> None:
 
 
 def eye() -> None:
-    """A picture of 16 x 32 and a black one (the last observation is left out)."""
+    """Make a picture of 16 x 32 and a black one (the last observation is left out)."""
     space: dict[str, Any] = {"type": "Box", "dtype": "uint8", "shape": [16, 32, 3]}
     space |= {"low": np.zeros((16, 32, 3), int).tolist(), "high": np.full((16, 32, 3), 255).tolist()}
     rows, columns = np.mgrid[:16, :32]
@@ -106,7 +106,7 @@ def words() -> None:
 
 
 def minari(name: str, observation: dict[str, Any], action: dict[str, Any], episodes: list[Any]) -> None:
-    """A dataset as minari lays it out; each episode is (observations by key, actions) and terminates."""
+    """Write a dataset as minari lays it out; each episode is (observations by key, actions) and terminates."""
     data = Path(name) / "data"
     data.mkdir(parents=True)
     said: dict[str, Any] = {"dataset_id": f"golden/{name}-v1", "algorithm_name": "a hand", "data_format": "hdf5"}

@@ -12,7 +12,7 @@ SHIPPED = Path(__file__).parent.parent / "gato_tokenize" / "models" / "text.mode
 
 
 def main(folder: Path, out: Path = SHIPPED) -> None:
-    """Every group of the corpus, in alphabetical order; prints what SOURCES.md states."""
+    """Train on every group of the corpus, in alphabetical order; print the numbers that SOURCES.md states."""
     files = sorted((folder / "train").glob("*.txt"))
     tokenizer = train_text_model(files, out)
     print(f"{len(files)} files, {sum(file.stat().st_size for file in files):,} bytes of text")

@@ -1,13 +1,58 @@
 """Settings of all tests."""
 
+import faulthandler
+import os
 import signal
+from pathlib import Path
 
 import hypothesis
+import pytest
 
 collect_ignore = ["helpers"]  # imported by tests, and by the processes that these start; no tests themselves
+
+# Files and folders whose tests are marked `whole`, so that `make check` leaves them out: they start processes, convert
+# with several workers, train or compile a model, render in a browser, or take long.
+WHOLE = (
+    "gato_model/acting",
+    "gato_model/commands",
+    "gato_model/evaluation",
+    "gato_model/network/test_model.py",
+    "gato_model/network/test_transformer.py",
+    "gato_model/training/test_run.py",
+    "pipelines/commands",
+    "pipelines/conversion/test_convert.py",
+    "pipelines/inspection/test_report_page.py",
+    "pipelines/inspection/test_verify.py",
+    "pipelines/processes",
+    "pipelines/running",
+    "pipelines/sources/rollouts",
+    "whole/test_acting_docs.py",
+    "whole/test_faults.py",
+    "whole/test_fuzz.py",
+    "whole/test_runners.py",
+    "whole/test_security.py",
+    "whole/test_truncation.py",
+    "whole/test_wheel.py",
+)
 
 hypothesis.settings.register_profile("project", deadline=None)  # a busy machine is no failure
 hypothesis.settings.load_profile("project")
 
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # so a shell starts what runs in its background, and so what
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # tests start would be deaf to Ctrl-C, too
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell starts a background job this way; the processes that tests start would inherit it and ignore Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Many tests crash a forked process on purpose. It would inherit pytest's fault handler and dump its stack into a
+# passing run; a crash of the test process itself is still reported.
+os.register_at_fork(after_in_child=faulthandler.disable)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    folder = Path(__file__).parent
+    whole = [folder / name for name in WHOLE]
+    missing = [path for path in whole if not path.exists()]
+    if missing:
+        raise pytest.UsageError(f"WHOLE in {__file__} names files that do not exist: {missing}")
+    for item in items:
+        if any(item.path.is_relative_to(path) for path in whole):
+            item.add_marker("whole")

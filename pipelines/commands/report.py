@@ -31,7 +31,7 @@ def _steps(text: str) -> int:
 
 
 def run(arguments: argparse.Namespace, rest: list[str]) -> int:
-    """The command; returns its exit code: 0 written, 1 damaged or not written, 2 refused."""
+    """Run the command and return its exit code: 0 written, 1 damaged or not written, 2 refused."""
     try:
         dataset = Dataset.open(arguments.dataset)
         if arguments.out.resolve().is_relative_to(arguments.dataset.resolve()):

@@ -10,7 +10,7 @@ from rich.console import Console
 from gato_tokenize.field_spec import ImageSpec
 from gato_tokenize.storage.dataset import Dataset
 from gato_tokenize.view import show
-from pipelines.inspection.episode_view import _plain, save_frames
+from pipelines.inspection.episode_view import plain, save_frames
 from pipelines.inspection.overview import overview, schema
 
 
@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, rest: list[str]) -> int:
-    """The command; returns its exit code: 0, or 2 where there is no such dataset, episode or field."""
+    """Run the command and return its exit code: 0, or 2 if there is no such dataset, episode or field."""
     console = Console(no_color=arguments.no_colour, width=None if sys.stdout.isatty() else 200)
     try:
         if arguments.frames and arguments.episode is None:
@@ -53,7 +53,7 @@ def _show_episode(dataset: Dataset, arguments: argparse.Namespace) -> None:
     for step in range(min(arguments.steps, episode.num_steps)):
         for path, values in episode.fields.items():
             if not isinstance(episode.spec.fields[path], ImageSpec):
-                print(f"  timestep {step}  {path}  {_plain(values[step])}")
+                print(f"  timestep {step}  {path}  {plain(values[step])}")
     if arguments.frames:
         count = save_frames(episode, arguments.frames, arguments.field)
         print(f"{count} frames -> {arguments.frames}")

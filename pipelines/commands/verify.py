@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, rest: list[str]) -> int:
-    """The command; returns its exit code: 0 sound, 1 damaged, 2 no dataset."""
+    """Run the command and return its exit code: 0 sound, 1 damaged, 2 no dataset."""
     try:
         faults = list(verify(arguments.dataset, deep=arguments.deep))
     except FileNotFoundError as error:

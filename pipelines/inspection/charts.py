@@ -1,7 +1,7 @@
 """Charts of a report as inline SVG: histograms of lengths, values and bins, and shares of tokens by kind.
 
-Only numbers and words of this file reach the drawing library; names that a dataset chose stand in the HTML around it.
-A chart takes its colours from the page's style sheet, so that it is at home on a light and on a dark page.
+The drawing library gets only numbers and words of this file; names that come from a dataset are written into the HTML
+around a chart. A chart takes its colours from the page's style sheet, so that it suits a light and a dark page.
 """
 
 import io
@@ -18,12 +18,11 @@ from numpy.typing import NDArray
 
 from gato_tokenize import Kind
 
-_INK, _SOFT, _LINE = "#000001", "#000002", "#000003"  # stand-ins, replaced by the page's colours
+_INK, _SOFT, _LINE = "#000001", "#000002", "#000003"  # placeholders for the page's colours
 _CHANNELS = ("RED", "GREEN", "BLUE")
 _FILLS = {name: f"#0001{number:02x}" for number, name in enumerate((*(kind.name for kind in Kind), *_CHANNELS))}
-_STYLE: dict[
-    Any, Any
-] = {  # text as text; no tick marks and no clipping: these would need ids, which must be unique on a page
+# Text stays text. There are no tick marks and no clipping: these would need ids, which must be unique on a page.
+_STYLE: dict[Any, Any] = {
     **{"svg.fonttype": "none", "font.size": 9, "axes.grid": True, "axes.grid.axis": "y"},
     **{"xtick.bottom": False, "ytick.left": False, "ytick.minor.left": False, "axes.axisbelow": True},
     **{"axes.labelcolor": _INK, "xtick.labelcolor": _INK, "ytick.labelcolor": _INK},
@@ -31,11 +30,11 @@ _STYLE: dict[
     **{"axes.spines.top": False, "axes.spines.right": False, "axes.spines.left": False},
 }
 _COLUMNS, _FEW = 64, 8
-_FLOOR = 0.7  # where a logarithmic axis begins: a column of one is seen, an empty one is not
+_FLOOR = 0.7  # where a logarithmic axis begins: a column of height 1 is visible, an empty one is not
 
 
 def lengths_chart(counts: Mapping[int, int], kind: Kind, what: str) -> str:
-    """How many episodes are how long: {length: episodes}."""
+    """Draw how many episodes have each length: {length: episodes}."""
     values = np.array(sorted(counts))
     weights = np.array([counts[int(value)] for value in values])
     columns, edges = np.histogram(values, _edges(values), weights=weights)
@@ -43,19 +42,19 @@ def lengths_chart(counts: Mapping[int, int], kind: Kind, what: str) -> str:
 
 
 def values_chart(values: NDArray[Any], kind: Kind, what: str) -> str:
-    """Decoded values, real[n], on a logarithmic scale: a value that stands everywhere would hide the others."""
+    """Draw decoded values, real[n], on a logarithmic scale: otherwise a very frequent value would hide the others."""
     columns, edges = np.histogram(values.astype(np.float64), _edges(values))
     return _stairs(columns, edges, kind, what, "count, logarithmic", log=True)
 
 
 def bins_chart(counts: NDArray[np.int64], kind: Kind) -> str:
-    """How often each bin of continuous values is used: int64[bins], neighbours drawn together."""
+    """Draw how often each bin of continuous values is used: int64[bins]; a column joins neighbouring bins."""
     edges = np.unique(np.linspace(0, len(counts), 2 * _COLUMNS + 1).astype(int))
     return _stairs(np.add.reduceat(counts, edges[:-1]), edges, kind, "bin", "count, logarithmic", log=True)
 
 
 def pixels_chart(counts: NDArray[np.int64]) -> str:
-    """Values of the pixels: int64[3, 256], a line each for red, green, blue."""
+    """Draw how often each pixel value occurs: int64[3, 256], one line each for red, green and blue."""
     with matplotlib.rc_context(_STYLE):
         figure, axes = _axes("pixel value (a line for red, green, blue)", "count, logarithmic", log=True)
         edges = np.linspace(0, 256, _COLUMNS + 1)
@@ -67,7 +66,7 @@ def pixels_chart(counts: NDArray[np.int64]) -> str:
 
 
 def shares_chart(counts: Mapping[str, int]) -> str:
-    """One bar, divided as the tokens are among kinds: {kind's name in lower case: tokens}."""
+    """Draw one bar divided among the kinds of tokens: {kind's name in lower case: tokens}."""
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(3, 0.16))
         axes = figure.add_axes((0, 0, 1, 1), frameon=False, xticks=[], yticks=[])
@@ -80,7 +79,7 @@ def shares_chart(counts: Mapping[str, int]) -> str:
 
 
 def _edges(values: NDArray[Any]) -> NDArray[np.float64]:
-    """Borders of the columns; a whole number has a column, or shares one with as many as the others hold."""
+    """Return the borders of the columns; all columns of integers hold equally many of them."""
     low, high = float(values.min()), float(values.max())
     if values.dtype.kind in "iu":
         width = max(1, -(-int(high - low + 1) // _COLUMNS))
@@ -95,7 +94,7 @@ def _stairs(columns: NDArray[Any], edges: NDArray[Any], kind: Kind, what: str, h
         heights = np.maximum(columns, floor)
         axes.stairs(heights, edges, fill=True, color=_FILLS[kind.name], baseline=floor, clip_on=False)
         axes.set_ylim(bottom=floor)
-        if len(columns) < _FEW:  # or one column would fill the chart
+        if len(columns) < _FEW:  # otherwise a single column would fill the chart
             middle, half = (edges[0] + edges[-1]) / 2, (edges[1] - edges[0]) * _FEW / 2
             axes.set_xlim(middle - half, middle + half)
         return _svg(figure)
@@ -120,18 +119,18 @@ def _axes(what: str, how: str, log: bool) -> tuple[Figure, Axes]:
 
 
 def _svg(figure: Figure) -> str:
-    """The figure as one <svg> element that can stand among others on a page: without ids, addresses and fonts."""
+    """Return the figure as one <svg> element without ids, addresses and fonts, so that a page can hold many."""
     out = io.StringIO()
     figure.savefig(out, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     svg = out.getvalue()
     svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<style.*?</style>|<!--.*?-->", "", svg, flags=re.S)  # the style would hold for the whole page
+    svg = re.sub(r"<style.*?</style>|<!--.*?-->", "", svg, flags=re.S)  # the style would apply to the whole page
     svg = re.sub(r' (id|xmlns|xmlns:xlink|version)="[^"]*"| ?font-family: [^;"]*;?', "", svg)
-    for stand_in, name in (
+    for placeholder, name in (
         (_INK, "ink"),
         (_SOFT, "soft"),
         (_LINE, "line"),
         *((fill, name) for name, fill in _FILLS.items()),
     ):
-        svg = svg.replace(stand_in, f"var(--{name.lower().replace('_', '-')})")
+        svg = svg.replace(placeholder, f"var(--{name.lower().replace('_', '-')})")
     return re.sub(r"\s*\n\s*", " ", svg).strip()

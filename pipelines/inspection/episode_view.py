@@ -1,4 +1,4 @@
-"""One episode, decoded: its pictures as files, its values as text."""
+"""A decoded episode: its pictures written to files, its values as text."""
 
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,10 @@ _FRAME_MILLISECONDS = 120
 
 
 def save_frames(episode: Episode, path: Path, field: str | None = None) -> int:
-    """The pictures of one image field as `path` (.gif: all; .png: the first) or into a folder; returns their number.
+    """Save the pictures of an image field: all as one .gif, the first as a .png, or all into a folder.
 
-    Raises ValueError where the episode has no image field, or no image field of this name.
+    `path` decides by its suffix; `field` is the first image field if it is not given. Returns the number of pictures.
+    Raises ValueError if the episode has no image field, or none of this name.
     """
     paths = [name for name, spec in episode.spec.fields.items() if isinstance(spec, ImageSpec)]
     if not paths or (field and field not in paths):
@@ -33,7 +34,8 @@ def save_frames(episode: Episode, path: Path, field: str | None = None) -> int:
     return len(frames)
 
 
-def _plain(value: Any) -> str:
+def plain(value: Any) -> str:
+    """Return one timestep's value of a field as a line of at most about 200 characters."""
     text = (
         repr(value)
         if isinstance(value, str)

@@ -1,4 +1,4 @@
-"""Filmstrip: timesteps of a record for a page, pictures put together from their patches, what each token means."""
+"""Filmstrip: timesteps of a record for a page, with pictures rebuilt from patches and the meaning of each token."""
 
 import base64
 import dataclasses
@@ -15,32 +15,32 @@ from gato_tokenize import Dataset, EpisodeMetadata, EpisodeTokenizer, Kind, Reco
 from gato_tokenize.layout import Slot
 from gato_tokenize.sequence import ACTION_POSITION, NO_POSITION
 
-MOST_TOKENS = 400  # of a text outside timesteps, which may have thousands; a timestep is shown whole
-END = "(end)"  # what is shown of the piece that closes a document, a caption or an answer
+MOST_TOKENS = 400  # shown of a text outside timesteps, which may have thousands; a timestep is shown whole
+END = "(end)"  # shown for the piece that closes a document, a caption or an answer
 _CONTINUOUS = (Kind.CONTINUOUS, Kind.CONTINUOUS_ACTION)
 _POSITIONS = {NO_POSITION: "none", ACTION_POSITION: "action row"}
 
 
 @dataclasses.dataclass(frozen=True)
 class Token:
-    """What the page says of one token."""
+    """One token as the page describes it."""
 
     id: int
     position: str  # local position
     value: str  # decoded
     loss: bool
-    text: str  # to write into its cell: of text tokens
-    level: int | None  # of continuous ones, their bin in percent of all
+    text: str  # written into its cell; "" unless it is a text token
+    level: int | None  # its bin in percent of all bins; None unless it is continuous
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """The tokens of one slot in one timestep, but for the last `hidden` ones."""
+    """The tokens of one slot in one timestep, except for the last `hidden` ones."""
 
     path: str
     kind: Kind
     tokens: list[Token]
-    picture: str | None  # data URI of a PNG, where the tokens are patches
+    picture: str | None  # data URI of a PNG; None unless the tokens are patches
     hidden: int
 
 
@@ -54,7 +54,7 @@ class Filmstrip:
 
 
 def filmstrip(dataset: Dataset, record: Record, steps: int) -> Filmstrip:
-    """The first `steps` timesteps of a record, from its tokens alone."""
+    """Return the first `steps` timesteps of a record, rebuilt from its tokens alone."""
     shown = record.sequence.steps(0, min(steps, record.sequence.num_steps))
     tokenizer = dataset.tokenizer.task(record.metadata.task)
     reading = _Reading(tokenizer, dataset.tokenizer.text, shown)
@@ -79,7 +79,7 @@ def spans(tokenizer: EpisodeTokenizer, sequence: TokenSequence, step: int) -> It
 
 
 def pieces(text: TextTokenizer, ids: NDArray[np.int32]) -> list[str]:
-    """What each id adds to the text before it; the bytes of one character add U+FFFD until it is whole."""
+    """Return the text that each id adds; the first bytes of a character add U+FFFD until it is complete."""
     said, parts = "", []
     for count in range(1, len(ids) + 1):
         whole = text.decode(ids[:count])
@@ -89,7 +89,7 @@ def pieces(text: TextTokenizer, ids: NDArray[np.int32]) -> list[str]:
 
 
 class _Reading:
-    """A sequence, its decoded episode, and what each token of it means."""
+    """A sequence with its decoded episode, from which it explains each token."""
 
     def __init__(self, tokenizer: EpisodeTokenizer, text: TextTokenizer | None, sequence: TokenSequence) -> None:
         self.tokenizer, self.text, self.sequence = tokenizer, text, sequence

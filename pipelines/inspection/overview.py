@@ -1,4 +1,4 @@
-"""Show: what a dataset holds, and one episode of it decoded to text, to PNG frames or to a GIF."""
+"""Overview of a dataset as tables in the terminal."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -14,12 +14,12 @@ from pipelines.stats.fit import Row
 from pipelines.stats.fit import report as fit_report
 from pipelines.stats.lints import LINTS
 
-_MOST_ELEMENTS = 8  # of a field, that need a scaling
+_MOST_ELEMENTS = 8  # listed of a field, among those that need a scaling
 
 
 def overview(dataset: Dataset, console: Console) -> None:
-    """Counts, then tables of tasks, fields, notes and lints, and the fit of continuous fields: manifest.json and
-    stats.json."""
+    """Print the counts of manifest.json, then tables of stats.json: tasks, fields, notes and lints, fit of continuous
+    fields."""
     manifest = dataset.manifest
     episodes = manifest["episodes"]
     rejected, filtered = sum(episodes["rejected"].values()), sum(episodes["filtered"].values())
@@ -54,7 +54,7 @@ def overview(dataset: Dataset, console: Console) -> None:
 
 
 def _fit_rows(rows: list[Row]) -> Iterator[list[str]]:
-    """The field as a whole in words, then the elements that need another scaling."""
+    """Yield the cells of the whole field, then those of the elements that need another scaling."""
     yield rows[0].words()
     bad = [row for row in rows[1:] if row.scaling]
     yield from (row.words() for row in bad[:_MOST_ELEMENTS])
@@ -63,7 +63,7 @@ def _fit_rows(rows: list[Row]) -> Iterator[list[str]]:
 
 
 def schema(console: Console) -> None:
-    """The fields of a record."""
+    """Print a table of the fields of a record."""
     table = _table("key", "kind", "content")
     for field in FIELDS:
         table.add_row(field.key, f"{field.dtype}[{'1' if field.scalar else 'n'}]", field.content)

@@ -1,6 +1,6 @@
-"""Report: a dataset as one HTML page: what it holds, where it came from, episodes rebuilt from their tokens, charts.
+"""Report on a dataset as one HTML page: its contents, its origin, episodes rebuilt from their tokens, and charts.
 
-The page needs nothing but itself, and is written task by task: memory does not grow with the dataset.
+The page loads no other file. It is written task by task, so that memory does not grow with the dataset.
 """
 
 import dataclasses
@@ -25,15 +25,15 @@ from pipelines.stats.fit import report as fit_report
 from pipelines.stats.lints import LINTS
 
 SAMPLE_RECORDS, SAMPLE_TOKENS = 64, 200_000  # of each task, for the charts of values and bins
-MOST_TASKS = 40  # with charts and episodes; the tables have all
+MOST_TASKS = 40  # shown with charts and episodes; the tables list all
 MOST_REJECTS = 100
-MOST_ELEMENTS = 64  # of a field, in the table of fits
+MOST_ELEMENTS = 64  # listed of each field in the table of fits
 _COUNTS = {"episodes", "steps", "tokens", "loss_tokens", "tokens_by_kind", "unknown_pieces", "fields"}
 
 
 @dataclasses.dataclass
 class Lines:
-    """What one pass over the list of episodes tells of a task."""
+    """A task as one pass over the list of episodes finds it."""
 
     records: int = 0
     tokens: Counter[int] = dataclasses.field(default_factory=Counter)  # {length of an episode: episodes}
@@ -70,7 +70,7 @@ def _keep(heap: list[Any], place: tuple[int, str, int], most: int) -> None:
 
 
 def three_digits(number: int) -> int:
-    """Rounded, so that there are few different lengths however many episodes there are.
+    """Round to three digits: there are few different lengths then, however many episodes there are.
 
     >>> three_digits(999), three_digits(123456)
     (999, 123000)
@@ -86,11 +86,11 @@ def _records(dataset: Dataset, places: list[Any]) -> Iterator[Record]:
 
 @dataclasses.dataclass
 class Sample:
-    """Values, pixels and bins of some records of a task."""
+    """Values, pixels and bins of a sample of a task's records."""
 
     records: int = 0
     tokens: int = 0
-    values: dict[str, list[NDArray[Any]]] = dataclasses.field(default_factory=dict)  # of texts, their lengths
+    values: dict[str, list[NDArray[Any]]] = dataclasses.field(default_factory=dict)  # of texts: their lengths
     pixels: dict[str, NDArray[np.int64]] = dataclasses.field(default_factory=dict)  # int64[3, 256]
     bins: dict[Kind, NDArray[np.int64]] = dataclasses.field(default_factory=dict)
 
@@ -113,13 +113,13 @@ class Sample:
 
 
 def _pixels(frame: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """uint8[height, width] or [height, width, 1 or 3] -> int64[3, 256]: how often each channel has each value."""
+    """Count each channel's values: uint8[height, width] or uint8[height, width, 1 or 3] -> int64[3, 256]."""
     rgb = np.broadcast_to(np.atleast_3d(frame), (*frame.shape[:2], 3))
     return np.stack([np.bincount(rgb[..., channel].ravel(), minlength=256) for channel in range(3)])
 
 
 def count_sample(dataset: Dataset, places: list[Any]) -> Sample:
-    """Decoded one record at a time, until there are no more, or SAMPLE_TOKENS tokens were seen."""
+    """Decode one record at a time until none is left or SAMPLE_TOKENS tokens are counted."""
     sample = Sample()
     for record in _records(dataset, places):
         sample.add(dataset, record)
@@ -129,7 +129,7 @@ def count_sample(dataset: Dataset, places: list[Any]) -> Sample:
 
 
 def _charts(dataset: Dataset, task: str, lines: Lines, sample: Sample) -> Iterator[tuple[str, str]]:
-    """(what it shows, SVG) of a task's charts."""
+    """Yield (caption, SVG) for each of a task's charts."""
     from pipelines.inspection import charts
 
     tokenizer = dataset.tokenizer.task(task)
@@ -148,7 +148,7 @@ def _charts(dataset: Dataset, task: str, lines: Lines, sample: Sample) -> Iterat
 
 
 def _tasks(dataset: Dataset, lines: dict[str, Lines], steps: int) -> Iterator[dict[str, Any]]:
-    """What the page shows of each task beyond the tables, one task at a time."""
+    """Yield what the page shows of a task beyond the tables, one task at a time."""
     for name in sorted(lines)[:MOST_TASKS]:
         sample = count_sample(dataset, lines[name].counted)
         yield {
@@ -164,7 +164,7 @@ def _tasks(dataset: Dataset, lines: dict[str, Lines], steps: int) -> Iterator[di
 
 
 def fit_rows(dataset: Dataset, task: str, counts: dict[str, Any]) -> list[tuple[str, list[Row]]]:
-    """(path, lines of the fit report) of the continuous fields that the statistics of a task know."""
+    """Return (path, rows of the fit report) for each continuous field of a task; `counts` is the task's statistics."""
     specs, m = dataset.tokenizer.specs[task].fields, dataset.tokenizer.vocabulary.m
     return [
         (path, fit_report(spec, path.split("/")[0] == "action", counts["fields"][path], m)[: MOST_ELEMENTS + 1])
@@ -180,7 +180,7 @@ def _rejects(dataset: Dataset) -> Iterator[dict[str, Any]]:
 
 
 def notes(counts: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """(names, value) of whatever the statistics of a task hold beyond the counts that have their own columns.
+    """Yield (names, value) for those statistics of a task that have no column of their own.
 
     >>> list(notes({"tokens": 4, "notes": {"left out": 2}}))
     [(('notes', 'left out'), 2)]
@@ -194,7 +194,7 @@ def notes(counts: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, 
 
 
 def render(dataset: Dataset, episodes: int, steps: int) -> Iterator[str]:
-    """The page, in parts. Raises ModuleNotFoundError where what the extra `report` installs is missing."""
+    """Yield the page in parts. Raises ModuleNotFoundError if the packages of the extra `report` are missing."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     from pipelines.inspection.charts import shares_chart
@@ -228,7 +228,7 @@ def render(dataset: Dataset, episodes: int, steps: int) -> Iterator[str]:
 
 
 def _number(value: Any) -> str:
-    """For people: 1234567 -> 1,234,567; 0.123456 -> 0.1235; what is no number stays as it is."""
+    """Format a number for people, 1234567 as 1,234,567 and 0.123456 as 0.1235; other values as `str` does."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
     return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
@@ -243,5 +243,5 @@ def _css_name(name: str) -> str:
 
 
 def _csp(script: str) -> str:
-    """The hash by which the page's security policy knows its only script."""
+    """Return the hash by which the page's security policy recognises its only script."""
     return "sha256-" + b64encode(hashlib.sha256(script.encode()).digest()).decode()

@@ -1,4 +1,4 @@
-"""Verify: every byte of a dataset against its manifest; asked to look deep, every record against its schema."""
+"""Verification of a dataset: every byte against its manifest and, if `deep`, every record against its schema."""
 
 import dataclasses
 import hashlib
@@ -16,12 +16,12 @@ from gato_tokenize.storage.tfrecord import CorruptRecordError, index_path, index
 from pipelines.conversion.plan import Plan
 from pipelines.conversion.work_folder import PLAN
 
-_THREADS = min(4, os.cpu_count() or 1)  # more would only wait for the disk
+_THREADS = min(4, os.cpu_count() or 1)  # more of them would only wait for the disk
 
 
 @dataclasses.dataclass(frozen=True)
 class Fault:
-    """What is wrong with one file of a dataset."""
+    """A fault of one file of a dataset."""
 
     file: str
     problem: str
@@ -33,9 +33,9 @@ class Fault:
 def verify(folder: Path, deep: bool = False) -> Iterator[Fault]:
     """Yield every fault of a dataset: a flipped byte anywhere, a file missing, extra, renamed, swapped or cut.
 
-    That takes no longer than hashing the files: what has the sha256 that the manifest gives is what was written. deep:
-    also check and parse every record, decode its pictures, and compare with the manifest's counts, which finds faults
-    made before publishing. Raises FileNotFoundError where there is no dataset.
+    This takes no longer than hashing the files: a file whose sha256 is the manifest's holds what was written. With
+    `deep`, every record is also checked and parsed, its pictures are decoded, and the manifest's counts are compared,
+    which finds faults that happened before publishing. Raises FileNotFoundError if there is no dataset.
     """
     path = folder / MANIFEST
     if not path.is_file():
@@ -46,7 +46,7 @@ def verify(folder: Path, deep: bool = False) -> Iterator[Fault]:
         sound = manifest_bytes(manifest) == data
     except (ValueError, AttributeError, TypeError, RecursionError):
         sound = False
-    if not sound:  # nothing that it says can be trusted
+    if not sound:  # nothing in it can be trusted
         yield Fault(MANIFEST, "is damaged: its content does not match its own sha256")
         return
     try:
@@ -55,7 +55,11 @@ def verify(folder: Path, deep: bool = False) -> Iterator[Fault]:
         yield from _check_indexes(folder, manifest)
         if deep:
             yield from _check_records(folder, manifest)
-    except (KeyError, TypeError, AttributeError) as error:  # signed, and yet not as this toolchain writes it
+    except (
+        KeyError,
+        TypeError,
+        AttributeError,
+    ) as error:  # its hash is right, but this toolchain does not write such a manifest
         yield Fault(MANIFEST, f"does not describe a dataset: {type(error).__name__}: {error}")
 
 
@@ -68,8 +72,8 @@ def _check_files(folder: Path, manifest: dict[str, Any]) -> Iterator[Fault]:
     }
     for name in sorted(present - set(expected) - {MANIFEST}):
         yield Fault(name, "is not part of this dataset")
-    with ThreadPoolExecutor(_THREADS) as threads:  # hashing leaves the interpreter to others
-        names = sorted(set(expected) & present)  # never a name that leads out of the folder
+    with ThreadPoolExecutor(_THREADS) as threads:  # hashing releases the interpreter's lock
+        names = sorted(set(expected) & present)  # never a path that leads out of the folder
         found = dict(zip(names, threads.map(_sha256, (folder / name for name in names)), strict=True))
         for name in sorted(expected):
             digest = found.get(name)
@@ -80,7 +84,7 @@ def _check_files(folder: Path, manifest: dict[str, Any]) -> Iterator[Fault]:
 
 
 def _sha256(path: Path) -> str | None:
-    """None where there is no regular file: a link may lead anywhere."""
+    """Hash a file; None if it is no regular file: a link may lead anywhere."""
     if path.is_symlink() or not path.is_file():
         return None
     with open(path, "rb") as file:
@@ -104,7 +108,7 @@ def _check_sums(folder: Path, manifest: dict[str, Any]) -> Iterator[Fault]:
 
 
 def _check_indexes(folder: Path, manifest: dict[str, Any]) -> Iterator[Fault]:
-    """The number of lines, and where the last one ends; `deep` compares each with its record."""
+    """Check the number of lines and where the last record ends; `deep` compares every line with its record."""
     for split in manifest["splits"].values():
         for shard in split["shards"]:
             path = index_path(folder / shard["file"])

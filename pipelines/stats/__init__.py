@@ -1,1 +1,1 @@
-"""What is counted while a dataset is made."""
+"""Statistics that are counted while a dataset is made."""

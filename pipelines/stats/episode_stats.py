@@ -1,4 +1,4 @@
-"""What a dataset holds, counted while it is made: per task and field, mergeable over shards."""
+"""Statistics of a dataset per task and field, counted while it is made and merged over shards."""
 
 import io
 from collections.abc import Callable
@@ -17,8 +17,11 @@ from pipelines.stats.lints import episode_lints, repeats
 
 
 def episode_stats(episode: Episode, tokenizer: EpisodeTokenizer, sequence: TokenSequence) -> dict[str, Any]:
-    """Counts of one episode: {"episodes", "steps", "tokens", "tokens_by_kind", "fields", "notes", "lints"}; numbers,
-    and arrays that `as_json` turns into lists."""
+    """Count one episode: {"episodes", "steps", "tokens", "loss_tokens", "tokens_by_kind", "unknown_pieces", "fields",
+    "notes", "lints"}.
+
+    The values are numbers, and arrays that `as_json` turns into lists.
+    """
     kinds = np.bincount(sequence.kinds, minlength=len(Kind))
     text_ids = sequence.ids[sequence.kinds == Kind.TEXT]
     counted = {
@@ -81,8 +84,8 @@ def _continuous(values: NDArray[Any], ids: NDArray[np.int32], tokenizer: Continu
 def _images(
     episode: Episode, grids: dict[str, NDArray[np.int32]], sequence: TokenSequence
 ) -> dict[str, dict[str, Any]]:
-    """How many pictures each image field has, how many of them the tokens do not give back whole, and in timesteps
-    how many are as the one before."""
+    """Count the pictures of each image field: all, those that the tokens do not give back whole, and in an episode of
+    timesteps those that equal the one before."""
     specs = {path: spec for path, spec in episode.spec.fields.items() if isinstance(spec, ImageSpec)}
     counted = {path: _sizes(specs[path], episode.fields[path], grids[path]) for path in grids}
     if episode.spec.timesteps:
@@ -107,7 +110,7 @@ def _sizes(spec: ImageSpec, value: Any, grids: NDArray[np.int32]) -> dict[str, A
 
 
 def _header(picture: Any) -> tuple[int, int, bool]:
-    """(height, width, has an alpha channel) of a picture in any of its forms; a file is not decoded for it."""
+    """Return (height, width, has an alpha channel) of an array, a Pillow image or a file, which is not decoded."""
     if isinstance(picture, np.ndarray):
         return picture.shape[0], picture.shape[1], picture.shape[2:] == (4,)
     image = Image.open(io.BytesIO(picture)) if isinstance(picture, bytes) else picture
@@ -117,7 +120,7 @@ def _header(picture: Any) -> tuple[int, int, bool]:
 
 
 def plain_counts(field: dict[str, Any]) -> dict[str, Any]:
-    """A field's statistics for one line: without those of each element, and of the bins how many are used.
+    """Shorten a field's statistics to one line: drop those of each element, and give the number of bins in use.
 
     >>> plain_counts({"values": 3, "bins": {"512": 2, "744": 1}, "dimensions": {"min": [0.0]}})
     {'values': 3, 'bins_used': 2}
@@ -126,12 +129,14 @@ def plain_counts(field: dict[str, Any]) -> dict[str, Any]:
     return plain | ({"bins_used": len(field["bins"])} if "bins" in field else {})
 
 
-_SMALLEST, _LARGEST = {"min"}, {"max", "error_max", "longest_run"}  # of these names; all else is summed
+_SMALLEST, _LARGEST = {"min"}, {"max", "error_max", "longest_run"}  # statistics of these names; all others are summed
 
 
 def merge_stats(total: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
-    """Add `more` into `total`, in place. Numbers are summed, under "min" the smaller is kept, under "max", "error_max"
-    and "longest_run" the larger; lists and arrays element by element. Raises ValueError for lists of other lengths.
+    """Merge `more` into `total`, in place, and return `total`.
+
+    Numbers are summed; under "min" the smaller one is kept, under "max", "error_max" and "longest_run" the larger one.
+    Lists and arrays are merged element by element. Raises ValueError for lists of different lengths.
 
     >>> merge_stats({"n": 1, "min": [0, 5]}, {"n": 2, "min": [3, 3]})
     {'n': 3, 'min': [0, 3]}
@@ -160,7 +165,7 @@ def _rule(key: str) -> str:
 
 
 def as_json(stats: Any) -> Any:
-    """The statistics with arrays as JSON has them: lists; the bins as {number of the bin: values in it}, used ones."""
+    """Replace each array by a list, and the counts of bins by {bin: values in it} of the bins in use."""
     if isinstance(stats, dict):
         return {key: _used(value) if key == "bins" else as_json(value) for key, value in stats.items()}
     return stats.tolist() if isinstance(stats, np.ndarray) else stats
@@ -168,5 +173,5 @@ def as_json(stats: Any) -> Any:
 
 def _used(bins: Any) -> Any:
     if not isinstance(bins, np.ndarray):
-        return as_json(bins)  # a task may be called "bins"
+        return as_json(bins)  # not counts: a task may be called "bins"
     return {str(number): int(bins[number]) for number in np.flatnonzero(bins)}

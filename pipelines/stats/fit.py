@@ -1,7 +1,8 @@
-"""Fit: how well the values of a continuous field fit their bins; counted per dimension, judged when all are counted.
+"""Fit of continuous values to their bins: counted per dimension, judged once all values are counted.
 
 Companding has its finest steps around 0 and none beyond 256 (paper section 2.1): joint angles in millionths of a
-radian, or a height of 1000.2 m, all fall into one bin. Nothing is changed here; the advice is for who makes the data.
+radian, or a height of 1000.2 m, all fall into one bin. Values are never changed here; the advice is for the people who
+make the data.
 """
 
 import dataclasses
@@ -17,9 +18,9 @@ from gato_tokenize.field_spec import ContinuousSpec
 from gato_tokenize.modalities.continuous import ContinuousTokenizer
 from gato_tokenize.vocabulary import Vocabulary
 
-MOST_CLIPPED = 0.001  # of a dimension's values; fewer are outliers, for which nobody should scale the rest
-LEAST_LEVELS = 16  # 1024 uniform bins over just the range would be 1024; companded values in [-1, 1] have about 200
-_JITTER = 2**-12  # a range of this share of the largest value is a constant with noise: float32 has few steps there
+MOST_CLIPPED = 0.001  # of a dimension's values; fewer are outliers, which do not justify scaling the rest
+LEAST_LEVELS = 16  # equal bins over exactly the range would be 1024 levels; companded values in [-1, 1] have about 200
+_JITTER = 2**-12  # a range below this share of the largest value is noise of a constant: float32 has few steps there
 
 
 @functools.lru_cache(maxsize=256)  # an episode is often shorter work than making its tokenizer
@@ -30,16 +31,18 @@ def continuous_tokenizer(spec: ContinuousSpec, action: bool, vocabulary: Vocabul
 
 
 def count_fit(values: NDArray[Any], ids: NDArray[np.int32], tokenizer: ContinuousTokenizer) -> dict[str, Any]:
-    """float32[T, ...] of one episode and their ids -> {"bins": int64[bins], how often each is used; "dimensions": ...}.
+    """Count how the values of one episode, float32[T, ...], fall into bins; `ids`, int32[T, ...], are their tokens.
 
-    Of each of the d elements of the field, as arrays [d]: "min" and "max"; "clipped", beyond what the bins reach;
-    "saturated", in the first or last bin; "error_sum" and "error_max" of |decode(encode(x)) - x| in the source's units.
+    Returns {"bins": int64[bins], the number of values in each bin, "dimensions": {...}}. `dimensions` has an array [d]
+    for the d elements of the field under each of these names: "min" and "max"; "clipped", the number of values beyond
+    the bins' reach; "saturated", the number in the first or last bin; "error_sum" and "error_max" of
+    |decode(encode(x)) - x| in the source's units.
     """
     bins = tokenizer.vocabulary.continuous
     used = np.bincount(ids.ravel() - bins.start, minlength=len(bins))
     x, error = _columns(values), _columns(np.abs(tokenizer.decode(ids) - values))
     saturated = clipped = np.zeros(len(x), np.int64)
-    if used[0] or used[-1]:  # what is clipped is in these bins
+    if used[0] or used[-1]:  # clipped values fall into these bins
         saturated = np.count_nonzero(_columns((ids == bins.start) | (ids == bins.stop - 1)), axis=1)
         clipped = np.count_nonzero(_columns(tokenizer.clipped(values)), axis=1)
     dimensions = {
@@ -54,13 +57,15 @@ def count_fit(values: NDArray[Any], ids: NDArray[np.int32], tokenizer: Continuou
 
 
 def _columns(values: NDArray[Any]) -> NDArray[Any]:
-    """[T, ...] -> [d, T]: along contiguous numbers numpy counts and sums five times as fast."""
+    """Turn [T, ...] into [d, T]: numpy counts and sums contiguous numbers five times as fast."""
     return np.ascontiguousarray(values.reshape(len(values), -1).T)
 
 
 @dataclasses.dataclass(frozen=True)
 class Fit:
-    """Of one dimension of a field, or of all: range, shares in [0, 1], |decode(encode(x)) - x| in the source's units.
+    """The fit of one dimension of a field, or of all its dimensions.
+
+    `clipped` and `saturated` are shares in [0, 1]; the errors are of |decode(encode(x)) - x|, in the source's units.
 
     >>> Fit(low=-1.0, high=1.0, clipped=0.0, saturated=0.0, mean_error=0.005, max_error=0.01).levels
     100.0
@@ -75,7 +80,7 @@ class Fit:
 
     @property
     def levels(self) -> float:
-        """How many equal bins across the range would have this mean error, a quarter of a bin; infinite without one."""
+        """Number of equal bins over the range that would have this mean error, a quarter of a bin; infinite for 0."""
         return (self.high - self.low) / (4 * self.mean_error) if self.mean_error else math.inf
 
     @property
@@ -84,12 +89,12 @@ class Fit:
 
     @property
     def bad(self) -> bool:
-        """Too many values are clipped, or what varies is lost between too few bins."""
+        """True if too many values are clipped, or if values that vary fall into too few bins."""
         return self.clipped > MOST_CLIPPED or (self.levels < LEAST_LEVELS and not self.constant)
 
 
 def fits(field: Mapping[str, Any]) -> list[Fit]:
-    """The `Fit` of each dimension, from a continuous field's counts in stats.json."""
+    """Return the `Fit` of each dimension, from a continuous field's counts in stats.json."""
     columns = field["dimensions"]
     count = field["values"] // max(1, len(columns["min"]))
     names = ("min", "max", "clipped", "saturated", "error_sum", "error_max")
@@ -100,15 +105,15 @@ def fits(field: Mapping[str, Any]) -> list[Fit]:
 
 
 class Row(NamedTuple):
-    """A line of the fit report: of all elements of a field, or of one."""
+    """A line of the fit report: one element of a field, or all of them."""
 
-    element: str  # its index, "1, 2" of a matrix; "all"
+    element: str  # its index, such as "1, 2" in a matrix; "all"
     fit: Fit
-    levels: float | None  # the least of the elements that vary; None where none does
-    scaling: str  # that would fit better; "" where there is no need
+    levels: float | None  # the smallest among the elements that vary; None if no element varies
+    scaling: str  # one that would fit better; "" if none is needed
 
     def words(self) -> list[str]:
-        """Element, range, clipped, saturated, error, levels, scaling."""
+        """Return the cells of the line: element, range, clipped, saturated, error, levels, scaling."""
         fit = self.fit
         levels = "constant" if self.levels is None else "exact" if self.levels == math.inf else f"{self.levels:.0f}"
         error = f"{fit.mean_error:.2g}, at most {fit.max_error:.2g}"
@@ -117,7 +122,10 @@ class Row(NamedTuple):
 
 
 def report(spec: ContinuousSpec, action: bool, field: Mapping[str, Any], m: float) -> list[Row]:
-    """The field as a whole, where it has several elements, and each element; m: the vocabulary's."""
+    """Return a row for each element, after one for the whole field if it has several elements.
+
+    `field` has the field's counts in stats.json; `m` is the vocabulary's.
+    """
     elements = fits(field)
     names = [", ".join(map(str, index)) for index in np.ndindex(spec.shape)]
     levels = [None if fit.constant else fit.levels for fit in elements]
@@ -130,7 +138,7 @@ def report(spec: ContinuousSpec, action: bool, field: Mapping[str, Any], m: floa
 
 
 def _whole(elements: list[Fit]) -> Fit:
-    """Widest range, mean shares and mean error, largest error."""
+    """Combine elements: the widest range, the mean shares and mean error, the largest error."""
     count = len(elements)
     return Fit(
         low=min(fit.low for fit in elements),
@@ -143,7 +151,7 @@ def _whole(elements: list[Fit]) -> Fit:
 
 
 def advice(fit: Fit, action: bool, m: float) -> str:
-    """A scaling that would fit better, or "" where the values fit well enough. m: the vocabulary's.
+    """Propose a scaling that would fit better, or "" if the values fit well enough. `m` is the vocabulary's.
 
     >>> advice(Fit(1000.0, 1000.5, 1.0, 1.0, 744.0, 744.5), action=False, m=256)
     'subtract 1000.25, divide by 0.25'
@@ -169,6 +177,6 @@ def advice(fit: Fit, action: bool, m: float) -> str:
 
 
 def _up(value: float, of: float) -> float:
-    """Rounded up, so that the values stay inside, to two digits of `of`."""
+    """Round up to two digits of `of`, so that the values stay inside."""
     digits = 1 - math.floor(math.log10(of))
     return math.ceil(round(value * 10.0**digits, 6)) / 10.0**digits  # 0.003 * 10^4 is 30.000000000000004

@@ -1,4 +1,4 @@
-"""Lints: what is legal and yet looks wrong, counted while a dataset is made; reported, never repaired."""
+"""Lints: data that is legal but looks wrong. It is counted while a dataset is made, reported, and never repaired."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -10,9 +10,9 @@ from gato_tokenize import Episode, TokenSequence
 from gato_tokenize.field_spec import ContinuousSpec
 from pipelines.stats.fit import fits
 
-FINAL_OBSERVATION = "final observation left out"  # the note of a source that knows T + 1 observations of T actions
+FINAL_OBSERVATION = "final observation left out"  # a source with T + 1 observations of T actions notes it
 
-LINTS = {  # what each may mean; counted per task
+LINTS = {  # what each may mean; they are counted per task
     "black images": "a camera that was off, or files that hold nothing",
     "images of one colour value": "a camera that shows nothing",
     "frames equal to the one before": "a camera that hung, or frames that were held back; normal where nothing moves",
@@ -28,7 +28,10 @@ LINTS = {  # what each may mean; counted per task
 
 
 def episode_lints(episode: Episode, sequence: TokenSequence, counted: Mapping[str, Any]) -> dict[str, int]:
-    """Of one episode, those above 0; `counted`: its statistics, whose own counts are lints as well."""
+    """Count the lints of one episode and return those above 0.
+
+    `counted` has the episode's statistics, some of which are lints themselves.
+    """
     named, fields = episode.metadata, counted["fields"].values()
     unfinished = episode.spec.timesteps and not (named.terminated or named.truncated)
     found = {
@@ -54,7 +57,7 @@ def _plain_images(sequence: TokenSequence) -> dict[str, int]:
 
 
 def _filled_up(episode: Episode) -> bool:
-    """Are the continuous actions all zeros at the last timestep, and at no other?"""
+    """Check whether the continuous actions are all zeros at the last timestep and at no other."""
     actions = [
         np.asarray(episode.fields[path]).reshape(episode.num_steps, -1)
         for path, spec in episode.spec.action_fields.items()
@@ -67,16 +70,17 @@ def _filled_up(episode: Episode) -> bool:
 
 
 def repeats(patches: NDArray[np.uint8], grids: NDArray[np.int32], fields: int) -> list[tuple[int, int]]:
-    """(images equal to the one before, longest run of equal ones) of each of the image fields of an episode.
+    """Return (images equal to the one before, longest run of equal images) of each image field of an episode.
 
-    patches: uint8[n, 16, 16, 3]; grids: int32[T * fields, 2], the fields taking turns, as in a `TokenSequence`.
+    `patches` is uint8[n, 16, 16, 3]; `grids` is int32[T * fields, 2], in which the fields take turns, as in a
+    `TokenSequence`.
     """
     ends = np.cumsum(grids.astype(np.int64).prod(axis=1))
     words = patches.reshape(len(patches), -1).view(np.uint64)  # eight bytes at a time
     found = []
     for field in range(fields):
         own = range(field, len(grids), fields)
-        if fields == 1 and (grids == grids[0]).all():  # the fast way: frames of one size, one behind the other
+        if fields == 1 and (grids == grids[0]).all():  # the fast way, for a single field with frames of one size
             frames = words.reshape(len(grids), -1)
             same = (frames[1:] == frames[:-1]).all(axis=1)
         else:
@@ -89,14 +93,16 @@ def repeats(patches: NDArray[np.uint8], grids: NDArray[np.int32], fields: int) -
 
 
 def _longest(flags: NDArray[np.bool_]) -> int:
-    """The most True behind each other."""
+    """Return the length of the longest run of True."""
     borders = np.flatnonzero(np.diff(np.concatenate([[0], flags.astype(np.int8), [0]])))
     return int((borders[1::2] - borders[::2]).max(initial=0))
 
 
 def complete(counts: dict[str, Any]) -> dict[str, Any]:
-    """A task's merged statistics, with the lints that only all of its episodes tell; may be done again after more
-    were merged in."""
+    """Add to a task's merged statistics the lints that only all of its episodes together reveal.
+
+    It can be called again after more statistics are merged in.
+    """
     bad = {True: 0, False: 0}
     for path, field in counts["fields"].items():
         if "dimensions" in field:
@@ -112,7 +118,7 @@ def complete(counts: dict[str, Any]) -> dict[str, Any]:
 
 
 def listed(stats: Mapping[str, Any]) -> Iterator[str]:
-    """The lints of a dataset's statistics for a person, those of all splits and tasks together: a line each."""
+    """Yield a readable line for each lint in a dataset's statistics, summed over splits and tasks."""
     found: dict[str, list[tuple[str, int]]] = {}
     for by_task in stats.values():
         for task, counts in by_task.items():

@@ -1,9 +1,9 @@
 """The targets of `fuzz_targets.py` under the coverage-guided fuzzer atheris (`pip install atheris`).
 
-    python tests/fuzz_atheris.py image -max_total_time=180
+    python tests/helpers/fuzz_atheris.py image -max_total_time=180
 
-What follows the target's name is libFuzzer's. A finding is written to `crash-*` in the current folder; put it into
-`test_fuzz.py` when it is mended.
+The words after the target's name are libFuzzer's options. A finding is written to `crash-*` in the current folder; add
+it to `test_fuzz.py` once it is fixed.
 """
 
 import sys

@@ -67,6 +67,8 @@ def test_every_source_and_every_option_is_documented(capsys: pytest.CaptureFixtu
     for command in COMMANDS:
         with pytest.raises(SystemExit):
             main([command, "--help"])
-        for option in set(re.findall(r"--[a-z-]+", capsys.readouterr().out)) - {"--help"}:
+        options = set(re.findall(r"--[a-z-]+", capsys.readouterr().out))
+        assert "--help" in options
+        for option in options - {"--help"}:
             if option != "--no-colour" and option != "--field":
                 assert option in converting, f"{command} {option}"

@@ -134,7 +134,9 @@ def test_today_s_tokenizer_gives_the_same_tokens(dataset: Dataset) -> None:
     wholes: dict[str, list[TokenSequence]] = {}
     for record in dataset.records():
         wholes.setdefault(record.metadata.episode_id, []).append(record.sequence)
-    for episode in dataset.episodes():
+    episodes = list(dataset.episodes())
+    assert {episode.metadata.episode_id for episode in episodes} == set(wholes)
+    for episode in episodes:
         sequence = TokenSequence.join(wholes[episode.metadata.episode_id])
         again = dataset.tokenizer.task(episode.metadata.task).encode(episode)
         assert again.ids.tolist() == sequence.ids.tolist(), episode.metadata.episode_id

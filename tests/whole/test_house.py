@@ -1,6 +1,7 @@
 """The rules of the house, each fault reported as file:line: who may import whom, what a folder is called and says."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+MOST_LINES = 300
 
 # Rooms from the ground up: a folder or a module directly below a package. A room imports itself and lower floors,
 # never its own floor or a higher one. Where two rooms of a floor need the same thing, it moves down a floor.
@@ -179,6 +181,39 @@ def test_a_folder_says_its_role_in_one_line():
         docstring = ast.get_docstring(ast.parse(text))
         assert docstring and docstring.splitlines()[0].endswith("."), folder
         assert len([path for path in folder.iterdir() if path.suffix == ".py"]) > 2, f"{folder}: one file is a file"
+
+
+def test_no_file_is_long():
+    long = {path: path.read_text() for path in MODULES if len(path.read_text().splitlines()) > MOST_LINES}
+    silent = [
+        path.relative_to(ROOT).as_posix()
+        for path, text in long.items()
+        if not re.search(r"\blines\b", ast.get_docstring(ast.parse(text)) or "")
+    ]
+    assert silent == [], f"more than {MOST_LINES} lines, and the docstring does not say why"
+
+
+def private_names(name, text):
+    """Names starting with `_` that the file `name`, of the content `text`, takes from another module of the house."""
+    tree, modules = ast.parse(text), set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in FLOORS:
+            modules |= {alias.asname or alias.name for alias in node.names if alias.name[0].islower()}
+            for alias in node.names:
+                if re.match("_[^_]", alias.name):
+                    yield f"{name}:{node.lineno} imports {alias.name}"
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and re.match("_[^_]", node.attr):
+            if isinstance(node.value, ast.Name) and node.value.id in modules:
+                yield f"{name}:{node.lineno} uses {node.value.id}.{node.attr}"
+
+
+def test_private_names_stay_in_their_module():
+    assert list(private_names("a.py", "from pipelines.stats import fit\n\nfit._x()\n")) == ["a.py:3 uses fit._x"]
+    planted = "from pipelines.stats.fit import Fit, _columns, __doc__\n"
+    assert list(private_names("a.py", planted)) == ["a.py:1 imports _columns"]
+    found = [fault for path in MODULES for fault in private_names(path.relative_to(ROOT), path.read_text())]
+    assert found == []
 
 
 def test_names_of_modules():

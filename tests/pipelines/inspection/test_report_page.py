@@ -159,6 +159,7 @@ def test_a_filmstrip_by_hand() -> None:
         ("action row", "0.250977", True),
         ("action row", "-0.999023", True),
     ]
+    assert strip.steps and len(strip.steps) <= len(camera)
     for step, frame in zip(strip.steps, camera, strict=False):
         assert np.array_equal(pixels(step[0].picture or ""), frame)
 
@@ -323,6 +324,7 @@ def test_the_fit_of_every_element(made: Path, page: Page) -> None:
     rows = [re.sub(r"<[^>]*>", "|", row) for row in re.findall(r'<tr class="fit">(.*?)</tr>', page.text, re.S)]
     rows = [[word for word in row.split("|") if word] for row in rows]
     splits = [split for split in stats if task in stats[split]]
+    assert splits
     assert sum(row[2] == "all" for row in rows) == 2 * len(splits)
     for split in splits:
         columns = stats[split][task]["fields"]["observation"]["dimensions"]

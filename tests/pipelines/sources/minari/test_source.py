@@ -411,7 +411,9 @@ class TestFaults:
         (part,) = source.partitions()
         shutil.rmtree(folder)
         by_hand(folder, 4)
-        for result in (result for _, result in read_partition(source, part)):
+        results_now = [result for _, result in read_partition(source, part)]
+        assert results_now
+        for result in results_now:
             assert "main_data.hdf5 has changed since it was planned" in result.message
         ((_, reject),) = read_partition(open_minari(folder), part)
         assert "metadata.json has changed since it was planned" in reject.message
