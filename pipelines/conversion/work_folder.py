@@ -47,8 +47,15 @@ class WorkFolder:
 
     @classmethod
     def open(cls, path: Path) -> "WorkFolder":
-        """Open a folder that has a plan: unfinished work or a dataset. Raises FileNotFoundError if it has none."""
-        return cls(path, Plan.from_json((path / PLAN).read_text()))
+        """Open a folder that has a plan: unfinished work or a dataset.
+
+        Raises FileNotFoundError if it has none, ValueError if that is damaged.
+        """
+        text = (path / PLAN).read_text()
+        try:
+            return cls(path, Plan.from_json(text))
+        except (ValueError, TypeError, AttributeError) as error:
+            raise ValueError(f"{path / PLAN} is damaged: {error}") from error
 
     @functools.cached_property
     def tokenizer(self) -> DatasetTokenizer:

@@ -126,6 +126,17 @@ def test_it_is_found_by_the_name_of_the_output(tmp_path: Path) -> None:
         find(out)
 
 
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"partitions": [1]}', '{"partitions": [{}], "dataset": "toy"}'])
+def test_a_damaged_plan_is_named(text: str, tmp_path: Path) -> None:
+    folder = folder_in(tmp_path)
+    (folder.path / "_run/plan.json").write_text(text)
+    with pytest.raises(ValueError, match=r"_run/plan\.json is damaged: "):
+        WorkFolder.open(folder.path)
+    (folder.path / "_run/plan.json").unlink()
+    with pytest.raises(FileNotFoundError):
+        WorkFolder.open(folder.path)
+
+
 def test_one_run_holds_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipelines.conversion.work_folder._LOCK_SECONDS", 0.1)
     folder = folder_in(tmp_path)
