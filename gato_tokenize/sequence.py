@@ -79,11 +79,6 @@ class TokenSequence:
         return np.asarray(self.grids.astype(np.int64).prod(axis=1))
 
     @property
-    def valid(self) -> NDArray[np.bool_]:
-        """bool[L]: False at padding."""
-        return np.asarray(np.arange(len(self)) < self.step_splits[-1])
-
-    @property
     def local_positions(self) -> NDArray[np.int32]:
         """int32[L]: a token's index among its timestep's observation tokens (paper section 2.2, appendix C.3),
         NO_POSITION at the separator, at padding and outside agent timesteps, ACTION_POSITION at action tokens."""
@@ -127,7 +122,7 @@ class TokenSequence:
         )
 
     def pad(self, length: int) -> "TokenSequence":
-        """Padded at the end to `length` tokens: id 0, out of the loss, not `valid`. ValueError where L > length."""
+        """Padded at the end to `length` tokens: id 0, not in the loss. Raises ValueError where L > length."""
         if length < len(self):
             raise ValueError(f"{len(self)} tokens do not fit in {length}: slice by timesteps first")
         extra = (0, length - len(self))

@@ -12,7 +12,8 @@ from gato_tokenize import Episode, EpisodeTokenizer, Kind, TokenSequence
 from gato_tokenize.field_spec import ContinuousSpec, DiscreteSpec, ImageSpec
 from gato_tokenize.layout import image_grids, locate
 from gato_tokenize.modalities.continuous import ContinuousTokenizer
-from gato_tokenize.modalities.image import PATCH, orientation
+from gato_tokenize.modalities.image import PATCH
+from gato_tokenize.modalities.picture_file import orientation
 from pipelines.stats.fit import count_fit
 from pipelines.stats.lints import episode_lints, repeats
 

@@ -155,7 +155,7 @@ def located(spec, episode):
 
 def test_the_toy_step_is_located():
     found, _ = located(TOY_SPEC, toy_episode(steps=2))
-    lengths = {"observation/camera": 20, "observation/instruction": 2, "observation/proprio": 3, "": 1, "action": 3}
+    lengths = {"observation/image": 20, "observation/instruction": 2, "observation/proprio": 3, "": 1, "action": 3}
     spans = {path: found.span(path, 1) for path in found.starts}
     firsts = np.cumsum([29, *lengths.values()])
     assert spans == {
