@@ -11,13 +11,14 @@ Writing, training and acting all read it from here. A timestep of the toy task (
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gato_tokenize.field_spec import ContinuousSpec, FieldSpec, ImageSpec, TextSpec
 from gato_tokenize.modalities.image import PATCH, target_size
+from gato_tokenize.sequence import TokenSequence
 from gato_tokenize.spec import EpisodeSpec
 from gato_tokenize.vocabulary import Kind
 
@@ -85,6 +86,11 @@ class Arrangement:
     def steps(self) -> int:
         return len(self.step_splits) - 1
 
+    def span(self, path: str, step: int) -> tuple[int, int]:
+        """(first token, one past the last) of a slot in one timestep."""
+        start, length = int(self.starts[path][step]), self.lengths[path]
+        return start, start + (length if isinstance(length, int) else int(length[step]))
+
     def places(self, path: str) -> NDArray[np.int64]:
         """int64[n]: the index in the stream of each of the slot's tokens, in order."""
         starts, length = self.starts[path], self.lengths[path]
@@ -110,7 +116,7 @@ class Arrangement:
 
 
 def arrange(slots: tuple[Slot, ...], lengths: Mapping[str, "int | NDArray[np.int64]"], steps: int) -> Arrangement:
-    """Place the slots of `steps` timesteps one behind the other; `lengths` as in `Arrangement`, one for each slot."""
+    """Place the slots of `steps` timesteps one after the other; `lengths` as in `Arrangement`, one for each slot."""
     per_step = np.zeros(steps, np.int64)
     offsets = {}
     for slot in slots:
@@ -120,3 +126,66 @@ def arrange(slots: tuple[Slot, ...], lengths: Mapping[str, "int | NDArray[np.int
     np.cumsum(per_step, out=step_splits[1:])
     starts = {path: step_splits[:-1] + offset for path, offset in offsets.items()}
     return Arrangement(slots, dict(lengths), starts, step_splits)
+
+
+def locate(slots: tuple[Slot, ...], sequence: TokenSequence) -> Arrangement:
+    """Find the slots in a sequence, which may come from elsewhere: the inverse of `arrange`.
+
+    Raises ValueError naming the first timestep whose tokens the slots do not fill.
+    """
+    splits = sequence.step_splits
+    lengths = _known_lengths(slots, sequence)
+    texts = [slot for slot in slots if slot.kind == Kind.TEXT]
+    if len(texts) == 1:  # it has what the others leave
+        lengths[texts[0].path] = np.maximum(np.diff(splits) - sum(lengths.values()), 0)
+    run_length = _run_length(sequence) if len(texts) > 1 else None
+    starts, start = {}, splits[:-1]
+    for slot in slots:
+        starts[slot.path] = start
+        if run_length and slot.kind == Kind.TEXT:
+            lengths[slot.path] = run_length(slot, start)
+        start = start + lengths[slot.path]
+    wrong = start != splits[1:]
+    if wrong.any():
+        raise ValueError(f"timestep {int(np.argmax(wrong))}: the sequence does not follow the layout of this spec")
+    return Arrangement(slots, lengths, starts, splits)
+
+
+def _known_lengths(slots: tuple[Slot, ...], sequence: TokenSequence) -> "dict[str, int | NDArray[np.int64]]":
+    """{path: tokens in each timestep} of every slot but texts."""
+    lengths: dict[str, int | NDArray[np.int64]] = {}
+    for slot in slots:
+        if slot.length is not None:
+            lengths[slot.path] = slot.length
+        elif slot.kind == Kind.PATCH:
+            lengths[slot.path] = image_grids(slots, sequence)[slot.path].astype(np.int64).prod(axis=1)
+    return lengths
+
+
+def _run_length(sequence: TokenSequence) -> Callable[[Slot, NDArray[np.int64]], NDArray[np.int64]]:
+    """A function (slot, its start in each timestep) -> its length there, which ends where the kind of the tokens or
+    their part in the loss changes."""
+    codes = np.append(sequence.kinds.astype(np.int16) * 2 + (sequence.loss_mask != 0), np.int16(-1))
+    new_run = np.append(True, codes[1:] != codes[:-1])
+    new_run[sequence.step_splits] = True
+    borders = np.flatnonzero(new_run)
+
+    def length(slot: Slot, starts: NDArray[np.int64]) -> NDArray[np.int64]:
+        ends = borders[borders.searchsorted(starts, side="right").clip(max=len(borders) - 1)]
+        same = codes[np.minimum(starts, len(codes) - 1)] == int(slot.kind) * 2 + slot.loss
+        return np.where(same & (starts < sequence.step_splits[1:]), ends - starts, 0)
+
+    return length
+
+
+def image_grids(slots: tuple[Slot, ...], sequence: TokenSequence) -> dict[str, NDArray[np.int32]]:
+    """{path: int32[T, 2]}: rows and columns of patches of each image field in each timestep.
+
+    Raises ValueError where the sequence has another number of images.
+    """
+    paths = [slot.path for slot in slots if slot.kind == Kind.PATCH]
+    if len(sequence.grids) != len(paths) * sequence.num_steps:
+        where = f"{paths[0]}: " if paths else ""
+        raise ValueError(f"{where}{len(sequence.grids)} images in {sequence.num_steps} timesteps")
+    grids = sequence.grids.reshape(sequence.num_steps, len(paths), 2)
+    return {path: grids[:, number] for number, path in enumerate(paths)}

@@ -79,25 +79,10 @@ class TokenSequence:
         return np.asarray(self.grids.astype(np.int64).prod(axis=1))
 
     @property
-    def valid(self) -> NDArray[np.bool_]:
-        """bool[L]: False at padding."""
-        return np.asarray(np.arange(len(self)) < self.step_splits[-1])
-
-    @property
     def local_positions(self) -> NDArray[np.int32]:
         """int32[L]: a token's index among its timestep's observation tokens (paper section 2.2, appendix C.3),
         NO_POSITION at the separator, at padding and outside agent timesteps, ACTION_POSITION at action tokens."""
-        size = int(self.step_splits[-1])
-        lengths = np.diff(self.step_splits)
-        separator = self.kinds[:size] == Kind.SEPARATOR
-        seen = np.concatenate([[0], np.cumsum(separator)])  # separators before each token, and before the end
-        at_start, at_end = seen[self.step_splits[:-1]], seen[self.step_splits[1:]]
-        behind = seen[:size] > np.repeat(at_start, lengths)
-        none = separator | np.repeat(at_start == at_end, lengths)
-        index = np.arange(size) - np.repeat(self.step_splits[:-1], lengths)
-        positions = np.full(len(self), NO_POSITION, np.int32)
-        positions[:size] = np.where(none, NO_POSITION, np.where(behind, ACTION_POSITION, index))
-        return positions
+        return local_positions(self.kinds, self.step_splits)
 
     def steps(self, start: int, stop: int) -> "TokenSequence":
         """Timesteps start to stop (exclusive), as views of the arrays."""
@@ -137,9 +122,28 @@ class TokenSequence:
         )
 
     def pad(self, length: int) -> "TokenSequence":
-        """Padded at the end to `length` tokens: id 0, out of the loss, not `valid`. ValueError where L > length."""
+        """Padded at the end to `length` tokens: id 0, not in the loss. Raises ValueError where L > length."""
         if length < len(self):
             raise ValueError(f"{len(self)} tokens do not fit in {length}: slice by timesteps first")
         extra = (0, length - len(self))
         arrays: dict[str, Any] = {name: np.pad(getattr(self, name), extra) for name in ("ids", "kinds", "loss_mask")}
         return dataclasses.replace(self, **arrays)
+
+
+def local_positions(kinds: NDArray[np.uint8], step_splits: NDArray[np.int64]) -> NDArray[np.int32]:
+    """int32[L], see `TokenSequence.local_positions`, of kinds uint8[L] and step_splits int64[T + 1].
+
+    >>> local_positions(np.array([2, 2, 4, 5, 0], np.uint8), np.array([0, 4, 5])).tolist()  # a timestep, a document
+    [0, 1, -1, -2, -1]
+    """
+    size = int(step_splits[-1])
+    lengths = np.diff(step_splits)
+    separator = kinds[:size] == Kind.SEPARATOR
+    seen = np.concatenate([[0], np.cumsum(separator)])  # separators before each token, and before the end
+    at_start, at_end = seen[step_splits[:-1]], seen[step_splits[1:]]
+    after = seen[:size] > np.repeat(at_start, lengths)
+    none = separator | np.repeat(at_start == at_end, lengths)
+    index = np.arange(size) - np.repeat(step_splits[:-1], lengths)
+    positions = np.full(len(kinds), NO_POSITION, np.int32)
+    positions[:size] = np.where(none, NO_POSITION, np.where(after, ACTION_POSITION, index))
+    return positions

@@ -4,13 +4,11 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
 from gato_tokenize.field_spec import TYPES, FieldSpec, ImageSpec, TextSpec, check_bool
-
-Tree: TypeAlias = "FieldSpec | Mapping[str, Tree]"
 
 
 def flatten(tree: Any, path: str, ordered: bool = True) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """EpisodeTokenizer: an episode to its token sequence and back, and an action from ids."""
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,10 +8,11 @@ from numpy.typing import NDArray
 
 from gato_tokenize.episode import Episode, EpisodeMetadata
 from gato_tokenize.field_spec import ContinuousSpec, DiscreteSpec, ImageSpec, TextSpec
-from gato_tokenize.layout import Arrangement, Slot, arrange, slots
+from gato_tokenize.fields import Encoded, ImageField, TextField
+from gato_tokenize.layout import Arrangement, Slot, arrange, image_grids, locate, slots
 from gato_tokenize.modalities.continuous import ContinuousTokenizer
 from gato_tokenize.modalities.discrete import DiscreteTokenizer
-from gato_tokenize.modalities.image import PATCH, ImageTokenizer, Patches, target_size
+from gato_tokenize.modalities.image import PATCH
 from gato_tokenize.modalities.text import TextTokenizer
 from gato_tokenize.sequence import TokenSequence
 from gato_tokenize.spaces import tuple_to_dict
@@ -20,17 +20,6 @@ from gato_tokenize.spec import EpisodeSpec, flatten, match_keys, unflatten
 from gato_tokenize.vocabulary import Kind, Vocabulary
 
 LOCAL_POSITIONS = 512  # rows of the model's table of local positions (paper appendix C.3)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Encoded:
-    """One field's tokens: ids (0 for patches), how many in each timestep, and the images where it is one."""
-
-    ids: "int | NDArray[np.int32]"
-    lengths: "int | NDArray[np.int64]"
-    patches: NDArray[np.uint8] | None = None
-    grids: NDArray[np.int32] | None = None  # int32[T, 2]
-    files: tuple[bytes | None, ...] = ()  # the image's own bytes, where a plain decoder gives `patches`
 
 
 class EpisodeTokenizer:
@@ -128,22 +117,21 @@ class EpisodeTokenizer:
     def decode(self, sequence: TokenSequence, metadata: EpisodeMetadata | None = None) -> Episode:
         """The episode of a whole sequence: text and discrete values exact, images exact but for an earlier resize,
         continuous values within their bin. Raises ValueError where the tokens do not follow the spec's layout."""
-        values: dict[str, Any] = {}
-        found = self._locate(sequence)
-        patch_number = np.cumsum(sequence.kinds == Kind.PATCH) - 1
-        for slot in self.slots:
-            places = found.places(slot.path)
-            if (sequence.kinds[places] != slot.kind).any():
-                raise ValueError(f"{slot.path or 'separator'}: the sequence does not follow the layout of this spec")
-            if slot.kind == Kind.TEXT:
-                values[slot.path] = self._decode_texts(slot, sequence.ids[places], found.lengths[slot.path])
-            elif slot.kind == Kind.PATCH:
-                pixels = sequence.patches[patch_number[places]]
-                values[slot.path] = self._decode_images(slot, pixels, self._grids(slot, sequence))
-            elif slot.path:
-                values[slot.path] = self._decode_values(slot.path, sequence.ids[places], sequence.num_steps)
+        found = locate(self.slots, sequence)
+        values = {slot.path: self._decode_slot(slot, found, sequence) for slot in self.slots}
+        values.pop("", None)  # the separator
         trees = (unflatten(values, "observation"), unflatten(values, "action"))
         return Episode(self._decoded_spec(), *trees, metadata or EpisodeMetadata())
+
+    def field_tokenizer(self, path: str) -> Any:
+        """The tokenizer of a field's modality, with the bounds and the role that the field has here.
+
+        Raises KeyError listing the fields where there is none of this path.
+        """
+        if path not in self._fields:
+            raise KeyError(f"no field {path!r}; fields: {', '.join(self._fields)}")
+        field = self._fields[path]
+        return field.tokenizer if isinstance(field, TextField | ImageField) else field
 
     def clipped(self, episode: Episode) -> dict[str, int]:
         """{path: how many values of each continuous field lie beyond what its bins reach}; they become the last bin."""
@@ -180,15 +168,18 @@ class EpisodeTokenizer:
             if isinstance(field, DiscreteSpec):
                 low, size = field.bounds()
                 return DiscreteTokenizer(size, low, vocabulary=self.vocabulary)
-            return ImageTokenizer(*(field.resize or ())) if isinstance(field, ImageSpec) else self.text
+            if isinstance(field, ImageSpec):
+                return ImageField(field)
+            assert self.text is not None
+            return TextField(self.text, ends=not self.spec.timesteps and slot.loss)  # only a sample's texts end
         except ValueError as error:
             raise ValueError(f"{slot.path}: {error}") from error
 
     def _encode(self, fields: Mapping[str, Any], steps: int, slots: tuple[Slot, ...]) -> TokenSequence:
-        encoded: dict[str, _Encoded] = {}
+        encoded: dict[str, Encoded] = {}
         for slot in slots:
             try:
-                encoded[slot.path] = self._encode_field(slot, fields.get(slot.path), steps)
+                encoded[slot.path] = self._encode_field(slot, fields.get(slot.path))
             except (ValueError, TypeError) as error:
                 message = str(error)
                 raise ValueError(message if message.startswith(slot.path) else f"{slot.path}: {message}") from error
@@ -205,50 +196,13 @@ class EpisodeTokenizer:
             files,
         )
 
-    def _encode_field(self, slot: Slot, value: Any, steps: int) -> _Encoded:
+    def _encode_field(self, slot: Slot, value: Any) -> Encoded:
         if slot.kind == Kind.SEPARATOR:
-            return _Encoded(self.vocabulary.separator, 1)
-        if slot.kind == Kind.TEXT:
-            return self._encode_texts(slot, value)
-        if slot.kind == Kind.PATCH:
-            return self._encode_images(slot, value, steps)
-        return _Encoded(self._fields[slot.path].encode(value), slot.length or 0)
-
-    def _encode_texts(self, slot: Slot, texts: Any) -> _Encoded:
-        assert self.text is not None
-        different = {text: i for i, text in enumerate(dict.fromkeys(texts))}  # an instruction repeats at every timestep
-        pieces = self.text.encode_batch(list(different))
-        if self._ends(slot):
-            pieces = [np.append(ids, np.int32(self.text.end_id)) for ids in pieces]
-        chosen = [pieces[different[text]] for text in texts]
-        return _Encoded(np.concatenate(chosen), np.array([len(ids) for ids in chosen], np.int64))
-
-    def _ends(self, slot: Slot) -> bool:
-        """A document, a caption and an answer end with the end piece; an instruction and a question do not."""
-        return not self.spec.timesteps and slot.loss
-
-    def _encode_images(self, slot: Slot, value: Any, steps: int) -> _Encoded:
-        tokenizer: ImageTokenizer = self._fields[slot.path]
-        if slot.length is not None and isinstance(value, np.ndarray):
-            patches = tokenizer.encode_frames(value)
-            grid = self._fixed_grid(slot)
-            return _Encoded(0, slot.length, patches, np.tile(np.array(grid, np.int32), (steps, 1)), (None,) * steps)
-        images, files = [], []
-        for picture in value:
-            image, own = (
-                tokenizer.encode_file(picture) if isinstance(picture, bytes) else (tokenizer.encode(picture), 0)
-            )
-            images.append(image)
-            files.append(picture if own else None)
-        grids = np.array([image.grid for image in images], np.int32)
-        patches = np.concatenate([image.pixels for image in images])
-        return _Encoded(0, slot.length or grids.astype(np.int64).prod(axis=1), patches, grids, tuple(files))
-
-    def _fixed_grid(self, slot: Slot) -> tuple[int, int]:
-        field = self.spec.fields[slot.path]
-        assert isinstance(field, ImageSpec) and field.shape is not None
-        height, width = self._decoded_shape(field)[:2]
-        return height // PATCH, width // PATCH
+            return Encoded(self.vocabulary.separator, 1)
+        field = self._fields[slot.path]
+        if isinstance(field, TextField | ImageField):
+            return field.encode(value)
+        return Encoded(field.encode(value), slot.length or 0)
 
     def _check_length(self, arrangement: Arrangement) -> None:
         if not self.spec.timesteps:
@@ -257,42 +211,20 @@ class EpisodeTokenizer:
         if tokens.max() > self.local_positions:
             raise ValueError(self._too_long(int(tokens.max())))
 
-    def _locate(self, sequence: TokenSequence) -> Arrangement:
-        """Where each slot stands in a sequence that was not arranged here: texts run as far as their kind does."""
-        code = sequence.kinds.astype(np.int64) * 2 + (sequence.loss_mask != 0)
-        starts_run = np.ones(len(code) + 1, bool)
-        starts_run[1:-1] = code[1:] != code[:-1]
-        starts_run[sequence.step_splits] = True
-        borders = np.flatnonzero(starts_run)
-        cursor = sequence.step_splits[:-1].copy()
-        lengths: dict[str, int | NDArray[np.int64]] = {}
-        for slot in self.slots:
-            if slot.length is not None:
-                lengths[slot.path] = slot.length
-            elif slot.kind == Kind.PATCH:
-                lengths[slot.path] = self._grids(slot, sequence).astype(np.int64).prod(axis=1)
-            else:
-                end = borders[np.searchsorted(borders, cursor, side="right").clip(max=len(borders) - 1)]
-                padded = np.append(code, -1)[np.minimum(cursor, len(code))]
-                inside = cursor < sequence.step_splits[1:]
-                mine = inside & (padded == int(slot.kind) * 2 + slot.loss)
-                lengths[slot.path] = np.where(mine, end - cursor, 0)
-            cursor = cursor + lengths[slot.path]
-        if (cursor != sequence.step_splits[1:]).any():
-            step = int(np.flatnonzero(cursor != sequence.step_splits[1:])[0])
-            raise ValueError(f"timestep {step}: the sequence does not follow the layout of this spec")
-        return arrange(self.slots, lengths, sequence.num_steps)
-
-    def grids(self, sequence: TokenSequence) -> dict[str, NDArray[np.int32]]:
-        """{path: int32[T, 2]}: rows and columns of patches of each image field in each timestep."""
-        return {slot.path: self._grids(slot, sequence) for slot in self.slots if slot.kind == Kind.PATCH}
-
-    def _grids(self, slot: Slot, sequence: TokenSequence) -> NDArray[np.int32]:
-        """int32[T, 2]: the grids of one image field."""
-        paths = [s.path for s in self.slots if s.kind == Kind.PATCH]
-        if len(sequence.grids) != len(paths) * sequence.num_steps:
-            raise ValueError(f"{slot.path}: {len(sequence.grids)} images in {sequence.num_steps} timesteps")
-        return sequence.grids.reshape(sequence.num_steps, len(paths), 2)[:, paths.index(slot.path)]
+    def _decode_slot(self, slot: Slot, found: Arrangement, sequence: TokenSequence) -> Any:
+        places = found.places(slot.path)
+        if (sequence.kinds[places] != slot.kind).any():
+            raise ValueError(f"{slot.path or 'separator'}: the sequence does not follow the layout of this spec")
+        if slot.kind == Kind.SEPARATOR:
+            return None
+        field = self._fields[slot.path]
+        if isinstance(field, TextField):
+            return field.decode(sequence.ids[places], np.asarray(found.lengths[slot.path]))
+        if isinstance(field, ImageField):
+            patch_number = np.cumsum(sequence.kinds == Kind.PATCH) - 1
+            pixels = sequence.patches[patch_number[places]]
+            return field.decode(pixels, image_grids(self.slots, sequence)[slot.path])
+        return self._decode_values(slot.path, sequence.ids[places], sequence.num_steps)
 
     def _decode_values(self, path: str, ids: NDArray[Any], steps: int) -> Any:
         field = self.spec.fields[path]
@@ -302,43 +234,12 @@ class EpisodeTokenizer:
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
 
-    def _decode_texts(self, slot: Slot, ids: NDArray[np.int32], lengths: Any) -> list[str]:
-        assert self.text is not None
-        parts = np.split(ids, np.cumsum(lengths)[:-1])
-        if self._ends(slot):
-            parts = [part[:-1] if len(part) and part[-1] == self.text.end_id else part for part in parts]
-        known: dict[bytes, str] = {}
-        for part in parts:
-            if part.tobytes() not in known:
-                known[part.tobytes()] = self.text.decode(part)
-        return [known[part.tobytes()] for part in parts]
-
-    def _decode_images(self, slot: Slot, patches: NDArray[np.uint8], grids: NDArray[np.int32]) -> Any:
-        field, tokenizer = self.spec.fields[slot.path], self._fields[slot.path]
-        assert isinstance(field, ImageSpec)
-        if slot.length is None or field.shape is None:
-            parts = np.split(patches, np.cumsum(grids.astype(np.int64).prod(axis=1))[:-1])
-            pairs = zip(parts, grids.tolist(), strict=True)
-            return [tokenizer.decode(Patches(part, (rows, columns))) for part, (rows, columns) in pairs]
-        shape = self._decoded_shape(field)
-        rows, columns = shape[0] // PATCH, shape[1] // PATCH
-        frames = patches.reshape(-1, rows, columns, PATCH, PATCH, 3).transpose(0, 1, 3, 2, 4, 5)
-        frames = frames.reshape(-1, *shape[:2], 3)
-        return frames if shape[2:] == (3,) else frames[..., 0].reshape(-1, *shape)  # grey came as three equal channels
-
-    def _decoded_shape(self, field: ImageSpec) -> tuple[int, ...]:
-        """Shape of a fixed-size image after the tokens: resized, and without its alpha channel."""
-        assert field.shape is not None
-        size = field.resize or target_size(*field.shape[:2])
-        return (*size, *field.shape[2:]) if field.shape[2:] in ((), (1,)) else (*size, 3)
-
     def _decoded_spec(self) -> EpisodeSpec:
         """The spec of what `decode` gives: this one, but for pictures that were resized or had an alpha channel."""
         fields = self.spec.fields
-        for slot in self.slots:
-            field = fields.get(slot.path)
-            if isinstance(field, ImageSpec) and field.shape is not None:
-                fields[slot.path] = dataclasses.replace(field, shape=self._decoded_shape(field))
+        for path, field in self._fields.items():
+            if isinstance(field, ImageField):
+                fields[path] = field.decoded_spec
         return EpisodeSpec(unflatten(fields, "observation"), unflatten(fields, "action"), self.spec.timesteps)
 
 
@@ -347,7 +248,7 @@ def _stack(value: Any) -> Any:
 
 
 def _images(
-    encoded: Mapping[str, _Encoded], arrangement: Arrangement
+    encoded: Mapping[str, Encoded], arrangement: Arrangement
 ) -> tuple[NDArray[np.uint8], NDArray[np.int32], tuple[bytes, ...]]:
     """Patches, grids and, where every image has one, files, of all image fields in token order."""
     fields = {path: field for path, field in encoded.items() if field.patches is not None and field.grids is not None}

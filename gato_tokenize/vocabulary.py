@@ -8,7 +8,7 @@ import sys
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 
 class Kind(enum.IntEnum):
@@ -88,27 +88,6 @@ class Vocabulary:
     def size(self) -> int:
         """Rows of the embedding table."""
         return self.separator + 1 + (self.discrete_size if self.disjoint else 0)
-
-    def kind_of(self, ids: ArrayLike) -> NDArray[np.uint8]:
-        """The `Kind` of each id (any shape, uint8), as far as an id alone tells.
-
-        An id cannot tell an action from an observation, and in the paper's layout the ids of discrete values are
-        reported as text, whose ids they are. Inside a sequence read `TokenSequence.kinds`, which knows.
-
-        >>> Vocabulary().kind_of([5, 32000, 33023, 33024])
-        array([0, 2, 2, 4], dtype=uint8)
-
-        Raises ValueError naming the first id outside [0, size).
-        """
-        array = np.asarray(ids)
-        if array.size == 0:
-            return np.zeros(array.shape, np.uint8)
-        if array.dtype.kind not in "iu":
-            raise ValueError(f"ids must be integers, not {array.dtype}")
-        self.check(array)
-        borders = [self.text_size, self.separator, self.separator + 1]
-        kinds = np.array([Kind.TEXT, Kind.CONTINUOUS, Kind.SEPARATOR, Kind.DISCRETE], np.uint8)
-        return kinds[np.searchsorted(borders, array, side="right")]
 
     def check(self, ids: NDArray[Any]) -> None:
         """Raise ValueError naming the first of `ids` that is outside [0, size)."""

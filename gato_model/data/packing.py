@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gato_model.data.windows import Window
-from gato_tokenize.sequence import NO_POSITION, TokenSequence
+from gato_tokenize.sequence import NO_POSITION, local_positions
 from gato_tokenize.vocabulary import Kind
 
 
@@ -52,11 +52,12 @@ def pack(placed: list[Placed], rows: int, length: int, quantization: int) -> dic
     ends = _joined([window.step_splits[1:] for window in windows], np.int64)
     ends += np.repeat(before, [len(window.step_splits) - 1 for window in windows])
     segments = np.repeat(np.array([item.segment for item in placed], np.int32), lengths)
+    splits = np.concatenate([np.zeros(1, np.int64), ends])
     size = rows * length
     batch: dict[str, NDArray[Any]] = {
         "tokens": _scattered(places, tokens, size, 0),
         "kinds": _scattered(places, kinds, size, 0),
-        "local_positions": _scattered(places, _local_positions(kinds, ends), size, NO_POSITION),
+        "local_positions": _scattered(places, local_positions(kinds, splits), size, NO_POSITION),
         "segments": _scattered(places, segments, size, 0),
     }
     batch |= _targets(batch["tokens"], batch["segments"], _scattered(places, loss_mask, size, 0), length)
@@ -88,16 +89,6 @@ def _patches(windows: list[Window], places: NDArray[np.int64], size: int, quanti
             intervals[at : at + n] = window.patch_intervals(quantization)
             at += n
     return {"patches": pixels, "patch_index": _index(places, size), "patch_intervals": intervals}
-
-
-def _local_positions(kinds: NDArray[np.uint8], step_ends: NDArray[np.int64]) -> NDArray[np.int32]:
-    """As `TokenSequence.local_positions` has them: these ask only which tokens are separators, so pixels, ids and
-    images are left out."""
-    plain = np.where(kinds == Kind.PATCH, np.uint8(Kind.TEXT), kinds)
-    splits = np.concatenate([np.zeros(1, np.int64), step_ends])
-    nothing, no_grids = np.zeros((0, 16, 16, 3), np.uint8), np.zeros((0, 2), np.int32)
-    ids = np.zeros(len(kinds), np.int32)
-    return TokenSequence(ids, plain, plain, splits, nothing, no_grids).local_positions
 
 
 def _joined(arrays: list[NDArray[Any]], dtype: Any) -> NDArray[Any]:

@@ -11,7 +11,7 @@ _CHUNK = 1 << 16  # values whose temporaries stay in a core's cache: 1.3x on a m
 _FEW = 64  # up to here one search among the edges costs less than the table's seven array operations
 
 
-class _Bins(NamedTuple):
+class Bins(NamedTuple):
     """The edges and centres of one kind of bins, and a table over the leading bits of float32 that finds a bin.
 
     A bucket, the floats that share their leading bits, holds one edge at most. Its entry is made so that adding a
@@ -44,22 +44,26 @@ class _Bins(NamedTuple):
 
 
 @functools.lru_cache(maxsize=16)
-def _bins(bins: int, mu: float | None, m: float | None) -> _Bins:
-    positions = range(1, 2 * bins)  # in half bins: edges at even ones, centres at odd ones
+def bins_of(count: int, mu: float | None, m: float | None) -> Bins:
+    """`count` uniform bins of [-1, 1], or, with mu and m, those whose companded values are uniform.
+
+    Raises ValueError where float32 cannot tell them apart.
+    """
+    positions = range(1, 2 * count)  # in half bins: edges at even ones, centres at odd ones
     if mu is None or m is None:
-        grid = [(j - bins) / bins for j in positions]
+        grid = [(j - count) / count for j in positions]
     else:
-        grid = _companded_grid(bins, mu, m)
+        grid = _companded_grid(count, mu, m)
     with np.errstate(over="ignore"):
         points = np.array(grid).astype(np.float32)
     if not (np.isfinite(points).all() and (np.diff(points) > 0).all()):
-        raise ValueError(f"float32 cannot tell {bins} bins apart with mu={mu} and m={m}")
+        raise ValueError(f"float32 cannot tell {count} bins apart with mu={mu} and m={m}")
     edges, centres = points[1::2], points[0::2]
     for shift in range(17, 11, -1):
         table = _table(np.ascontiguousarray(edges), shift)
         if table is not None:
-            return _Bins(np.ascontiguousarray(edges), centres, table, shift)
-    return _Bins(np.ascontiguousarray(edges), centres, None, 0)
+            return Bins(np.ascontiguousarray(edges), centres, table, shift)
+    return Bins(np.ascontiguousarray(edges), centres, None, 0)
 
 
 def _companded_grid(bins: int, mu: float, m: float) -> list[float]:
@@ -71,7 +75,7 @@ def _companded_grid(bins: int, mu: float, m: float) -> list[float]:
 
 
 def _table(edges: NDArray[np.float32], shift: int) -> NDArray[np.int32] | None:
-    """`_Bins.table`, or None where two edges share a bucket or a bin's number does not fit above the trailing bits."""
+    """`Bins.table`, or None where two edges share a bucket or a bin's number does not fit above the trailing bits."""
     if edges.size + 1 > 1 << (31 - shift):
         return None
     first = np.arange(1 << (32 - shift), dtype=np.uint32) << np.uint32(shift)

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gato_tokenize.modalities.array_checks import check_fit, index_of_first
-from gato_tokenize.modalities.bins import _bins
+from gato_tokenize.modalities.bins import bins_of
 from gato_tokenize.vocabulary import Vocabulary
 
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
@@ -97,7 +97,7 @@ class ContinuousTokenizer:
             inside = np.minimum(np.maximum(x, self.low), self.high)
             x = np.asarray((inside - self._middle) / self._half, np.float32)
         ids = np.empty(x.shape, np.int32)
-        _bins(*self._grid).find(x.reshape(-1), self.vocabulary.text_size, ids.reshape(-1))
+        bins_of(*self._grid).find(x.reshape(-1), self.vocabulary.text_size, ids.reshape(-1))
         return ids
 
     def decode(self, ids: ArrayLike) -> NDArray[np.float32]:
@@ -117,7 +117,7 @@ class ContinuousTokenizer:
             raise ValueError(
                 f"id {array[at]} at index {at} is outside [{legal.start}, {legal.stop}), the ids of continuous values"
             )
-        centres = _bins(*self._grid).centres[array - legal.start]
+        centres = bins_of(*self._grid).centres[array - legal.start]
         if not self._affine:
             return np.asarray(centres)
         check_fit(self.low.shape, array.shape, "low or high")

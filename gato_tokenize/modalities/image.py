@@ -1,52 +1,21 @@
 """Pictures <-> patches, and where a patch lies in its picture (Reed et al. 2022, sections 2.1, 2.2, appendix C.3)."""
 
-import contextlib
 import dataclasses
 import functools
-import io
 import math
-import threading
-import warnings
-from collections.abc import Iterator
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import BmpImagePlugin, GifImagePlugin, Image, ImageFile, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
+from PIL import Image
+
+from gato_tokenize.modalities.picture_file import open_picture, pixels_of, shown_as_stored, stored_plainly
 
 PATCH = 16  # side of a patch in pixels
 MAX_PIXELS = 89_478_485  # of a file's picture: 256 MiB of RGB, Pillow's own limit
 
 Picture: TypeAlias = "NDArray[np.uint8] | Image.Image | bytes | bytearray | memoryview"
 _Piece = np.dtype((np.void, PATCH))  # a third of a row of a patch: 16 bytes are what numpy moves fastest
-
-# Their classes are called without `Image.open`, whose limit is a global one, whose warnings are not thread-safe to
-# catch, and which makes an animation of the second picture that some cameras append to a JPEG.
-_READERS: dict[bytes, type[ImageFile.ImageFile]] = {
-    b"\x89PNG\r\n\x1a\n": PngImagePlugin.PngImageFile,
-    b"\xff\xd8\xff": JpegImagePlugin.JpegImageFile,
-    b"RIFF": WebPImagePlugin.WebPImageFile,
-    b"GIF8": GifImagePlugin.GifImageFile,
-    b"BM": BmpImagePlugin.BmpImageFile,
-}
-_PNG_END = b"\0\0\0\0IEND\xaeB`\x82"  # the last chunk, with its checksum
-_FORMATS = "PNG, JPEG, WEBP, GIF or BMP"
-# Modes that Pillow converts. Palettes go by RGBA because Pillow warns on the straight way; L and LA are grey.
-_CONVERT = {
-    "1": "L",
-    "P": "RGBA",
-    "PA": "RGBA",
-    "CMYK": "RGB",
-    "YCbCr": "RGB",
-    "HSV": "RGB",
-    "RGBa": "RGBA",
-    "La": "LA",
-}
-_DIRECT = ("L", "LA", "RGB", "RGBA", "RGBX")
-_DEEP = ("I", "I;16", "I;16L", "I;16B", "I;16N")
-_ORIENTATION = 0x0112  # the EXIF tag; its values 2 to 8 as (transpose, row step, column step)
-_TURNS = {2: (0, 1, -1), 3: (0, -1, -1), 4: (0, -1, 1), 5: (1, 1, 1), 6: (1, 1, -1), 7: (1, -1, -1), 8: (1, -1, 1)}
-_FILTERS_LOCK = threading.Lock()  # Python's list of warning filters belongs to all threads
 
 
 def target_size(height: int, width: int) -> tuple[int, int]:
@@ -77,16 +46,6 @@ def intervals(n: int, quantization: int = 128) -> NDArray[np.int32]:
     return np.stack([low, np.maximum(edges[1:], low + 1)], axis=1)
 
 
-def evaluation_positions(n: int, quantization: int = 128) -> NDArray[np.int32]:
-    """int32[n] in [0, quantization): the middle of each interval, rounded half to even.
-
-    >>> evaluation_positions(5).tolist()
-    [13, 38, 64, 90, 115]
-    """
-    middle: NDArray[np.int32] = np.round(intervals(n, quantization).mean(axis=1)).astype(np.int32)
-    return np.asarray(np.minimum(middle, quantization - 1))  # [127, 128) has its middle at 127.5
-
-
 @dataclasses.dataclass(frozen=True, eq=False)
 class Patches:
     """The patches of one picture in raster order: pixels uint8[n, 16, 16, 3], grid (rows, columns), their product n.
@@ -108,16 +67,6 @@ class Patches:
     def scaled(self) -> NDArray[np.float32]:
         """float32[n, 16, 16, 3] in [-0.25, 0.25]: to [-1, 1], then divided by sqrt(16) (section 2.1)."""
         return np.asarray((self.pixels / np.float32(127.5) - 1) / 4, np.float32)
-
-    @property
-    def row_intervals(self) -> NDArray[np.int32]:
-        """int32[n, 2]: `intervals` of each patch from top to bottom."""
-        return np.repeat(intervals(self.grid[0]), self.grid[1], axis=0)
-
-    @property
-    def column_intervals(self) -> NDArray[np.int32]:
-        """int32[n, 2]: `intervals` of each patch from left to right."""
-        return np.tile(intervals(self.grid[1]), (self.grid[0], 1))
 
 
 class ImageTokenizer:
@@ -159,30 +108,20 @@ class ImageTokenizer:
         return self.encode_file(image)[0]
 
     def encode_file(self, data: bytes | bytearray | memoryview) -> tuple[Patches, bool]:
-        """`encode` and `passes_through` of a file's bytes, which are decoded once."""
-        image = self._opened(data)
-        depth = bytes(data[24:25])  # bits a sample of a PNG
-        # The mode as stored; some are changed by loading.
-        plain = isinstance(image, JpegImagePlugin.JpegImageFile) and image.mode in ("RGB", "L")
-        if isinstance(image, PngImagePlugin.PngImageFile) and depth == b"\x08":
-            # Without its last bytes a PNG may have all its pixels: Pillow reads it, TensorFlow does not.
-            plain = image.mode in ("RGB", "RGBA", "L") and bytes(data[-len(_PNG_END) :]) == _PNG_END
-        pixels = self._decoded(image)
-        plain = plain and "transparency" not in image.info and orientation(image) not in _TURNS
-        return self._patches(pixels), plain and self._size(*pixels.shape[:2]) == pixels.shape[:2]
+        """(the patches of a file's picture, whether the file may be kept in their place).
 
-    def passes_through(self, data: bytes | bytearray | memoryview) -> bool:
-        """Whether a file's own bytes may be kept in place of the patches: any plain decoder to 8-bit RGB gives them.
+        It may where any plain decoder to 8-bit RGB gives the patches: for a JPEG in grey or RGB, and for a PNG in grey,
+        RGB or RGBA with 8 bits and without a palette or a transparent colour, that is whole, not turned by EXIF, not
+        animated, and needs no resizing. "Plain" is libjpeg's accurate integer DCT, its default; TensorFlow's default is
+        the fast one, up to 5 levels off: use `tf.io.decode_jpeg(data, channels=3, dct_method="INTEGER_ACCURATE")`.
 
-        So it is for a JPEG in grey or RGB, and for a PNG in grey, RGB or RGBA with 8 bits and without a palette or
-        a transparent colour, that is whole, not turned by EXIF, not animated, and needs no resizing.
-
-        "Plain" is libjpeg's accurate integer DCT, its default; TensorFlow's default is the fast one, up to 5 levels
-        off: read with `tf.io.decode_jpeg(data, channels=3, dct_method="INTEGER_ACCURATE")`.
-
-        Raises as `encode` does: nothing that cannot be decoded is kept.
+        Raises as `encode` does: a file that cannot be decoded is never kept.
         """
-        return self.encode_file(data)[1]
+        image = open_picture(data)
+        plain = stored_plainly(image, data)
+        pixels = self._decoded(image)
+        plain = plain and shown_as_stored(image) and self._size(*pixels.shape[:2]) == pixels.shape[:2]
+        return self._patches(pixels), plain
 
     def encode_frames(self, frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """uint8[T, height, width] or [T, height, width, 1, 3 or 4] -> uint8[T * n, 16, 16, 3], frame after frame."""
@@ -210,41 +149,15 @@ class ImageTokenizer:
             image = _resized(image, height, width)
         return Patches(_cut(image[None]), (height // PATCH, width // PATCH))
 
-    def _opened(self, data: bytes | bytearray | memoryview) -> ImageFile.ImageFile:
-        if not isinstance(data, bytes | bytearray | memoryview):
-            raise TypeError(f"expected an array, a PIL image or a file's bytes, got {type(data).__name__}")
-        data = bytes(data)
-        for magic, reader in _READERS.items():
-            if data.startswith(magic):
-                with _pillow("open"), _no_warnings():
-                    return reader(io.BytesIO(data))
-        raise ValueError(f"not a {_FORMATS} file: it starts with {data[:8]!r}")
-
     def _decoded(self, image: Image.Image) -> NDArray[np.uint8]:
-        """uint8[height, width] or [height, width, 1 to 4], turned as its EXIF orientation says."""
+        """`pixels_of` an image that has some, and not too many."""
         width, height = image.size
         if width < 1 or height < 1:
             raise ValueError(f"the picture has no pixels: height {height}, width {width}")
         most = max(width * height, math.prod(self._size(height, width)))  # a line of pixels grows sixteenfold
         if most > self.max_pixels:
             raise ValueError(f"{width}x{height} needs {most} pixels, more than max_pixels={self.max_pixels}")
-        with _pillow("open"), _no_warnings():
-            frames = getattr(image, "n_frames", 1)
-        if frames > 1:
-            raise ValueError(f"the picture has {frames} frames: take one frame yourself, image.seek(i); image.copy()")
-        if image.mode not in (*_DIRECT, *_DEEP, *_CONVERT):
-            raise ValueError(f"mode {image.mode} is not supported: scale it to 8 bits and convert it to RGB first")
-        with _pillow("decode"):
-            image.load()  # before its EXIF is read: a PNG may keep it behind the pixels
-            pixels: NDArray[Any] = np.asarray(image.convert(_CONVERT[image.mode]) if image.mode in _CONVERT else image)
-        if pixels.dtype != np.uint8:
-            if pixels.min() < 0 or pixels.max() > 0xFFFF:
-                raise ValueError(f"mode {image.mode} must hold 0 to 65535, not {pixels.min()} to {pixels.max()}")
-            pixels = (pixels >> 8).astype(np.uint8)
-        if image.mode in ("LA", "La"):
-            pixels = pixels[..., :1]
-        transpose, rows, columns = _TURNS.get(orientation(image), (0, 1, 1))
-        return (pixels.swapaxes(0, 1) if transpose else pixels)[::rows, ::columns]
+        return pixels_of(image)
 
 
 def _checked_array(array: NDArray[Any], sides: int) -> NDArray[np.uint8]:
@@ -281,28 +194,3 @@ def _resized(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.ui
     """uint8[height, width(, channels)], alpha dropped before: Pillow would weigh the colours by it."""
     pixels = image[..., 0] if image.shape[2:] == (1,) else image[..., :3] if image.ndim == 3 else image
     return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC))
-
-
-def orientation(image: Image.Image) -> int:
-    """1 to 8 as EXIF has it; 1 too where there is none or it cannot be read, as viewers have it."""
-    try:
-        with _no_warnings():
-            return int(image.getexif().get(_ORIENTATION, 1))
-    except Exception:  # whatever a camera wrote there, the pixels are good
-        return 1
-
-
-@contextlib.contextmanager
-def _pillow(action: str) -> Iterator[None]:
-    """Pillow tells of a broken file in half a dozen ways; here it is always a ValueError."""
-    try:
-        yield
-    except Exception as error:
-        raise ValueError(f"cannot {action} the picture: {error or type(error).__name__}") from error
-
-
-@contextlib.contextmanager
-def _no_warnings() -> Iterator[None]:
-    with _FILTERS_LOCK, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield

@@ -15,7 +15,7 @@ import numpy as np
 import sentencepiece
 from numpy.typing import ArrayLike, NDArray
 
-_SPACE_MARK = "\u2581"  # SentencePiece writes a space as this character, so the character itself needs another spelling
+SPACE_MARK = "\u2581"  # SentencePiece writes a space as this character, so the character itself needs another spelling
 
 
 class TextTokenizer:
@@ -75,7 +75,7 @@ class TextTokenizer:
         self._unknown_id: int = self._processor.unk_id()
         silent = (self._processor.is_control(i) or self._processor.is_unknown(i) for i in range(size))
         self._silent = np.fromiter(silent, dtype=np.bool_, count=size)
-        marks = [self._processor.piece_to_id(f"<0x{byte:02X}>") for byte in _SPACE_MARK.encode()]
+        marks = [self._processor.piece_to_id(f"<0x{byte:02X}>") for byte in SPACE_MARK.encode()]
         # A foreign model that puts a space before every text, or lacks bytes, gets U+2581 as the library has it.
         exact = self._processor.normalize("a") == "a" and all(self._processor.is_byte(mark) for mark in marks)
         self._mark_ids = marks if exact else []
@@ -112,17 +112,17 @@ class TextTokenizer:
             else:
                 ids = self._processor.encode(list(texts), num_threads=workers, **self._options)
                 for at, text in enumerate(texts):
-                    if self._mark_ids and _SPACE_MARK in text:
+                    if self._mark_ids and SPACE_MARK in text:
                         ids[at] = self._encode_one(text)
         except (RuntimeError, TypeError, UnicodeError) as error:  # which of them depends on the library's version
             raise _surrogate(texts, error) from error
         return [np.array(row, dtype=np.int32) for row in ids]
 
     def _encode_one(self, text: str) -> ArrayLike:
-        if not self._mark_ids or _SPACE_MARK not in text:
+        if not self._mark_ids or SPACE_MARK not in text:
             ids: ArrayLike = self._processor.encode(text, **self._options)
             return ids
-        parts = [self._processor.encode(part, out_type=int) for part in text.split(_SPACE_MARK)]
+        parts = [self._processor.encode(part, out_type=int) for part in text.split(SPACE_MARK)]
         return [*parts[0], *(i for part in parts[1:] for i in (*self._mark_ids, *part))]
 
     def decode(self, ids: ArrayLike) -> str:

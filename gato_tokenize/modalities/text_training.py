@@ -10,7 +10,7 @@ from typing import Any
 
 import sentencepiece
 
-from gato_tokenize.modalities.text import _SPACE_MARK, TextTokenizer
+from gato_tokenize.modalities.text import SPACE_MARK, TextTokenizer
 
 _LINE_LENGTH = 1000  # characters; the trainer drops lines of more than 4192 bytes, and no character has more than 4
 
@@ -90,7 +90,7 @@ def _read_lines(paths: Sequence[Path]) -> Iterator[str]:
     for path in paths:
         with open(path, encoding="utf-8", newline="\n") as file:
             for line in file:
-                line = line.rstrip("\r\n").replace(_SPACE_MARK, " ").replace("\0", " ")
+                line = line.rstrip("\r\n").replace(SPACE_MARK, " ").replace("\0", " ")
                 parts = (line[at : at + _LINE_LENGTH] for at in range(0, len(line), _LINE_LENGTH))
                 yield from (part for part in parts if part.strip())
 

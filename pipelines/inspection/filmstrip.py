@@ -3,7 +3,6 @@
 import base64
 import dataclasses
 import io
-import math
 import os
 from collections.abc import Iterator
 
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from gato_tokenize import Dataset, EpisodeMetadata, EpisodeTokenizer, Kind, Record, TextTokenizer, TokenSequence
-from gato_tokenize.layout import Slot
+from gato_tokenize.layout import Slot, image_grids, locate
 from gato_tokenize.sequence import ACTION_POSITION, NO_POSITION
 
 MOST_TOKENS = 400  # shown of a text outside timesteps, which may have thousands; a timestep is shown whole
@@ -62,22 +61,6 @@ def filmstrip(dataset: Dataset, record: Record, steps: int) -> Filmstrip:
     return Filmstrip(record.metadata, runs, record.metadata.num_steps - shown.num_steps)
 
 
-def spans(tokenizer: EpisodeTokenizer, sequence: TokenSequence, step: int) -> Iterator[tuple[Slot, int, int]]:
-    """(slot, first token, one past the last) of each slot of a timestep, in order."""
-    at, end = (int(place) for place in sequence.step_splits[step : step + 2])
-    grids = tokenizer.grids(sequence)
-    for slot in tokenizer.slots:
-        if slot.length is not None:
-            length = slot.length
-        elif slot.kind == Kind.PATCH:
-            length = math.prod(grids[slot.path][step].tolist())
-        else:  # a text runs as far as its kind and its part in the loss do
-            same = (sequence.kinds[at:end] == slot.kind) & (sequence.loss_mask[at:end] == slot.loss)
-            length = int(np.argmin(np.append(same, False)))
-        yield slot, at, at + length
-        at += length
-
-
 def pieces(text: TextTokenizer, ids: NDArray[np.int32]) -> list[str]:
     """Return the text that each id adds; the first bytes of a character add U+FFFD until it is complete."""
     said, parts = "", []
@@ -94,11 +77,14 @@ class _Reading:
     def __init__(self, tokenizer: EpisodeTokenizer, text: TextTokenizer | None, sequence: TokenSequence) -> None:
         self.tokenizer, self.text, self.sequence = tokenizer, text, sequence
         self.fields = tokenizer.decode(sequence).fields
+        self.found = locate(tokenizer.slots, sequence)
+        self.grids = image_grids(tokenizer.slots, sequence)
         self.positions = sequence.local_positions
         self.patches_before = np.cumsum(sequence.kinds == Kind.PATCH) - 1
 
     def runs(self, step: int) -> Iterator[Run]:
-        for slot, start, end in spans(self.tokenizer, self.sequence, step):
+        for slot in self.tokenizer.slots:
+            start, end = self.found.span(slot.path, step)
             whole = self.tokenizer.spec.timesteps or slot.kind != Kind.TEXT
             stop = end if whole else min(end, start + MOST_TOKENS)
             picture = _png(self.fields[slot.path][step]) if slot.kind == Kind.PATCH else None
@@ -132,7 +118,7 @@ class _Reading:
         return [f"{number:.6g}" for number in np.ravel(self.fields[slot.path][step]).tolist()]
 
     def _patches(self, slot: Slot, step: int, start: int, stop: int) -> list[str]:
-        columns = int(self.tokenizer.grids(self.sequence)[slot.path][step][1])
+        columns = int(self.grids[slot.path][step][1])
         first = int(self.patches_before[start])
         means = self.sequence.patches[first : first + stop - start].mean(axis=(1, 2)).round().astype(int).tolist()
         places = [divmod(number, columns) for number in range(stop - start)]

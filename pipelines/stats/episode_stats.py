@@ -10,9 +10,11 @@ from PIL import Image
 
 from gato_tokenize import Episode, EpisodeTokenizer, Kind, TokenSequence
 from gato_tokenize.field_spec import ContinuousSpec, DiscreteSpec, ImageSpec
+from gato_tokenize.layout import image_grids, locate
 from gato_tokenize.modalities.continuous import ContinuousTokenizer
-from gato_tokenize.modalities.image import PATCH, orientation
-from pipelines.stats.fit import continuous_tokenizer, count_fit
+from gato_tokenize.modalities.image import PATCH
+from gato_tokenize.modalities.picture_file import orientation
+from pipelines.stats.fit import count_fit
 from pipelines.stats.lints import episode_lints, repeats
 
 
@@ -39,39 +41,19 @@ def episode_stats(episode: Episode, tokenizer: EpisodeTokenizer, sequence: Token
 
 def _fields(episode: Episode, tokenizer: EpisodeTokenizer, sequence: TokenSequence) -> dict[str, dict[str, Any]]:
     counted: dict[str, dict[str, Any]] = {}
-    ids = _continuous_ids(tokenizer, sequence)
+    found = locate(tokenizer.slots, sequence)
     for path, spec in episode.spec.fields.items():
         value = episode.fields[path]
         if isinstance(spec, ContinuousSpec):
-            counted[path] = _continuous(np.asarray(value, np.float32), *ids[path])
+            ids = sequence.ids[found.places(path)].reshape(value.shape)
+            counted[path] = _continuous(np.asarray(value, np.float32), ids, tokenizer.field_tokenizer(path))
         elif isinstance(spec, DiscreteSpec):
             integers = np.asarray(value)
             counted[path] = {"values": int(integers.size), "min": int(integers.min()), "max": int(integers.max())}
         elif not isinstance(spec, ImageSpec):
             texts = [text for text in value if isinstance(text, str)]
             counted[path] = {"texts": len(texts), "characters": sum(map(len, texts)), "empty": texts.count("")}
-    return counted | (_images(episode, tokenizer.grids(sequence), sequence) if len(sequence.grids) else {})
-
-
-def _continuous_ids(
-    tokenizer: EpisodeTokenizer, sequence: TokenSequence
-) -> dict[str, tuple[NDArray[np.int32], ContinuousTokenizer]]:
-    """{path: (int32[T, ...], what made them)} of the continuous fields: every timestep has as many of their tokens."""
-    found: dict[str, tuple[NDArray[np.int32], ContinuousTokenizer]] = {}
-    specs = tokenizer.spec.fields
-    for kind in (Kind.CONTINUOUS, Kind.CONTINUOUS_ACTION):
-        slots = [slot for slot in tokenizer.slots if slot.kind == kind]
-        table = sequence.ids[sequence.kinds == kind].reshape(
-            sequence.num_steps, sum(slot.length or 0 for slot in slots)
-        )
-        start = 0
-        for slot in slots:
-            spec, stop = specs[slot.path], start + (slot.length or 0)
-            assert isinstance(spec, ContinuousSpec)
-            ids = table[:, start:stop].reshape(-1, *spec.shape)
-            found[slot.path] = ids, continuous_tokenizer(spec, slot.action, tokenizer.vocabulary)
-            start = stop
-    return found
+    return counted | (_images(episode, image_grids(tokenizer.slots, sequence), sequence) if len(sequence.grids) else {})
 
 
 def _continuous(values: NDArray[Any], ids: NDArray[np.int32], tokenizer: ContinuousTokenizer) -> dict[str, Any]:

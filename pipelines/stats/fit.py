@@ -6,7 +6,6 @@ make the data.
 """
 
 import dataclasses
-import functools
 import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -16,18 +15,10 @@ from numpy.typing import NDArray
 
 from gato_tokenize.field_spec import ContinuousSpec
 from gato_tokenize.modalities.continuous import ContinuousTokenizer
-from gato_tokenize.vocabulary import Vocabulary
 
 MOST_CLIPPED = 0.001  # of a dimension's values; fewer are outliers, which do not justify scaling the rest
 LEAST_LEVELS = 16  # equal bins over exactly the range would be 1024 levels; companded values in [-1, 1] have about 200
 _JITTER = 2**-12  # a range below this share of the largest value is noise of a constant: float32 has few steps there
-
-
-@functools.lru_cache(maxsize=256)  # an episode is often shorter work than making its tokenizer
-def continuous_tokenizer(spec: ContinuousSpec, action: bool, vocabulary: Vocabulary) -> ContinuousTokenizer:
-    """What an `EpisodeTokenizer` encodes the field with: the role decides (paper section 2.1)."""
-    low, high = spec.bounds() if action else (-1.0, 1.0)
-    return ContinuousTokenizer(not action, low, high, vocabulary)
 
 
 def count_fit(values: NDArray[Any], ids: NDArray[np.int32], tokenizer: ContinuousTokenizer) -> dict[str, Any]:

@@ -2,12 +2,16 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from toy_episodes import TEXT, nested_episode, nested_spec, toy_episode
+from toy_episodes import TOY as TOY_SPEC
 
+from gato_tokenize.episode import Episode
 from gato_tokenize.field_spec import ContinuousSpec, DiscreteSpec, ImageSpec, TextSpec
-from gato_tokenize.layout import SEPARATOR, Slot, arrange, slots
+from gato_tokenize.layout import SEPARATOR, Slot, arrange, image_grids, locate, slots
 from gato_tokenize.spec import EpisodeSpec
+from gato_tokenize.tokenizer import EpisodeTokenizer
 from gato_tokenize.vocabulary import Kind
 
 TOY = EpisodeSpec(
@@ -142,3 +146,67 @@ def test_an_arrangement_against_a_plain_loop(case, numbers):
     assert found.step_splits.tolist() == splits
     assert {path: found.places(path).tolist() for path in lengths} == places
     assert found.fill(values, np.int64).tolist() == stream
+
+
+def located(spec, episode):
+    sequence = EpisodeTokenizer(spec).encode(episode)
+    return locate(slots(spec), sequence), sequence
+
+
+def test_the_toy_step_is_located():
+    found, _ = located(TOY_SPEC, toy_episode(steps=2))
+    lengths = {"observation/image": 20, "observation/instruction": 2, "observation/proprio": 3, "": 1, "action": 3}
+    spans = {path: found.span(path, 1) for path in found.starts}
+    firsts = np.cumsum([29, *lengths.values()])
+    assert spans == {
+        path: (first, first + length) for (path, length), first in zip(lengths.items(), firsts, strict=False)
+    }
+    assert found.places("action").tolist() == [26, 27, 28, 55, 56, 57]
+
+
+@pytest.mark.parametrize("predict", [False, True])
+def test_texts_are_located_by_the_border_of_their_runs(predict):
+    """Two texts of any length in a timestep, side by side or with a number between them."""
+    fields = {"a": TextSpec(predict=predict), "b": TextSpec()}
+    if predict:
+        fields |= {"aa": ContinuousSpec()}
+    spec = EpisodeSpec(fields, DiscreteSpec(2))
+    values = {"a": ["go to", "", "stop"], "b": ["", "the red door", "now"], "aa": np.zeros(3)}
+    episode = Episode(spec, {name: values[name] for name in fields}, [0, 1, 1])
+    found, sequence = located(spec, episode)
+    for name in ("a", "b"):
+        pieces = [len(TEXT.encode(text)) for text in values[name]]
+        assert np.asarray(found.lengths[f"observation/{name}"]).tolist() == pieces
+    assert found.step_splits.tolist() == sequence.step_splits.tolist()
+
+
+@settings(deadline=None, max_examples=30)
+@given(steps=st.integers(1, 5), seed=st.integers(0, 1000))
+def test_locate_finds_what_arrange_placed(steps, seed):
+    found, sequence = located(nested_spec(), nested_episode(steps, seed))
+    again = arrange(found.slots, found.lengths, steps)
+    assert again.step_splits.tolist() == sequence.step_splits.tolist()
+    for slot in found.slots:
+        assert found.starts[slot.path].tolist() == again.starts[slot.path].tolist()
+        assert (sequence.kinds[found.places(slot.path)] == slot.kind).all()
+
+
+def test_a_sequence_of_another_layout_is_refused():
+    _, sequence = located(TOY_SPEC, toy_episode(steps=2))
+    other = EpisodeSpec({"v": ContinuousSpec(3)}, ContinuousSpec(3))
+    with pytest.raises(ValueError, match="timestep 0: the sequence does not follow the layout"):
+        locate(slots(other), sequence)
+
+
+def test_the_grids_of_two_fields_take_turns():
+    spec = EpisodeSpec({"a": ImageSpec(), "b": ImageSpec((16, 32))}, DiscreteSpec(2))
+    pictures = [np.zeros((16 * side, 16, 3), np.uint8) for side in (1, 2)]
+    found, sequence = located(spec, Episode(spec, {"a": pictures, "b": np.zeros((2, 16, 32), np.uint8)}, [0, 1]))
+    grids = image_grids(slots(spec), sequence)
+    assert {path: grid.tolist() for path, grid in grids.items()} == {
+        "observation/a": [[1, 1], [2, 1]],
+        "observation/b": [[1, 2], [1, 2]],
+    }
+    assert np.asarray(found.lengths["observation/a"]).tolist() == [1, 2]
+    with pytest.raises(ValueError, match="observation/a: 4 images in 2 timesteps"):
+        image_grids(slots(EpisodeSpec({"a": ImageSpec()}, DiscreteSpec(2))), sequence)

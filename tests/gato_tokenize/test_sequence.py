@@ -53,7 +53,6 @@ def test_the_toy_step():
     assert step.patches_per_image.tolist() == [20]
     assert step.local_positions.tolist() == TOY_POSITIONS
     assert step.local_positions.dtype == np.int32
-    assert step.valid.tolist() == [True] * 29
     assert step.ids[step.loss_mask == 1].tolist() == [17, 905, 32640, 32000, 33023]
 
 
@@ -67,7 +66,7 @@ def test_two_toy_steps_cut_and_joined():
 
 def test_the_toy_step_padded():
     padded = toy_step().pad(32)
-    assert padded.valid.tolist() == [True] * 29 + [False] * 3
+    assert padded.step_splits.tolist() == [0, 29]
     assert padded.ids[29:].tolist() == padded.loss_mask[29:].tolist() == [0, 0, 0]
     assert padded.local_positions.tolist() == TOY_POSITIONS + [NO_POSITION] * 3
     assert (len(padded), padded.num_steps) == (32, 1)
@@ -91,7 +90,7 @@ def test_a_timestep_without_action_and_one_without_observation():
 def test_no_timesteps():
     empty = toy_step().steps(0, 0)
     assert (len(empty), empty.num_steps, empty.patches.shape, empty.grids.shape) == (0, 0, (0, 16, 16, 3), (0, 2))
-    assert empty.local_positions.shape == empty.valid.shape == (0,)
+    assert empty.local_positions.shape == (0,)
     assert TokenSequence.join([empty, toy_step(), empty]) == toy_step()
 
 
@@ -149,12 +148,13 @@ def test_positions_against_a_loop(whole):
 
 
 @given(sequences(), st.integers(0, 5))
-def test_padding_keeps_what_is_valid(whole, more):
+def test_padding_stands_after_the_last_split(whole, more):
     padded = whole.pad(len(whole) + more)
-    assert padded.ids[padded.valid].tolist() == whole.ids.tolist()
-    assert np.count_nonzero(~padded.valid) == more
-    assert not padded.loss_mask[~padded.valid].any()
-    assert (padded.local_positions[~padded.valid] == NO_POSITION).all()
+    size = len(whole)
+    assert padded.ids[:size].tolist() == whole.ids.tolist()
+    assert len(padded.ids[size:]) == more and padded.step_splits[-1] == size
+    assert not padded.loss_mask[size:].any()
+    assert (padded.local_positions[size:] == NO_POSITION).all()
     assert padded.steps(0, whole.num_steps) == whole
 
 

@@ -217,3 +217,21 @@ def test_pictures_of_any_size_in_timesteps() -> None:
     assert np.array_equal(start.patches, sequence.patches[:5])
     with pytest.raises(ValueError, match="action/say: a text action has no fixed number of ids"):
         _ = tokenizer.action_ranges
+
+
+def test_the_tokenizer_of_a_field_knows_its_role() -> None:
+    continuous = ContinuousSpec(2, low=(0.0, -5.0), high=(10.0, 5.0))
+    tokenizer = EpisodeTokenizer(EpisodeSpec({"v": continuous, "text": TextSpec()}, continuous))
+    assert tokenizer.field_tokenizer("action").encode([5, 5]).tolist() == [32512, 33023]
+    assert tokenizer.field_tokenizer("observation/v").encode([0, 1]).tolist() == [32512, 32744]
+    assert tokenizer.field_tokenizer("observation/text") == TEXT
+    with pytest.raises(KeyError, match="no field 'v'; fields: observation/text, observation/v, action"):
+        tokenizer.field_tokenizer("v")
+
+
+def test_frames_that_are_resized_from_any_size_to_one() -> None:
+    spec = EpisodeSpec({"image": ImageSpec(resize=(32, 16))}, DiscreteSpec(2))
+    tokenizer = EpisodeTokenizer(spec)
+    frames = np.arange(2 * 40 * 24 * 3).astype(np.uint8).reshape(2, 40, 24, 3)
+    stacked, listed = (tokenizer.encode(Episode(spec, {"image": value}, [0, 1])) for value in (frames, [*frames]))
+    assert stacked == listed and stacked.grids.tolist() == [[2, 1]] * 2

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gato_tokenize.vocabulary import Kind, Vocabulary
+from gato_tokenize.vocabulary import Vocabulary
 
 vocabularies = st.builds(
     Vocabulary,
@@ -33,26 +33,6 @@ def test_the_disjoint_layout_moves_discrete_values_behind_the_separator_and_noth
     assert (v.discrete, v.size) == (range(33025, 34049), 34049)
 
 
-def test_kinds_at_every_border():
-    ids = [0, 31999, 32000, 33023, 33024]
-    assert Vocabulary().kind_of(ids).tolist() == [Kind.TEXT, Kind.TEXT, Kind.CONTINUOUS, Kind.CONTINUOUS, 4]
-    disjoint = Vocabulary(disjoint=True).kind_of([[0, 33024], [33025, 34048]])
-    assert disjoint.dtype == np.uint8
-    assert disjoint.tolist() == [[Kind.TEXT, Kind.SEPARATOR], [Kind.DISCRETE, Kind.DISCRETE]]
-    assert Vocabulary().kind_of([]).shape == (0,)
-    assert Vocabulary().kind_of(7) == Kind.TEXT
-
-
-@given(vocabularies, st.data())
-def test_kinds_against_the_ranges(v, data):
-    one = data.draw(st.integers(0, v.size - 1))
-    kind = v.kind_of(one)
-    assert (one in v.text) == (kind == Kind.TEXT)
-    assert (one in v.continuous) == (kind == Kind.CONTINUOUS)
-    assert (one == v.separator) == (kind == Kind.SEPARATOR)
-    assert (v.disjoint and one in v.discrete) == (kind == Kind.DISCRETE)
-
-
 @given(vocabularies)
 def test_a_disjoint_layout_covers_every_row_once(v):
     v = dataclasses.replace(v, disjoint=True)
@@ -63,12 +43,7 @@ def test_a_disjoint_layout_covers_every_row_once(v):
 @pytest.mark.parametrize(("ids", "message"), [([0, -1], "id -1 at index 1"), ([33025], "id 33025 at index 0")])
 def test_ids_outside_are_named(ids, message):
     with pytest.raises(ValueError, match=rf"{message} is outside the vocabulary \[0, 33025\)"):
-        Vocabulary().kind_of(ids)
-
-
-def test_ids_that_are_no_integers():
-    with pytest.raises(ValueError, match="ids must be integers, not float64"):
-        Vocabulary().kind_of([0.0])
+        Vocabulary().check(np.array(ids))
 
 
 def test_the_json_by_hand():

@@ -17,7 +17,7 @@ FLOORS = {
     "gato_tokenize": (
         {"version", "vocabulary", "field_spec"},
         {"modalities", "spec", "sequence"},
-        {"spaces", "layout", "episode", "environments", "view"},
+        {"spaces", "layout", "fields", "episode", "environments", "view"},
         {"tokenizer"},
         {"storage"},
         {"__init__", "__main__"},

@@ -60,7 +60,7 @@ def batch_of(sequences, config):
     return {
         "tokens": tokens,
         "local_positions": np.stack([sequence.local_positions for sequence in padded]),
-        "segments": np.stack([sequence.valid for sequence in padded]).astype(np.int32),
+        "segments": np.stack([np.arange(length) < len(sequence) for sequence in sequences]).astype(np.int32),
         "targets": np.roll(tokens, -1, axis=1),
         "target_index": place[:, :-1][predicted == 1].astype(np.int32),
         "patches": np.concatenate([sequence.patches for sequence in sequences]),

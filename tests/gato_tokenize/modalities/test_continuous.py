@@ -8,7 +8,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from gato_tokenize.modalities.bins import _bins
+from gato_tokenize.modalities.bins import bins_of
 from gato_tokenize.modalities.continuous import ContinuousTokenizer, inverse_mu_law, mu_law
 from gato_tokenize.vocabulary import Vocabulary
 
@@ -103,7 +103,7 @@ def test_the_formula_and_its_inverse(x):
 
 @both
 def test_the_edges_are_the_formula_s(tokenizer):
-    bins = _bins(*tokenizer._grid)
+    bins = bins_of(*tokenizer._grid)
     assert (bins.edges == edges_of(tokenizer)).all()
     assert len(bins.edges) == 1023 and len(bins.centres) == 1024
     assert bins.table is not None  # the quick way is the one that the tests below look at
@@ -113,7 +113,7 @@ def test_no_platform_s_pow_can_move_an_edge():
     """An error of thousands of float64 ulps would still round to the same float32."""
     with decimal.localcontext(prec=60):
         base = decimal.Decimal(256 * 100 + 1)
-        for k, edge in zip(range(1, 512), _bins(*observation._grid).edges[512:], strict=True):
+        for k, edge in zip(range(1, 512), bins_of(*observation._grid).edges[512:], strict=True):
             exact = (base ** (decimal.Decimal(k) / 512) - 1) / 100
             below, above = (decimal.Decimal(float(np.nextafter(edge, np.float32(to)))) for to in (0, np.inf))
             here = decimal.Decimal(float(edge))
@@ -196,7 +196,7 @@ def test_bins_that_float32_cannot_tell_apart_are_refused(m):
 @pytest.mark.parametrize("bins", [1 << 14, 20_000])  # the second times 2**17 is more than an int32
 def test_bins_over_all_of_float32_s_range(bins):
     tokenizer = ContinuousTokenizer(True, vocabulary=Vocabulary(continuous_bins=bins, mu=1e37, m=3e38))
-    edges, centres, table, _ = _bins(*tokenizer._grid)
+    edges, centres, table, _ = bins_of(*tokenizer._grid)
     assert table is not None
     x = np.concatenate([edges, np.nextafter(edges, np.float32(0)), centres, [np.float32(3.4e38)]])
     assert (tokenizer.encode(x) == 32000 + np.searchsorted(edges, x, side="right")).all()

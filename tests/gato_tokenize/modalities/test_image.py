@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from gato_tokenize.modalities.image import ImageTokenizer, Patches, evaluation_positions, intervals, target_size
+from gato_tokenize.modalities.image import ImageTokenizer, Patches, intervals, target_size
 
 tokenizer = ImageTokenizer()
 
@@ -66,17 +66,9 @@ def test_scaled_runs_from_minus_to_plus_a_quarter():
     assert scaled[0, 0, 0].tolist() == [-0.25, 0.25, np.float32(-0.15)]  # 51 / 255 = 0.2, to -0.6, / 4
 
 
-def test_intervals_and_evaluation_positions_of_the_paper():
+def test_intervals_of_the_paper():
     assert intervals(4).tolist() == [[0, 32], [32, 64], [64, 96], [96, 128]]
-    assert evaluation_positions(4).tolist() == [16, 48, 80, 112]
     assert intervals(5)[:, 0].tolist() == [0, 26, 51, 77, 102]
-    assert evaluation_positions(5).tolist() == [13, 38, 64, 90, 115]
-
-
-def test_each_patch_has_the_intervals_of_its_row_and_column():
-    patches = tokenizer.encode(noise(32, 48, 3))
-    assert patches.row_intervals.tolist() == [[0, 64]] * 3 + [[64, 128]] * 3
-    assert patches.column_intervals.tolist() == [[0, 43], [43, 85], [85, 128]] * 2
 
 
 @pytest.mark.parametrize(
@@ -93,11 +85,9 @@ def test_the_nearest_multiple(side, nearest):
 @given(st.integers(1, 1000), st.integers(1, 300))
 def test_intervals_against_python_s_round(n, quantization):
     low, high = intervals(n, quantization).T
-    position = evaluation_positions(n, quantization)
     edges = [round(i * quantization / n) for i in range(n + 1)]
     assert low.tolist() == [min(edge, quantization - 1) for edge in edges[:-1]]
     assert high.tolist() == [max(edge, floor + 1) for edge, floor in zip(edges[1:], low.tolist(), strict=True)]
-    assert position.tolist() == [min(round((a + b) / 2), quantization - 1) for a, b in zip(low, high, strict=True)]
     assert ((low >= 0) & (low < high) & (high <= quantization)).all()
 
 
@@ -204,7 +194,7 @@ def test_the_picture_that_a_camera_appends_to_its_jpeg_is_left_out():
     first, second = Image.fromarray(noise(16, 16, 3)), Image.fromarray(noise(16, 32, 3))
     data = saved(first, "MPO", save_all=True, append_images=[second])
     assert (picture(data) == picture(saved(first, "JPEG"))).all()
-    assert tokenizer.passes_through(data)
+    assert tokenizer.encode_file(data)[1]
 
 
 def test_sixteen_bits_keep_the_upper_eight():
@@ -236,7 +226,7 @@ def test_palettes_become_their_colours(kind, transparency):
     data = saved(palette_image(), kind, **({} if transparency is None else {"transparency": transparency}))
     assert (picture(data) == colours).all()
     assert (picture(Image.open(io.BytesIO(data))) == colours).all()
-    assert not tokenizer.passes_through(data)
+    assert not tokenizer.encode_file(data)[1]
 
 
 @pytest.mark.parametrize("mode", ["1", "LA", "PA", "La", "RGBa", "RGBX", "YCbCr", "HSV"])
@@ -275,7 +265,7 @@ def test_the_orientation_of_a_camera_is_applied(kind, orientation):
     assert expected.shape[:2] == ((32, 48) if orientation < 5 else (48, 32))
     assert (picture(data) == expected).all()
     assert (picture(Image.open(io.BytesIO(data))) == expected).all()
-    assert tokenizer.passes_through(data) == (kind != "WEBP" and orientation == 1)
+    assert tokenizer.encode_file(data)[1] == (kind != "WEBP" and orientation == 1)
 
 
 def test_an_orientation_behind_the_pixels_of_a_png():
@@ -285,7 +275,7 @@ def test_an_orientation_behind_the_pixels_of_a_png():
     late = data[:-12] + chunk + data[-12:]  # before IEND
     assert tokenizer.encode(data).grid == (2, 3)
     assert tokenizer.encode(late).grid == (3, 2)
-    assert not tokenizer.passes_through(late)
+    assert not tokenizer.encode_file(late)[1]
 
 
 WORD_FOR_A_NUMBER = b"Exif\0\0MM\0*\0\0\0\x08\0\1\x01\x12\0\2\0\0\0\4abc\0\0\0\0\0"  # orientation, ASCII, 4: "abc"
@@ -304,14 +294,14 @@ def test_an_unreadable_orientation_is_none(exif):
 def test_bytes_that_may_be_stored():
     grey, rgb, rgba = (Image.fromarray(noise(32, 48, 4)).convert(mode) for mode in ("L", "RGB", "RGBA"))
     for image in (grey, rgb):
-        assert tokenizer.passes_through(saved(image, "JPEG", progressive=True))
+        assert tokenizer.encode_file(saved(image, "JPEG", progressive=True))[1]
     for image in (grey, rgb, rgba):
-        assert tokenizer.passes_through(saved(image))
+        assert tokenizer.encode_file(saved(image))[1]
     patches, plain = tokenizer.encode_file(saved(rgb))
     assert plain and (patches.pixels == tokenizer.encode(rgb).pixels).all()
-    assert ImageTokenizer(32, 48).passes_through(saved(rgb))
-    assert not ImageTokenizer(32, 32).passes_through(saved(rgb))
-    assert not ImageTokenizer(height=64).passes_through(saved(rgb))
+    assert ImageTokenizer(32, 48).encode_file(saved(rgb))[1]
+    assert not ImageTokenizer(32, 32).encode_file(saved(rgb))[1]
+    assert not ImageTokenizer(height=64).encode_file(saved(rgb))[1]
 
 
 def test_bytes_that_may_not_be_stored():
@@ -329,13 +319,13 @@ def test_bytes_that_may_not_be_stored():
         "height": saved(rgb.crop((0, 0, 48, 33))),
         **{kind: saved(rgb, kind) for kind in ("BMP", "WEBP", "GIF")},
     }
-    assert {name for name, data in refused.items() if tokenizer.passes_through(data)} == set()
+    assert {name for name, data in refused.items() if tokenizer.encode_file(data)[1]} == set()
 
 
 def test_the_depth_is_looked_for_in_a_png_alone():
     data = saved(Image.new("RGB", (16, 513 * 16)), "WEBP", lossless=True)
     assert data[24] == 8  # where a PNG has its depth, WEBP has some bits of its height
-    assert not tokenizer.passes_through(data)
+    assert not tokenizer.encode_file(data)[1]
 
 
 def test_an_rgb_png_of_sixteen_bits_keeps_the_upper_eight_and_is_not_stored():
@@ -345,7 +335,7 @@ def test_an_rgb_png_of_sixteen_bits_keeps_the_upper_eight_and_is_not_stored():
     for name, body in parts:
         data += struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
     assert (picture(data) == [0x12, 0x34, 0x56]).all()
-    assert not tokenizer.passes_through(data)
+    assert not tokenizer.encode_file(data)[1]
 
 
 # Refusals
@@ -406,7 +396,7 @@ def test_other_formats(data):
 @pytest.mark.parametrize("kept", [0.05, 0.3, 0.6, 0.9])
 def test_truncated_files(kind, kept):
     data = saved(noise(64, 64, 3), kind)
-    for call in (tokenizer.encode, tokenizer.passes_through):
+    for call in (tokenizer.encode, tokenizer.encode_file):
         with pytest.raises(ValueError, match="cannot (open|decode) the picture: .") as caught:
             call(data[: int(len(data) * kept)])
         assert caught.value.__cause__ is not None
@@ -471,7 +461,7 @@ def test_animations_are_refused(kind):
         with pytest.raises(ValueError, match="the picture has 2 frames: take one frame yourself"):
             tokenizer.encode(source)
     with pytest.raises(ValueError, match="2 frames"):
-        tokenizer.passes_through(data)
+        tokenizer.encode_file(data)
     animation = Image.open(io.BytesIO(data))
     animation.seek(1)
     assert tokenizer.encode(animation.copy()).grid == (1, 1)
@@ -516,7 +506,7 @@ def test_a_png_cut_behind_its_pixels_is_kept_as_patches():
     out = io.BytesIO()
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (16, 32, 3), dtype=np.uint8)).save(out, "png")
     whole = out.getvalue()
-    assert ImageTokenizer().passes_through(whole)
+    assert ImageTokenizer().encode_file(whole)[1]
     for missing in (1, 4, 12):
         patches, plain = ImageTokenizer().encode_file(whole[:-missing])
         assert not plain

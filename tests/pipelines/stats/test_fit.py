@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gato_tokenize import ContinuousSpec, DiscreteSpec, Episode, EpisodeSpec, EpisodeTokenizer, TextSpec, Vocabulary
+from gato_tokenize import ContinuousSpec, DiscreteSpec, Episode, EpisodeSpec, EpisodeTokenizer, TextSpec
 from gato_tokenize.modalities.continuous import ContinuousTokenizer
 from pipelines.stats.episode_stats import as_json, episode_stats, merge_stats
-from pipelines.stats.fit import LEAST_LEVELS, MOST_CLIPPED, Fit, advice, continuous_tokenizer, count_fit, fits, report
+from pipelines.stats.fit import LEAST_LEVELS, MOST_CLIPPED, Fit, advice, count_fit, fits, report
 
 HALF_BIN = 1 / 1024  # of an action in [-1, 1]
 SETTINGS = {"clipped": 0.0, "saturated": 0.0, "mean_error": 0.0, "max_error": 0.0}
@@ -69,12 +69,6 @@ def test_a_constant_needs_no_scaling_unless_it_is_clipped() -> None:
     assert advice(lost, False, 256) == "subtract 1000"
     assert advice(lost, True, 256) == "give it the bounds low=0, high=2000"
     assert advice(Fit(5.0, 5.0, 1.0, 1.0, 4.0, 4.0), True, 256) == "give it the bounds low=0, high=10"
-
-
-def test_the_tokenizer_is_the_one_of_the_episode() -> None:
-    spec = ContinuousSpec(2, low=(0.0, -5.0), high=(10.0, 5.0))
-    assert continuous_tokenizer(spec, True, Vocabulary()).encode([5, 5]).tolist() == [32512, 33023]
-    assert continuous_tokenizer(spec, False, Vocabulary()).encode([0, 1]).tolist() == [32512, 32744]
 
 
 @pytest.mark.parametrize("steps", [1, 7])
@@ -146,7 +140,7 @@ def test_lines_of_a_matrix_and_of_a_scalar() -> None:
     spec = ContinuousSpec((2, 2))
     x = np.zeros((2000, 2, 2))
     x[:, 0, 1], x[:, 1, 0] = np.linspace(-1, 1, 2000), np.linspace(50, 50.1, 2000)
-    rows = report(spec, False, counted(x, continuous_tokenizer(spec, False, Vocabulary())), 256)
+    rows = report(spec, False, counted(x, ContinuousTokenizer(companded=True)), 256)
     assert [row.element for row in rows] == ["all", "0, 0", "0, 1", "1, 0", "1, 1"]
     assert [row.scaling for row in rows] == ["1 of 4 elements need one", "", "", "subtract 50.05, divide by 0.05", ""]
     assert rows[1].levels is rows[4].levels is None and rows[0].levels == rows[3].levels < 1 < 150 < rows[2].levels
