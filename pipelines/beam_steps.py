@@ -12,6 +12,7 @@ from gato_tokenize.storage.dataset import DatasetTokenizer, shard_name
 from gato_tokenize.storage.records import Record
 from gato_tokenize.storage.segments import MAX_BYTES, MAX_TOKENS, segments
 from gato_tokenize.storage.tfrecord import shard_writer
+from pipelines.conversion.limit import limited_works, planned_candidates
 from pipelines.conversion.write_partition import tokenize_episode
 from pipelines.sources import open_source
 from pipelines.sources.reading import read_partition
@@ -74,10 +75,10 @@ class ReadEpisodes(beam.PTransform):  # type: ignore[misc]
         self.source, self.limit = source, limit
 
     def expand(self, begin: Any) -> Any:
-        partitions = open_source(self.source).partitions(self.limit)
+        works = limited_works(open_source(self.source), self.limit)
         return (
             begin
-            | "Partitions" >> beam.Create(partitions)
+            | "Partitions" >> beam.Create(works)
             | "Spread" >> beam.Reshuffle()
             | "Read" >> beam.ParDo(_Read(self.source)).with_outputs(REJECTS, main="episodes")
         )
@@ -88,8 +89,9 @@ class _Read(beam.DoFn):  # type: ignore[misc]
         self.source = source
         self.filtered = beam.metrics.Metrics.counter("gato", "filtered")
 
-    def process(self, partition: dict[str, Any]) -> Iterator[Any]:
-        for _, result in read_partition(open_source(self.source), partition):
+    def process(self, work: dict[str, Any]) -> Iterator[Any]:
+        source = open_source(self.source)
+        for _, result in read_partition(source, work["partition"], planned_candidates(source, work)):
             if isinstance(result, Reject):
                 yield beam.pvalue.TaggedOutput(REJECTS, result)
             elif isinstance(result, Filtered):

@@ -17,6 +17,7 @@ from gato_tokenize.storage.dataset import DatasetTokenizer, shard_name
 from gato_tokenize.storage.records import SCHEMA_VERSION
 from gato_tokenize.storage.segments import MAX_BYTES, MAX_TOKENS
 from gato_tokenize.tokenizer import LOCAL_POSITIONS
+from pipelines.conversion.limit import limited_works
 from pipelines.sources import open_source
 
 
@@ -30,7 +31,7 @@ class Plan:
 
     dataset: str
     version: str
-    partitions: tuple[dict[str, Any], ...]  # {"source": string, "partition": the source's own JSON}
+    partitions: tuple[dict[str, Any], ...]  # {"source": string, "partition": the source's own JSON}; see `limit`
     inputs: tuple[dict[str, Any], ...]
     tokenizer_sha256: str
     validation_fraction: float = 0.0
@@ -102,10 +103,10 @@ def make_plan(
                 raise PlanError(
                     f"{other} and {name} both have a task {task!r}, with different specs: name one otherwise"
                 )
-        pieces = source.partitions(limit)
-        if not pieces:
+        works = limited_works(source, limit)
+        if not works:
             raise PlanError(f"{name} has no episodes")
-        partitions += [{"source": name, "partition": piece} for piece in pieces]
+        partitions += works
         inputs += [{"source": name, **given} for given in source.inputs()]
     try:
         tokenizer = DatasetTokenizer.for_specs({task: spec for task, (_, spec) in specs.items()}, text, local_positions)

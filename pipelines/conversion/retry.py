@@ -84,7 +84,8 @@ def _retries(dataset: Dataset, old: Plan, index: int) -> Iterator[dict[str, Any]
     only = [[letter.source_uri, letter.source_index, letter.episode_id] for letter in letters]
     piece = _piece(_checked(dataset, work["source"]), old, work["partition"], before["number"])
     retry = {"number": before["number"], "only": only, "from": start}
-    yield {"source": work["source"], "partition": piece, "retry": retry}
+    limit = {"limit": work["limit"]} if "limit" in work else {}
+    yield {"source": work["source"], "partition": piece, "retry": retry, **limit}
 
 
 def _number(plan: Plan, index: int) -> int:

@@ -12,6 +12,7 @@ from typing import Any
 
 from gato_tokenize import Episode
 from pipelines.conversion.journal import Place, Watch
+from pipelines.conversion.limit import planned_candidates
 from pipelines.sources.reading import read_partition
 from pipelines.sources.source import Candidate, Filtered, Reject, Source
 
@@ -51,7 +52,7 @@ class Guarded:
     def __init__(
         self, source: Source, work: Mapping[str, Any], quarantined: Mapping[int, Quarantined], watch: Watch
     ) -> None:
-        self._source, self._piece, self._quarantined, self._watch = source, work["partition"], quarantined, watch
+        self._source, self._work, self._quarantined, self._watch = source, work, quarantined, watch
         retry = work.get("retry")
         self._asked = {(uri, index): name for uri, index, name in retry["only"]} if retry else None
         self._from = retry["from"] if retry else None
@@ -61,7 +62,7 @@ class Guarded:
 
     def results(self) -> Iterator[tuple[Candidate, Episode | Reject | Filtered]]:
         """As `read_partition`: every candidate with what became of it; never raises for what is in the data."""
-        for candidate, result in read_partition(self._source, self._piece, self._candidates()):
+        for candidate, result in read_partition(self._source, self._work["partition"], self._candidates()):
             left_out = self._quarantined.get(self._ordinal)
             yield candidate, left_out.reject if left_out else result
         for (uri, index), name in (self._asked or {}).items():
@@ -82,7 +83,7 @@ class Guarded:
         self._watch(Place(self._ordinal, stage, *self._last))
 
     def _candidates(self) -> Iterator[Candidate]:
-        candidates = self._source.candidates(self._piece)
+        candidates = planned_candidates(self._source, self._work)
         for self._ordinal in itertools.count():
             left_out = self._quarantined.get(self._ordinal)
             if left_out and left_out.ends_partition:

@@ -115,8 +115,8 @@ class Tally:
         retry = work.get("retry")
         if retry:
             return None if retry["from"] is not None else len(retry["only"])
-        count = work["partition"].get("count")
-        return count if isinstance(count, int) else None
+        known = [count for count in (work["partition"].get("count"), work.get("limit")) if isinstance(count, int)]
+        return min(known, default=None)
 
 
 @contextlib.contextmanager
