@@ -65,7 +65,7 @@ class MadeSource(Source):
         camera: Any = DiscreteSpec(16, (55,)) if self.name == "short" else ImageSpec((96, 96, 3))
         return {self.name: EpisodeSpec({"seen": camera}, DiscreteSpec(7))}
 
-    def partitions(self, limit: int | None = None) -> list[dict[str, Any]]:
+    def partitions(self) -> list[dict[str, Any]]:
         return [{"start": start} for start in range(0, self.COUNTS[self.name], 500)]
 
     def candidates(self, partition: dict[str, Any]) -> Iterator[Candidate]:

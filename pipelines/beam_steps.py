@@ -12,6 +12,8 @@ from gato_tokenize.storage.dataset import DatasetTokenizer, shard_name
 from gato_tokenize.storage.records import Record
 from gato_tokenize.storage.segments import MAX_BYTES, MAX_TOKENS, segments
 from gato_tokenize.storage.tfrecord import shard_writer
+from pipelines.conversion.limit import limited_works
+from pipelines.conversion.work import Work
 from pipelines.conversion.write_partition import tokenize_episode
 from pipelines.sources import open_source
 from pipelines.sources.reading import Reject, read_partition
@@ -32,10 +34,10 @@ class ReadEpisodes(beam.PTransform):  # type: ignore[misc]
         self.source, self.limit = source, limit
 
     def expand(self, begin: Any) -> Any:
-        partitions = open_source(self.source).partitions(self.limit)
+        works = limited_works(open_source(self.source), self.limit)
         return (
             begin
-            | "Partitions" >> beam.Create(partitions)
+            | "Partitions" >> beam.Create(works)
             | "Spread" >> beam.Reshuffle()
             | "Read" >> beam.ParDo(_Read(self.source)).with_outputs(REJECTS, main="episodes")
         )
@@ -46,8 +48,8 @@ class _Read(beam.DoFn):  # type: ignore[misc]
         self.source = source
         self.filtered = beam.metrics.Metrics.counter("gato", "filtered")
 
-    def process(self, partition: dict[str, Any]) -> Iterator[Any]:
-        for _, outcome in read_partition(open_source(self.source), partition):
+    def process(self, work: Work) -> Iterator[Any]:
+        for _, outcome in read_partition(open_source(self.source), work.partition, work.limit):
             if isinstance(outcome, Reject):
                 yield beam.pvalue.TaggedOutput(REJECTS, outcome)
             elif isinstance(outcome, Filtered):

@@ -76,7 +76,7 @@ def _runner(arguments: argparse.Namespace, budget: RejectBudget, rest: list[str]
 
 def describe(plan: Plan, tokenizer: DatasetTokenizer) -> str:
     """Describe the plan to a person: `--dry-run` prints it."""
-    lines = [f"dataset {plan.dataset} {plan.version}: {len(plan.works)} shards a split ({', '.join(plan.splits)})"]
+    lines = [f"dataset {plan.dataset} {plan.version}: {len(plan.partitions)} shards a split ({', '.join(plan.splits)})"]
     lines += [f"plan {plan.sha256[:16]}, tokenizer {tokenizer.sha256[:16]}"]
     for given in plan.inputs:
         lines.append(

@@ -18,6 +18,7 @@ from gato_tokenize.storage.dataset import DatasetTokenizer, shard_name
 from gato_tokenize.storage.schema import SCHEMA_VERSION
 from gato_tokenize.storage.segments import MAX_BYTES, MAX_TOKENS
 from gato_tokenize.tokenizer import LOCAL_POSITIONS
+from pipelines.conversion.limit import limited_works
 from pipelines.conversion.work import Work
 from pipelines.sources import open_source
 
@@ -32,7 +33,7 @@ class Plan:
 
     dataset: str
     version: str
-    works: tuple[Work, ...]
+    partitions: tuple[Work, ...]
     inputs: tuple[dict[str, Any], ...]
     tokenizer_sha256: str
     validation_fraction: float = 0.0
@@ -49,7 +50,7 @@ class Plan:
             raise PlanError(f"a version is MAJOR.MINOR.PATCH, such as 1.0.0, not {self.version!r}")
         if not 0 <= self.validation_fraction < 1:
             raise PlanError(f"the validation fraction is in [0, 1), not {self.validation_fraction}")
-        if not self.works:
+        if not self.partitions:
             raise PlanError("nothing to convert: the sources have no episodes")
 
     @property
@@ -64,20 +65,20 @@ class Plan:
 
     def shard(self, split: str, index: int) -> str:
         """Return the name of the file that holds partition `index` of a split."""
-        return shard_name(self.dataset, split, index, len(self.works))
+        return shard_name(self.dataset, split, index, len(self.partitions))
 
     def to_json(self) -> str:
         """Return the content of plan.json. Its sha256 identifies the plan, so its bytes must never change."""
         content = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        content["partitions"] = [work.to_json() for work in content.pop("works")]
+        content["partitions"] = [work.to_json() for work in self.partitions]
         return json.dumps(content, indent=1, sort_keys=True) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> "Plan":
         """Raises TypeError for a key that is missing or unknown."""
         data = json.loads(text)
-        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
-        return cls(works=tuple(map(Work.from_json, fields.pop("partitions", ()))), **fields)
+        works = map(Work.from_json, data.pop("partitions", ()))
+        return cls(partitions=tuple(works), **{**data, "inputs": tuple(data["inputs"])})
 
     @functools.cached_property
     def sha256(self) -> str:
@@ -100,7 +101,8 @@ def make_plan(
     if len(set(sources)) != len(sources):
         raise PlanError(f"a source is given twice: {', '.join(sources)}")
     specs: dict[str, tuple[str, EpisodeSpec]] = {}
-    works, inputs = [], []
+    partitions: list[Work] = []
+    inputs: list[dict[str, Any]] = []
     for name in sources:
         source = open_source(name)
         for task, spec in source.specs().items():
@@ -109,10 +111,10 @@ def make_plan(
                 raise PlanError(
                     f"{other} and {name} both have a task {task!r}, with different specs: name one otherwise"
                 )
-        pieces = source.partitions(limit)
-        if not pieces:
+        works = limited_works(source, limit)
+        if not works:
             raise PlanError(f"{name} has no episodes")
-        works += [Work(name, piece) for piece in pieces]
+        partitions += works
         inputs += [{"source": name, **given} for given in source.inputs()]
     try:
         tokenizer = DatasetTokenizer.for_specs({task: spec for task, (_, spec) in specs.items()}, text, local_positions)
@@ -123,7 +125,7 @@ def make_plan(
     plan = Plan(
         dataset=out.parent.name,
         version=out.name,
-        works=tuple(works),
+        partitions=tuple(partitions),
         inputs=tuple(inputs),
         tokenizer_sha256=tokenizer.sha256,
         **settings,

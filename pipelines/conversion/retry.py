@@ -43,11 +43,11 @@ def plan_retry(dataset: Dataset, out: Path) -> Plan:
     inputs = [*folder.plan.inputs, _fingerprint(dataset)]
     for name in dict.fromkeys(work.source for work in retries):
         inputs += [given for given in _inputs(_checked(dataset, name)) if given not in inputs]
-    carried = [dataclasses.replace(work, carried=True) for work in folder.plan.works]
+    carried = [dataclasses.replace(work, carried=True) for work in folder.plan.partitions]
     return dataclasses.replace(
         folder.plan,
         version=out.name,
-        works=(*carried, *retries),
+        partitions=(*carried, *retries),
         inputs=tuple(inputs),
         generator=f"gato-toolchain {__version__}",
     )
@@ -70,7 +70,7 @@ def _retries(dataset: Dataset, folder: WorkFolder, index: int) -> Iterator[Work]
     rejects = folder.rejects(index)
     if not rejects:
         return
-    work = folder.plan.works[index]
+    work = folder.plan.partitions[index]
     number = work.retry.number if work.retry else _number(folder.plan, index)
     only = tuple((r.source_uri, r.source_index, r.episode_id) for r in rejects if not r.ends_partition)
     lost_from = next((reject.lost_from for reject in rejects if reject.lost_from is not None), None)
@@ -82,8 +82,8 @@ def _retries(dataset: Dataset, folder: WorkFolder, index: int) -> Iterator[Work]
 
 def _number(plan: Plan, index: int) -> int:
     """Return the number of a work among those of its source."""
-    source = plan.works[index].source
-    return sum(work.source == source and not work.retry for work in plan.works[:index])
+    source = plan.partitions[index].source
+    return sum(work.source == source and not work.retry for work in plan.partitions[:index])
 
 
 def _partition(source: Source, old: Plan, partition: dict[str, Any], number: int) -> dict[str, Any]:
@@ -91,7 +91,7 @@ def _partition(source: Source, old: Plan, partition: dict[str, Any], number: int
     if all(given in old.inputs for given in _inputs(source)):
         return partition
     partitions = source.partitions()
-    known = sum(work.source == source.source and not work.retry for work in old.works)
+    known = sum(work.source == source.source and not work.retry for work in old.partitions)
     if len(partitions) != known:
         raise PlanError(
             f"{source.source} has other inputs now, cut into {len(partitions)} partitions, not {known}: what was"

@@ -65,7 +65,7 @@ class WorkFolder:
     @property
     def indices(self) -> range:
         """The numbers of the partitions."""
-        return range(len(self.plan.works))
+        return range(len(self.plan.partitions))
 
     @property
     def complete(self) -> bool:

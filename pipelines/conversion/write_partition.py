@@ -43,7 +43,7 @@ def write_partition(folder: WorkFolder, index: int, on_step: OnStep = lambda eve
     done = folder.done(index)
     if done is not None:
         return done
-    work = folder.plan.works[index]
+    work = folder.plan.partitions[index]
     selection = Selection(work, folder.quarantine(index))
     with contextlib.ExitStack() as stack:
         writer = _PartitionWriter(folder, index, on_step, stack)
@@ -78,7 +78,7 @@ class _PartitionWriter:
     def __init__(self, folder: WorkFolder, index: int, on_step: OnStep, stack: contextlib.ExitStack) -> None:
         self._folder, self._index, self._on_step = folder, index, on_step
         self._plan, self._tokenizer = folder.plan, folder.tokenizer
-        self._source = self._plan.works[index].source
+        self._source = self._plan.partitions[index].source
         self._step = Step(0, "next", "", self._source, -1)
         self._read = self._written = 0
         self._rejects: list[Reject] = []

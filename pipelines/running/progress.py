@@ -107,7 +107,7 @@ class Progress:
         """The largest number of episodes that may be read in all; None if a partition to come does not know its own."""
         counts = [
             self.done[index].read if index in self.done else work.most
-            for index, work in enumerate(self._folder.plan.works)
+            for index, work in enumerate(self._folder.plan.partitions)
         ]
         known = [count for count in counts if count is not None]
         return sum(known) if len(known) == len(counts) else None

@@ -31,7 +31,7 @@ def write_alone(
             return
         if step is None or step.stage == "save":
             raise WorkerDiedError(f"partition {index}, alone in a process, at no candidate of its own: {error}")
-        reject = step.reject(folder.plan.works[index].source, error)
+        reject = step.reject(folder.plan.partitions[index].source, error)
         folder.add_to_quarantine(index, step.ordinal, reject)
         print(f"gato-data: left out: {reject.episode_id}: {reject.message}", file=sys.stderr)
         on_quarantine()

@@ -48,10 +48,10 @@ class Source(abc.ABC):
         """{task: its spec}. A task's name is unique in the world ("BabyAI-GoToLocal-v0"), not in this source only."""
 
     @abc.abstractmethod
-    def partitions(self, limit: int | None = None) -> list[dict[str, Any]]:
-        """Pieces of work as JSON, in order, one output shard each, `limit` candidates in all at most. They depend on
-        the inputs and the options alone, never on the number of workers, and each holds few enough episodes for a
-        shard of about 100 MB. A partition that knows how many candidates it has at most may say so as "count"."""
+    def partitions(self) -> list[dict[str, Any]]:
+        """The partitions in order, each as JSON; one becomes one shard of each split, so it holds about as many
+        episodes as make 100 MB. They depend on the inputs and the options alone, never on the number of workers. A
+        partition that knows how many candidates it has says so as "count"; others are counted if there is a limit."""
 
     @abc.abstractmethod
     def candidates(self, partition: dict[str, Any]) -> Iterator[Candidate]:

@@ -10,11 +10,11 @@ from gato_tokenize.episode import EpisodeMetadata
 from pipelines.sources.formats import lines
 from pipelines.sources.formats.files import COMPRESSED, hashed, matching, opened
 from pipelines.sources.options import take
+from pipelines.sources.pieces import Piece, pack
 from pipelines.sources.source import Candidate, Filtered, Source, SourceError
 
 PLAIN = (".txt", ".md", ".rst")
 JSON_LINES = (".jsonl", ".ndjson")
-MAX_PIECES = 5_000  # files in one partition
 BY = ("file", "line")
 
 
@@ -44,45 +44,29 @@ class TextSource(Source):
         return self._plan[0]
 
     @functools.cached_property
-    def _plan(self) -> tuple[list[dict[str, Any]], list[tuple[Any, int | None]]]:
-        """Every file read once: (fingerprints, pieces with the number of documents in each)."""
+    def _plan(self) -> tuple[list[dict[str, Any]], list[Piece]]:
+        """Read every file once: (fingerprints, pieces)."""
         files = matching(self._pattern)
-        kinds = {name: _kind(name) for name in files}
+        kinds = {path: _kind(path) for path in files}
         for option, kind in (("by", PLAIN), ("key", JSON_LINES), ("id", JSON_LINES)):
             if option in self._given and kind not in kinds.values():
                 raise SourceError(f"option {option} says nothing here: {self._pattern!r} matches no {', '.join(kind)}")
         inputs: list[dict[str, Any]] = []
-        pieces: list[tuple[Any, int | None]] = []
-        for name in files:
-            if kinds[name] is JSON_LINES or self._by == "line":
-                source, cut = lines.cut(name)
-                pieces += cut
+        pieces: list[Piece] = []
+        for path in files:
+            if kinds[path] is JSON_LINES or self._by == "line":
+                source, pieces_of_file = lines.pieces_of(path)
+                pieces += pieces_of_file
             else:
-                with hashed(name) as file:
+                with hashed(path) as file:
                     source = file.fingerprint()
-                pieces.append(({"uri": name, "bytes": source["bytes"]}, 1))
+                pieces.append(Piece({"uri": path, "bytes": source["bytes"]}, source["bytes"], 1))
             inputs.append(source)
         return inputs, pieces
 
-    def partitions(self, limit: int | None = None) -> list[dict[str, Any]]:
-        """{"pieces": [a whole file {"uri", "bytes"} or some lines of one (`lines.Piece`)]}."""
-        parts: list[dict[str, Any]] = []
-        room: tuple[int, int] | None = None  # (bytes, documents) that the last partition still takes
-        for piece, count in lines.first(self._plan[1], limit):
-            size = piece["stop"] - piece["start"] if "start" in piece else piece["bytes"]
-            alone = "start" in piece and piece["uri"].endswith(COMPRESSED)  # its fault ends its partition
-            if (
-                alone
-                or room is None
-                or size > room[0]
-                or (count or 0) > room[1]
-                or len(parts[-1]["pieces"]) >= MAX_PIECES
-            ):
-                parts.append({"pieces": []})
-                room = (lines.PIECE_BYTES, lines.PIECE_LINES)
-            parts[-1]["pieces"].append(piece)
-            room = None if alone else (room[0] - size, room[1] - (count or 0))
-        return parts
+    def partitions(self) -> list[dict[str, Any]]:
+        """{"pieces": [a whole file {"uri", "bytes"}, or some lines of one (`lines.LineRange`)]}."""
+        return [{"pieces": group} for group in pack(self._plan[1])]
 
     def candidates(self, partition: dict[str, Any]) -> Iterator[Candidate]:
         for piece in partition["pieces"]:

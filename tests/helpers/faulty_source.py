@@ -51,11 +51,10 @@ class FaultySource(Source):
     def inputs(self) -> list[dict[str, Any]]:
         return [{"uri": "faulty", "versions": {}}]
 
-    def partitions(self, limit: int | None = None) -> list[dict[str, Any]]:
-        stop = self._count if limit is None else min(limit, self._count)
+    def partitions(self) -> list[dict[str, Any]]:
         name = "count" if self._options["knows"] else "number"
         each = self._options["each"]
-        return [{"first": first, name: min(each, stop - first)} for first in range(0, stop, each)]
+        return [{"first": first, name: min(each, self._count - first)} for first in range(0, self._count, each)]
 
     def candidates(self, partition: dict[str, Any]) -> Iterator[Candidate]:
         count = partition.get("count", partition.get("number"))

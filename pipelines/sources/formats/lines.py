@@ -1,19 +1,18 @@
 """Lines: cutting a file of lines into pieces of work, reading a piece back, the JSON object of a line."""
 
-import contextlib
 import itertools
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple, TypedDict
 
-from pipelines.sources.formats.files import COMPRESSED, hashed, opened
+from pipelines.sources import pieces
+from pipelines.sources.formats.files import COMPRESSED, HashedFile, hashed, opened
+from pipelines.sources.pieces import Mark, Piece, spans
 
-PIECE_BYTES = 64 * 2**20
-PIECE_LINES = 100_000
 MAX_DOCUMENT_BYTES = 64 * 2**20
 
 
-class Piece(TypedDict):
+class LineRange(TypedDict):
     """Lines of one file, as JSON: the bytes [start, stop) of a plain file, all of a compressed one."""
 
     uri: str
@@ -30,41 +29,48 @@ class Line(NamedTuple):
     stop: int  # the byte behind it in the content
 
 
-def cut(path: str) -> tuple[dict[str, Any], list[tuple[Piece, int | None]]]:
-    """A file read once: its fingerprint, and its pieces with the number of lines in each (None: not known yet)."""
+def pieces_of(path: str) -> tuple[dict[str, Any], list[Piece]]:
+    """Read a file once: (its fingerprint, its pieces, each a `LineRange`). A compressed file is one piece."""
     compressed = path.endswith(COMPRESSED)
-    borders = [(0, 0)]  # (byte, lines before it)
-    offset, lines, last = 0, 0, b"\n"
     with hashed(path) as file:
-        while not compressed and (chunk := file.read()):
-            newline = chunk.rfind(b"\n")
-            offset, lines, last = offset + len(chunk), lines + chunk.count(b"\n"), chunk[-1:]
-            border = offset - len(chunk) + newline + 1
-            if newline >= 0 and (border - borders[-1][0] >= PIECE_BYTES or lines - borders[-1][1] >= PIECE_LINES):
-                borders.append((border, lines))
+        found = [] if compressed else spans(_marks(file), pieces.MAX_LINES)
         source = file.fingerprint()
     if compressed:
-        return source, [(_piece(source, 0, source["bytes"], 1), None)]
-    if borders[-1][0] < offset:
-        borders.append((offset, lines + (last != b"\n")))
+        return source, [Piece(line_range(source, 0, source["bytes"], 1), source["bytes"], None)]
     return source, [
-        (_piece(source, start, stop, before + 1), after - before)
-        for (start, before), (stop, after) in itertools.pairwise(borders)
+        Piece(
+            line_range(source, start.byte, stop.byte, start.number + 1),
+            bytes=stop.byte - start.byte,
+            candidates=stop.number - start.number,
+        )
+        for start, stop in found
     ]
 
 
-def _piece(source: dict[str, Any], start: int, stop: int, line: int) -> Piece:
-    return Piece(uri=source["uri"], bytes=source["bytes"], start=start, stop=stop, line=line, lines=None)
+def _marks(file: HashedFile) -> Iterator[Mark]:
+    """The last end of a line in each chunk, and the end of the file."""
+    offset, count, last = 0, 0, b"\n"
+    while chunk := file.read():
+        border = offset + chunk.rfind(b"\n") + 1
+        if border > offset:
+            yield Mark(border, count := count + chunk.count(b"\n"), border)
+        offset, last = offset + len(chunk), chunk[-1:]
+    yield Mark(offset, count + (last != b"\n"), offset)
 
 
-def read(piece: Piece) -> Iterator[Line]:
+def line_range(source: dict[str, Any], start: int, stop: int, line: int) -> LineRange:
+    """Lines of the file whose fingerprint is `source`."""
+    return LineRange(uri=source["uri"], bytes=source["bytes"], start=start, stop=stop, line=line, lines=None)
+
+
+def read(piece: LineRange) -> Iterator[Line]:
     """The lines of a piece. "\\n" ends a line, and so does "\\r\\n"; no other character does.
 
     Raises ValueError where the file has changed since it was planned, OSError where compressed data ends too early.
     """
     stop = None if piece["uri"].endswith(COMPRESSED) else piece["stop"]
     offset = piece["start"]
-    numbers = itertools.count(piece["line"]) if piece["lines"] is None else range(piece["line"], _behind(piece))
+    numbers = itertools.count(piece["line"]) if piece["lines"] is None else range(piece["line"], _stop(piece))
     with opened(piece["uri"], piece["bytes"], offset) as file:
         for number in numbers:
             if offset == stop:
@@ -81,28 +87,8 @@ def read(piece: Piece) -> Iterator[Line]:
             yield Line(number, data.removesuffix(b"\n").removesuffix(b"\r") if data.endswith(b"\n") else data, offset)
 
 
-def _behind(piece: Piece) -> int:
+def _stop(piece: LineRange) -> int:
     return piece["line"] + (piece["lines"] or 0)
-
-
-def first(pieces: Iterable[tuple[Piece, int | None]], limit: int | None) -> Iterator[tuple[Piece, int | None]]:
-    """The pieces of the first `limit` lines; a compressed file's lines are counted only here, where they must be."""
-    for piece, count in pieces:
-        if limit is None:
-            yield piece, count
-            continue
-        if limit <= 0:
-            return
-        whole = count
-        if count is None:
-            count = 0
-            with contextlib.suppress(OSError, ValueError):  # whoever reads the piece is told
-                for _ in itertools.islice(read(piece), limit):
-                    count += 1
-        if count >= limit and whole != limit:
-            piece = Piece(**{**piece, "lines": limit})
-        yield piece, min(count, limit)
-        limit -= count
 
 
 def text_of(data: bytes, where: str) -> str:

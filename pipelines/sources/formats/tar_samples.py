@@ -1,15 +1,16 @@
 """Samples of a tar archive in webdataset's layout: neighbouring members whose names differ in the extension only."""
 
+import contextlib
 import dataclasses
 import re
 import tarfile
 from collections.abc import Collection, Iterator
 from typing import Any, Protocol, TypedDict
 
+from pipelines.sources import pieces
 from pipelines.sources.formats.files import CHUNK, COMPRESSED, hashed
+from pipelines.sources.pieces import Mark, spans
 
-PIECE_BYTES = 64 * 2**20
-PIECE_SAMPLES = 5_000
 MAX_MEMBER_BYTES = 64 * 2**20
 MAX_HEADER_BYTES = 2**20  # of a long name or of extended (pax) headers
 EXTENDED = {
@@ -28,7 +29,7 @@ class Readable(Protocol):
     def read(self, size: int, /) -> bytes: ...
 
 
-class TarPiece(TypedDict):
+class SampleRange(TypedDict):
     """Samples of one archive, as JSON."""
 
     uri: str
@@ -46,29 +47,35 @@ class Sample:
     twice: str = ""  # an extension that came twice
 
 
-def cut(path: str) -> tuple[dict[str, Any], list[tuple[TarPiece, int | None]]]:
-    """An archive read once: its fingerprint, and its pieces with the number of samples in each (None: not known yet).
+def pieces_of(path: str) -> tuple[dict[str, Any], list[SampleRange]]:
+    """Read an archive once: (its fingerprint, its pieces). A compressed archive is one piece.
 
-    A damaged archive is cut as far as it goes; who reads the last piece is told.
+    A damaged archive is cut as far as it can be read; reading its last piece reports the damage.
     """
-    borders = [(0, 0)]  # (byte, samples before it)
-    count = 0
     with hashed(path) as file:
-        try:
-            for sample in samples(file) if not path.endswith(COMPRESSED) else ():
-                if sample.start - borders[-1][0] >= PIECE_BYTES or count - borders[-1][1] >= PIECE_SAMPLES:
-                    borders.append((sample.start, count))
-                count += 1
-        except ValueError:
-            pass
+        found = [] if path.endswith(COMPRESSED) else spans(_marks(file), pieces.MAX_SAMPLES)
         source = file.fingerprint()
-    ends = [*(before for _, before in borders[1:]), count]
-    pieces: list[tuple[TarPiece, int | None]] = []
-    for (start, before), end in zip(borders, ends, strict=True):
-        size = None if len(pieces) == len(borders) - 1 else end - before
-        piece = TarPiece(uri=path, bytes=source["bytes"], start=start, first=before + 1, samples=size)
-        pieces.append((piece, None if path.endswith(COMPRESSED) else end - before))
-    return source, pieces
+    found = found or [(Mark(), Mark())]
+    return source, [
+        SampleRange(
+            uri=path,
+            bytes=source["bytes"],
+            start=start.byte,
+            first=start.number + 1,
+            samples=None if stop is found[-1][1] else stop.number - start.number,
+        )
+        for start, stop in found
+    ]
+
+
+def _marks(file: Readable) -> Iterator[Mark]:
+    """The beginning of each sample, and the end of the last."""
+    count, start = 0, 0
+    with contextlib.suppress(ValueError):
+        for count, sample in enumerate(samples(file), 1):
+            start = sample.start
+            yield Mark(start, count - 1, start)
+    yield Mark(start, count, start)
 
 
 def samples(file: Readable, wanted: Collection[str] = ()) -> Iterator[Sample]:

@@ -5,37 +5,57 @@ import hashlib
 import os
 import re
 import stat
+from collections.abc import Iterator
 from typing import Any
 
+from pipelines.sources import pieces
 from pipelines.sources.formats import lines
 from pipelines.sources.formats.files import hashed
+from pipelines.sources.pieces import Mark, spans
 from pipelines.sources.source import Filtered
 
 MAX_IMAGE_BYTES = 64 * 2**20
-PIECE_BYTES = 64 * 2**20  # of pictures and lines
-PIECE_SAMPLES = 5_000
 
 
-def cut(path: str) -> tuple[list[dict[str, Any]], list[tuple[lines.Piece, int | None]]]:
-    """Pieces of about PIECE_BYTES of lines and pictures; a bad line or a missing picture weighs nothing."""
+def pieces_of(path: str) -> tuple[list[dict[str, Any]], list[lines.LineRange]]:
+    """Read the lines and the sizes of their pictures: (the fingerprints of the file and of that list, pieces).
+
+    A bad line or a missing picture weighs nothing.
+    """
     with hashed(path) as file:
         source = file.fingerprint()
-    pieces: list[tuple[lines.Piece, int | None]] = []
-    names, total = hashlib.sha256(), 0
-    piece = whole = lines.Piece(uri=path, bytes=source["bytes"], start=0, stop=source["bytes"], line=1, lines=None)
-    weight = count = 0
-    for line in lines.read(whole):
+    pictures = _Pictures(path)
+    found = spans(_marks(lines.line_range(source, 0, source["bytes"], 1), pictures), pieces.MAX_SAMPLES)
+    ranges = [lines.line_range(source, start.byte, stop.byte, start.number + 1) for start, stop in found]
+    return [source, pictures.fingerprint()], ranges
+
+
+class _Pictures:
+    """The pictures that the lines of a file name, as far as they are there."""
+
+    def __init__(self, path: str) -> None:
+        self._path, self._names, self._bytes = path, hashlib.sha256(), 0
+
+    def add(self, line: lines.Line) -> int:
+        """The bytes of the picture that one more line names."""
         name, size = "", 0
         with contextlib.suppress(ValueError, OSError, Filtered):
-            name = str(record_of(line, path).get("image", ""))
-            size = os.stat(_path(path, name, path)).st_size
-        names.update(f"{size} {name}\n".encode("utf-8", "backslashreplace"))
-        total, weight, count = total + size, weight + size + len(line.data), count + 1
-        if weight >= PIECE_BYTES or count >= PIECE_SAMPLES or line.stop == source["bytes"]:
-            pieces.append((lines.Piece(**{**piece, "stop": line.stop}), count))
-            piece = lines.Piece(**{**whole, "start": line.stop, "line": line.number + 1})
-            weight = count = 0
-    return [source, {"uri": f"{path}#images", "bytes": total, "sha256": names.hexdigest()}], pieces
+            name = str(record_of(line, self._path).get("image", ""))
+            size = os.stat(_path(self._path, name, self._path)).st_size
+        self._names.update(f"{size} {name}\n".encode("utf-8", "backslashreplace"))
+        self._bytes += size
+        return size
+
+    def fingerprint(self) -> dict[str, Any]:
+        return {"uri": f"{self._path}#images", "bytes": self._bytes, "sha256": self._names.hexdigest()}
+
+
+def _marks(whole: lines.LineRange, pictures: _Pictures) -> Iterator[Mark]:
+    """The end of each line."""
+    weight = 0
+    for line in lines.read(whole):
+        weight += pictures.add(line) + len(line.data)
+        yield Mark(line.stop, line.number, weight)
 
 
 def record_of(line: lines.Line, where: str) -> dict[str, Any]:

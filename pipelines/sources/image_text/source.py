@@ -1,6 +1,5 @@
 """ImageTextSource: pictures with a caption, or a question and its answer, from .jsonl files or webdataset archives."""
 
-import contextlib
 import functools
 import itertools
 import re
@@ -44,35 +43,26 @@ class ImageTextSource(Source):
         return self._plan[0]
 
     @functools.cached_property
-    def _plan(self) -> tuple[list[dict[str, Any]], list[tuple[Any, int | None]]]:
-        """Every file read once: (fingerprints, pieces with the number of samples in each)."""
+    def _plan(self) -> tuple[list[dict[str, Any]], list[Any]]:
+        """Read every file once: (fingerprints, partitions)."""
         inputs: list[dict[str, Any]] = []
-        pieces: list[tuple[Any, int | None]] = []
-        for name in matching(self._pattern):
-            if name.endswith(ARCHIVES):
-                source, cut = tar_samples.cut(name)
+        partitions: list[Any] = []
+        for path in matching(self._pattern):
+            if path.endswith(ARCHIVES):
+                source, samples = tar_samples.pieces_of(path)
                 inputs.append(source)
-                pieces += cut
-            elif name.endswith(".jsonl"):
-                sources, cut_lines = image_lines.cut(name)
+                partitions += samples
+            elif path.endswith(".jsonl"):
+                sources, ranges = image_lines.pieces_of(path)
                 inputs += sources
-                pieces += cut_lines
+                partitions += ranges
             else:
-                raise SourceError(f"{name}: expected a .jsonl (not compressed) or one of {', '.join(ARCHIVES)}")
-        return inputs, pieces
+                raise SourceError(f"{path}: expected a .jsonl (not compressed) or one of {', '.join(ARCHIVES)}")
+        return inputs, partitions
 
-    def partitions(self, limit: int | None = None) -> list[dict[str, Any]]:
-        """Each a `lines.Piece` or a `tar_samples.TarPiece`."""
-        parts: list[dict[str, Any]] = []
-        for piece, count in self._plan[1]:
-            if limit is not None and limit <= 0:
-                break
-            if limit is not None:
-                count = _count(piece, limit) if count is None else count
-                piece = {**piece, ("lines" if "lines" in piece else "samples"): limit} if count >= limit else piece
-                limit -= count
-            parts.append(piece)
-        return parts
+    def partitions(self) -> list[dict[str, Any]]:
+        """Each a `lines.LineRange` or a `tar_samples.SampleRange`."""
+        return self._plan[1]
 
     def candidates(self, partition: dict[str, Any]) -> Iterator[Candidate]:
         uri = partition["uri"]
@@ -144,7 +134,7 @@ def _texts(record: dict[str, Any], where: str) -> tuple[str, dict[str, list[str]
     return ("vqa" if asked else "caption"), texts
 
 
-def _samples(piece: Any, wanted: tuple[str, ...] = ()) -> Iterator[tuple[int, tar_samples.Sample]]:
+def _samples(piece: Any, wanted: tuple[str, ...]) -> Iterator[tuple[int, tar_samples.Sample]]:
     with opened(piece["uri"], piece["bytes"], piece["start"]) as file:
         found = itertools.islice(tar_samples.samples(file, wanted), piece["samples"])
         number = piece["first"] - 1
@@ -155,15 +145,6 @@ def _samples(piece: Any, wanted: tuple[str, ...] = ()) -> Iterator[tuple[int, ta
             raise ValueError(f"{piece['uri']}: {error}") from error
         if piece["samples"] is not None and number - piece["first"] + 1 < piece["samples"]:
             raise ValueError(f"{piece['uri']} has changed since it was planned: it ends after sample {number}")
-
-
-def _count(piece: Any, most: int) -> int:
-    """How many samples a compressed archive has, `most` at most; counted only where a limit asks for it."""
-    count = 0
-    with contextlib.suppress(OSError, ValueError):  # whoever reads the piece is told
-        for _ in itertools.islice(_samples(piece), most):
-            count += 1
-    return count
 
 
 def _record_of(sample: tar_samples.Sample, where: str) -> dict[str, Any]:

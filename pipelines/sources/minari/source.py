@@ -16,11 +16,10 @@ from pipelines.sources.formats.lines import object_of, text_of
 from pipelines.sources.minari.episode import EpisodeReader
 from pipelines.sources.minari.spaces import space_from_json
 from pipelines.sources.options import take
+from pipelines.sources.pieces import ranges, samples_per_piece
 from pipelines.sources.source import Candidate, Source, SourceError
 
 DATA, METADATA = "main_data.hdf5", "metadata.json"
-PIECE_BYTES = 64 * 2**20
-PIECE_EPISODES = 5_000
 MAX_EPISODES = 10**8
 PLAN_SECONDS = 600.0  # a damaged file can hold the HDF5 library up for ever
 JPEG_GROWTH = 8  # a shard holds pixels without loss: about so many times the bytes of their JPEG
@@ -79,15 +78,14 @@ class MinariSource(Source):
             ) from error
         return source, max(self._described.total, stop)
 
-    def partitions(self, limit: int | None = None) -> list[dict[str, Any]]:
+    def partitions(self) -> list[dict[str, Any]]:
         """{"uri", "bytes" (of the whole file), "metadata_sha256", "first" and "stop": numbers of episodes}."""
         source, count = self._plan
         images = any(isinstance(field, ImageSpec) for field in self._described.spec.fields.values())
         weight = source["bytes"] * (JPEG_GROWTH if images and self._described.jpeg else 1)
-        each = max(1, min(PIECE_EPISODES, PIECE_BYTES * count // max(1, weight)))
-        stop = count if limit is None else min(count, limit)
+        each = samples_per_piece(count, weight)
         common = {"uri": self._uri, "bytes": source["bytes"], "metadata_sha256": self._described.source["sha256"]}
-        return [{**common, "first": first, "stop": min(first + each, stop)} for first in range(0, stop, each)]
+        return [{**common, "first": first, "stop": stop} for first, stop in ranges(count, each)]
 
     def candidates(self, partition: dict[str, Any]) -> Iterator[Candidate]:
         if self._described.source["sha256"] != partition["metadata_sha256"]:

@@ -13,6 +13,7 @@ from gato_tokenize import Episode, EpisodeMetadata, EpisodeSpec
 from gato_tokenize.environments.recipe import MakeError, Recipe
 from pipelines.processes.child_process import START, ChildProcess
 from pipelines.sources.options import take
+from pipelines.sources.pieces import ranges
 from pipelines.sources.rollouts.rollout import Description, Played, Rollout, describe, play
 from pipelines.sources.source import Candidate, Source, SourceError
 
@@ -91,12 +92,11 @@ class RolloutSource(Source):
         """Raises SourceError for an unknown environment, or where it, its options or its expert cannot be had."""
         return {self.task: _described(self.rollout).spec}
 
-    def partitions(self, limit: int | None = None) -> list[dict[str, Any]]:
-        """{"first": i, "count": n}: 25 to 1000 episodes each, 64 partitions between."""
+    def partitions(self) -> list[dict[str, Any]]:
+        """{"first": i, "count": n}: 64 partitions, unless these had fewer than 25 or more than 1000 episodes each."""
         self.specs()
         size = min(max(math.ceil(self.episodes / 64), 25), 1000)
-        total = self.episodes if limit is None else min(limit, self.episodes)
-        return [{"first": i, "count": min(size, total - i)} for i in range(0, total, size)]
+        return [{"first": first, "count": stop - first} for first, stop in ranges(self.episodes, size)]
 
     def candidates(self, partition: dict[str, Any]) -> Iterator[Candidate]:
         """One process plays them, ahead of whoever loads them in order. An iterator that comes to its end keeps it for

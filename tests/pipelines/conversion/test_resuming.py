@@ -49,8 +49,8 @@ def test_a_limit_of_a_partition_is_kept() -> None:
     """Only the first candidates of a partition are read, as the plan for `--limit` asks."""
     out = Path("out/toy/1.0.0")
     plan, tokenizer = make_plan([write_documents()], out)
-    works = [dataclasses.replace(work, limit=limit) for work, limit in zip(plan.works, (None, 7), strict=False)]
-    plan = dataclasses.replace(plan, works=tuple(works))
+    works = [dataclasses.replace(work, limit=limit) for work, limit in zip(plan.partitions, (None, 7), strict=False)]
+    plan = dataclasses.replace(plan, partitions=tuple(works))
     manifest = run_plan(plan, tokenizer, out, RejectBudget(), write_here)
     assert manifest["episodes"]["read"] == manifest["episodes"]["written"] == 27
     names = [record.metadata.episode_id for record in Dataset.open(out).records()]

@@ -6,14 +6,14 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from limited import read_source
 
 from gato_tokenize import Episode
-from pipelines.sources import open_source
+from pipelines.sources import open_source, pieces
 from pipelines.sources.contract import SourceContract
 from pipelines.sources.formats import files, lines
 from pipelines.sources.reading import Reject, read_partition
@@ -35,19 +35,15 @@ def open_text(pattern: str, **options: str) -> TextSource:
     return source
 
 
-def results(source: TextSource, limit: int | None = None) -> list[Any]:
-    return [item for part in source.partitions(limit) for item in read_partition(source, part)]
-
-
 def texts(source: TextSource, limit: int | None = None) -> list[str]:
     """The documents; whatever else came is an error of the test."""
-    read = [result for _, result in results(source, limit)]
+    read = [result for _, result in read_source(source, limit)]
     assert all(isinstance(result, Episode) for result in read), read
     return [result.observation["text"][0] for result in read]
 
 
 def messages(source: TextSource) -> list[str]:
-    return [result.message for _, result in results(source) if isinstance(result, Reject)]
+    return [result.message for _, result in read_source(source) if isinstance(result, Reject)]
 
 
 class TestByHand:
@@ -55,7 +51,7 @@ class TestByHand:
         path = tmp_path / "a.jsonl"
         path.write_bytes(b'{"text": "Hello."}\n{"text": "Ahoy!"}\n')
         source = open_text(str(path))
-        (_, one), (_, two) = results(source)
+        (_, one), (_, two) = read_source(source)
         assert (one.observation, two.observation) == ({"text": ["Hello."]}, {"text": ["Ahoy!"]})
         assert one.metadata.episode_id == f"{path}#1" and two.metadata.episode_id == f"{path}#2"
         assert (two.metadata.domain, two.metadata.task) == ("text", "text")
@@ -66,14 +62,14 @@ class TestByHand:
     def test_a_plain_file_is_one_document_byte_for_byte(self, tmp_path: Path) -> None:
         path = tmp_path / "a.txt"
         path.write_bytes("\ufeffone\r\n\n  two\u2028 \n".encode())
-        ((_, episode),) = results(open_text(str(path)))
+        ((_, episode),) = read_source(open_text(str(path)))
         assert episode.observation == {"text": ["\ufeffone\r\n\n  two\u2028 \n"]}
         assert (episode.metadata.episode_id, episode.metadata.source_index) == (str(path), 0)
 
     def test_by_line_only_newlines_end_a_document(self, tmp_path: Path) -> None:
         path = tmp_path / "a.txt"
         path.write_bytes("\ufeffone\r\n two\u2028\x0b\x85 \n\r\na\rb\nlast\r".encode())
-        read = results(open_text(str(path), by="line"))
+        read = read_source(open_text(str(path), by="line"))
         got = [result.observation["text"][0] if isinstance(result, Episode) else str(result) for _, result in read]
         assert got == ["\ufeffone", " two\u2028\x0b\x85 ", "blank line", "a\rb", "last\r"]
         assert isinstance(read[2][1], Filtered)
@@ -138,7 +134,7 @@ class TestFiles:
         for module in ("pipelines.sources.text", "pipelines.sources.formats.lines"):
             monkeypatch.setattr(f"{module}.hashed", lambda path: (opens.append(path), hashed(path))[1])
         source = open_text(f"{tmp_path}/*")
-        source.inputs(), source.partitions(), source.inputs(), source.partitions(1)
+        source.inputs(), source.partitions(), source.inputs(), source.partitions()
         assert len(opens) == 2
 
 
@@ -158,13 +154,13 @@ class TestOptions:
         (tmp_path / "a.jsonl").write_text('{"text": "no", "body": "yes"}')
         source = open_text(f"{tmp_path}/a.jsonl", key="body", task="web")
         assert texts(source) == ["yes"]
-        assert list(source.specs()) == ["web"] and results(source)[0][1].metadata.task == "web"
+        assert list(source.specs()) == ["web"] and read_source(source)[0][1].metadata.task == "web"
 
     def test_id(self, tmp_path: Path) -> None:
         path = tmp_path / "a.jsonl"
         rows = ['{"text": "a", "id": "x"}', '{"text": "b", "id": 7}', '{"text": "c"}', '{"text": "d", "id": true}']
         path.write_text("\n".join([*rows, '{"text": "e", "id": ""}', "{", '{"text": "f", "id": "\\ud800"}']))
-        read = results(open_text(str(path), id="id"))
+        read = read_source(open_text(str(path), id="id"))
         assert [candidate.episode_id for candidate, _ in read] == ["x", "7", *(f"{path}#{n}" for n in range(3, 8))]
         assert [type(result) for _, result in read] == [Episode] * 2 + [Reject] * 5
         assert read[0][1].metadata.episode_id == "x"
@@ -191,7 +187,7 @@ class TestFaults:
     def test_a_bad_line_costs_itself(self, tmp_path: Path, line: bytes, expected: str, ending: str) -> None:
         path = tmp_path / f"a.jsonl{ending}"
         path.write_bytes(pack(b'{"text": "one"}\n' + line + b'\n{"text": "three"}\n', ending))
-        (_, one), (candidate, two), (_, three) = results(open_text(str(path)))
+        (_, one), (candidate, two), (_, three) = read_source(open_text(str(path)))
         assert isinstance(one, Episode) and isinstance(three, Episode) and three.metadata.source_index == 3
         assert isinstance(two, Reject) and candidate.source_index == two.source_index == 2
         with pytest.raises(ValueError, match=expected):
@@ -204,16 +200,16 @@ class TestFaults:
         assert messages(open_text(f"{tmp_path}/*")) == [f"{tmp_path}/a.txt, byte 6: not UTF-8 (invalid start byte)"]
         by_line = open_text(f"{tmp_path}/*", by="line")
         assert messages(by_line) == [f"{tmp_path}/a.txt, line 2, byte 2: not UTF-8 (invalid start byte)"]
-        assert len(results(by_line)) == 4
+        assert len(read_source(by_line)) == 4
 
     def test_an_empty_file_is_an_empty_document_but_holds_no_lines(self, tmp_path: Path) -> None:
         (tmp_path / "a.txt").write_bytes(b"")
         assert messages(open_text(f"{tmp_path}/a.txt")) == [f"{tmp_path}/a.txt: empty document"]
-        assert results(open_text(f"{tmp_path}/a.txt", by="line")) == []
+        assert read_source(open_text(f"{tmp_path}/a.txt", by="line")) == []
 
     def test_a_mark_before_the_first_object_is_no_text(self, tmp_path: Path) -> None:
         (tmp_path / "a.jsonl").write_bytes(b'\xef\xbb\xbf{"text": "one"}\n\xef\xbb\xbf{"text": "two"}\n')
-        (_, one), (_, two) = results(open_text(f"{tmp_path}/a.jsonl"))
+        (_, one), (_, two) = read_source(open_text(f"{tmp_path}/a.jsonl"))
         assert one.observation == {"text": ["one"]} and "BOM" in two.message
 
     @pytest.mark.parametrize("ending", ["", ".gz", ".zst"])
@@ -224,7 +220,7 @@ class TestFaults:
         rows = [b"x" * 10, b"y" * 11, b"z" * 10 + b"\r", b"w" * 100, b"v" * 11 + b"\r", b"end"]
         path = tmp_path / f"a.txt{ending}"
         path.write_bytes(pack(b"\n".join(rows), ending))
-        read = [result for _, result in results(open_text(str(path), by="line"))]
+        read = [result for _, result in read_source(open_text(str(path), by="line"))]
         assert [isinstance(result, Episode) for result in read] == [True, False, True, False, False, True]
         assert read[1].message == f"{path}, line 2: longer than 10 bytes, the most that a document may have"
         assert read[-1].metadata.source_index == 6
@@ -235,7 +231,7 @@ class TestFaults:
         for ending in (".gz", ".zst"):
             (tmp_path / f"a.txt{ending}").write_bytes(pack(b"one\n" + bytes(2**26) + b"\nthree\n", ending))
             assert (tmp_path / f"a.txt{ending}").stat().st_size < 2**17
-            read = [result for _, result in results(open_text(f"{tmp_path}/a.txt{ending}", by="line"))]
+            read = [result for _, result in read_source(open_text(f"{tmp_path}/a.txt{ending}", by="line"))]
             assert [type(result) for result in read] == [Episode, Reject, Episode]
 
     @pytest.mark.parametrize("ending", ["", ".gz"])
@@ -255,7 +251,7 @@ class TestFaults:
     def test_lines_that_moved_in_a_file_of_the_same_size_are_an_error(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(lines, "PIECE_LINES", 2)
+        monkeypatch.setattr(pieces, "MAX_LINES", 2)
         monkeypatch.setattr(files.HashedFile.read, "__defaults__", (4,))
         path = tmp_path / "a.txt"
         path.write_bytes(b"one\ntwo\nthr\nfou\n")
@@ -280,7 +276,7 @@ class TestTruncation:
         borders = (len(pack(self.DATA, ending)), len(whole))  # a member's end cannot be told from the file's
         for size in range(len(whole) + 1):
             path.write_bytes(whole[:size])
-            read = [result for _, result in results(open_text(str(path)))]
+            read = [result for _, result in read_source(open_text(str(path)))]
             got = [result.observation["text"][0] for result in read if isinstance(result, Episode)]
             assert got == ["one", "zwei", "drüben", "one", "zwei", "drüben"][: len(got)]
             if size in borders:
@@ -296,7 +292,7 @@ class TestTruncation:
         whole = pack(b"a document of some length", ending)
         for size in range(len(whole)):
             path.write_bytes(whole[:size])
-            (_, lost), (_, kept) = results(open_text(f"{tmp_path}/*"))
+            (_, lost), (_, kept) = read_source(open_text(f"{tmp_path}/*"))
             assert isinstance(lost, Reject) and isinstance(kept, Episode)
 
     def test_of_a_plain_file(self, tmp_path: Path) -> None:
@@ -304,7 +300,7 @@ class TestTruncation:
         ends = [i for i in range(len(self.DATA)) if self.DATA[i : i + 1] == b"\n"]
         for size in range(len(self.DATA) + 1):
             path.write_bytes(self.DATA[:size])
-            read = [result for _, result in results(open_text(str(path)))]
+            read = [result for _, result in read_source(open_text(str(path)))]
             good = sum(isinstance(result, Episode) for result in read)
             assert good == sum(end <= size for end in ends)
             assert len(read) - good == (size > 0 and not any(size in (end, end + 1) for end in ends))
@@ -316,7 +312,7 @@ class TestTruncation:
         whole = whole or pack(self.DATA, ending)
         for place in range(len(whole)):
             path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :])
-            read = results(open_text(str(path)))
+            read = read_source(open_text(str(path)))
             good = [r.observation["text"][0] for _, r in read if isinstance(r, Episode)]
             assert good == ["one", "zwei", "drüben"] or any(isinstance(r, Reject) for _, r in read)
 
@@ -324,7 +320,7 @@ class TestTruncation:
         for ending in (".gz", ".zst"):
             path = tmp_path / f"a.jsonl{ending}"
             path.write_bytes(pack(self.DATA, ending) + b"garbage")
-            *good, (_, last) = results(open_text(str(path)))
+            *good, (_, last) = read_source(open_text(str(path)))
             assert len(good) == 3 and "damaged" in last.message
 
     def test_a_skippable_zstd_frame_is_skipped(self, tmp_path: Path) -> None:
@@ -345,18 +341,20 @@ class TestPartitions:
         path = tmp_path / "a.txt"
         rows = [b"line %d" % i + b"." * (i * 7 % 23) for i in range(40)]
         path.write_bytes(b"\n".join(rows) + last)
-        uncut = [candidate.episode_id for candidate, _ in results(open_text(str(path), by="line"))]
-        monkeypatch.setattr(lines, "PIECE_BYTES", 50)
+        uncut = [candidate.episode_id for candidate, _ in read_source(open_text(str(path), by="line"))]
+        monkeypatch.setattr(pieces, "PIECE_BYTES", 50)
         source = open_text(str(path), by="line")
         parts = source.partitions()
-        pieces = [piece for part in parts for piece in part["pieces"]]
-        assert len(parts) > 5 and pieces[0]["start"] == 0 and pieces[-1]["stop"] == path.stat().st_size
-        assert all(one["stop"] == two["start"] for one, two in zip(pieces, pieces[1:], strict=False))
-        assert [candidate.episode_id for candidate, _ in results(source)] == uncut
-        good = [result.observation["text"][0].encode() for _, result in results(source) if isinstance(result, Episode)]
+        ranges = [piece for part in parts for piece in part["pieces"]]
+        assert len(parts) > 5 and ranges[0]["start"] == 0 and ranges[-1]["stop"] == path.stat().st_size
+        assert all(one["stop"] == two["start"] for one, two in zip(ranges, ranges[1:], strict=False))
+        assert [candidate.episode_id for candidate, _ in read_source(source)] == uncut
+        good = [
+            result.observation["text"][0].encode() for _, result in read_source(source) if isinstance(result, Episode)
+        ]
         assert good == rows
         for limit in range(45):
-            assert [candidate.episode_id for candidate, _ in results(source, limit)] == uncut[:limit]
+            assert [candidate.episode_id for candidate, _ in read_source(source, limit)] == uncut[:limit]
 
     def test_many_small_files_share_a_partition(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         for i in range(30):
@@ -364,12 +362,12 @@ class TestPartitions:
         for by, each in (("file", 1), ("line", 2)):
             assert len(open_text(f"{tmp_path}/*", by=by).partitions()) == 1
             with monkeypatch.context() as patch:
-                patch.setattr("pipelines.sources.text.MAX_PIECES", 8)
+                patch.setattr(pieces, "MAX_SAMPLES", 8)
                 source = open_text(f"{tmp_path}/*", by=by)
                 assert [len(part["pieces"]) for part in source.partitions()] == [8, 8, 8, 6]
                 assert len(texts(source)) == 30 * each
             with monkeypatch.context() as patch:
-                patch.setattr(lines, "PIECE_LINES", 10)
+                patch.setattr(pieces, "MAX_LINES", 10)
                 parts = open_text(f"{tmp_path}/*", by=by).partitions()
                 assert [len(part["pieces"]) for part in parts] == [10 // each] * (30 * each // 10)
 
@@ -386,7 +384,7 @@ class TestPartitions:
     def test_a_limit_does_not_stumble_over_a_damaged_file(self, tmp_path: Path) -> None:
         (tmp_path / "a.txt.zst").write_bytes(pack(b"a0\na1\n", ".zst")[:-1])
         (tmp_path / "b.txt").write_text("b0\nb1\n")
-        read = results(open_text(f"{tmp_path}/*", by="line"), 2)
+        read = read_source(open_text(f"{tmp_path}/*", by="line"), 2)
         assert any(isinstance(result, Reject) for _, result in read)
         assert sum(isinstance(result, Episode) for _, result in read) <= 2
 

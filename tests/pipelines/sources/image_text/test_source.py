@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 from archives import tar
+from limited import read_source
 from PIL import Image
 
 from gato_tokenize import Episode, EpisodeSpec, ImageSpec
-from pipelines.sources import open_source
+from pipelines.sources import open_source, pieces
 from pipelines.sources.contract import SourceContract
 from pipelines.sources.formats import tar_samples
 from pipelines.sources.image_text import image_lines
@@ -37,13 +38,9 @@ def open_pairs(pattern: Path | str, **options: str) -> ImageTextSource:
     return source
 
 
-def results(source: ImageTextSource, limit: int | None = None) -> list[Any]:
-    return [item for part in source.partitions(limit) for item in read_partition(source, part)]
-
-
 def values(source: ImageTextSource) -> list[Any]:
     """The observation of each episode, the message of each reject."""
-    read = [result for _, result in results(source)]
+    read = [result for _, result in read_source(source)]
     return [r.observation if isinstance(r, Episode) else getattr(r, "message", str(r)) for r in read]
 
 
@@ -63,7 +60,7 @@ class TestByHand:
             {"image": "cats/1.png", "question": "Who?", "answer": "cat", "id": 7},
         )
         source = open_pairs(path)
-        (_, one), (_, two) = results(source)
+        (_, one), (_, two) = read_source(source)
         assert one.observation == {"image": [png()], "caption": ["A cat."]}
         assert two.observation == {"image": [png()], "question": ["Who?"], "answer": ["cat"]}
         assert (one.metadata.task, two.metadata.task) == ("caption", "vqa")
@@ -80,7 +77,7 @@ class TestByHand:
         asked = json.dumps({"question": "Who?", "answer": "cat", "id": "q1"}).encode()
         path.write_bytes(tar([("x/1.png", png()), ("x/1.txt", b"A cat.\n"), ("x/2.json", asked), ("x/2.JPG", png(1))]))
         source = open_pairs(path)
-        (_, one), (_, two) = results(source)
+        (_, one), (_, two) = read_source(source)
         assert one.observation == {"image": [png()], "caption": ["A cat.\n"]}
         assert two.observation == {"image": [png(1)], "question": ["Who?"], "answer": ["cat"]}
         assert (one.metadata.episode_id, two.metadata.episode_id) == (f"{path}#1", "q1")
@@ -128,7 +125,7 @@ class TestOptions:
         legal(tmp_path)
         source = open_pairs(tmp_path / "pairs.jsonl", task="coco")
         assert list(source.specs()) == ["coco-caption", "coco-vqa"]
-        read = [result for _, result in results(source) if isinstance(result, Episode)]
+        read = [result for _, result in read_source(source) if isinstance(result, Episode)]
         assert [episode.metadata.task for episode in read] == ["coco-caption", "coco-caption", "coco-vqa"]
 
     @pytest.mark.parametrize("name", ["a.json", "a.jsonl.gz", "a.zip"])
@@ -212,7 +209,7 @@ class TestFaultsOfLines:
     def test_a_folder_relative_to_here(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.chdir(tmp_path)
         legal(tmp_path)
-        read = results(open_pairs("pairs.jsonl"))
+        read = read_source(open_pairs("pairs.jsonl"))
         assert [candidate.episode_id for candidate, _ in read] == [f"pairs.jsonl#{n}" for n in (1, 2, 3, 4)]
         assert isinstance(read[2][1], Filtered) and isinstance(read[3][1], Episode)
 
@@ -253,7 +250,7 @@ class TestWebdatasetsNames:
         names = ["v1.0/a.b/c.d.seg.png", "v1.0/a.b/c.png", "v1.0/a.b/c.txt", "./d.png", "./d.txt", "e/d.png", "e/d.txt"]
         path = tmp_path / "a.tar"
         path.write_bytes(tar([(name, png() if name.endswith("png") else b"words") for name in names]))
-        read = results(open_pairs(path))
+        read = read_source(open_pairs(path))
         assert [candidate.source_uri for candidate, _ in read] == [
             f"{path}/{key}" for key in ("v1.0/a.b/c", "./d", "e/d")
         ]
@@ -286,21 +283,21 @@ class TestWebdatasetsNames:
         path = tmp_path / "a.tar"
         path.write_bytes(tar([(f"{folder}/{name}", data) for name, data in MEMBERS], format))
         assert values(open_pairs(path)) == WHOLE
-        monkeypatch.setattr(tar_samples, "PIECE_BYTES", 1)
+        monkeypatch.setattr(pieces, "PIECE_BYTES", 1)
         assert len(open_pairs(path).partitions()) == 4
         assert values(open_pairs(path)) == WHOLE
 
     def test_a_name_that_is_not_utf8(self, tmp_path: Path) -> None:
         path = tmp_path / "a.tar"
         path.write_bytes(tar([(f"\udcff{name}", data) for name, data in MEMBERS], tarfile.GNU_FORMAT))
-        read = results(open_pairs(path))
+        read = read_source(open_pairs(path))
         assert read[0][0].source_uri == f"{path}/\\xff0" and isinstance(read[0][1], Episode)
 
     def test_a_json_beside_a_caption_is_its_metadata(self, tmp_path: Path) -> None:
         path = tmp_path / "a.tar"
         notes = json.dumps({"id": "x", "caption": "a cat", "width": 3, "question": None}).encode()
         path.write_bytes(tar([("1.png", png()), ("1.txt", b"a cat"), ("1.json", notes)]))
-        ((candidate, episode),) = results(open_pairs(path))
+        ((candidate, episode),) = read_source(open_pairs(path))
         assert candidate.episode_id == "x" and episode.observation["caption"] == ["a cat"]
 
 
@@ -339,13 +336,13 @@ class TestFaultsOfArchives:
     def test_members_that_are_no_neighbours_are_no_sample(self, tmp_path: Path) -> None:
         path = tmp_path / "a.tar"
         path.write_bytes(tar([MEMBERS[0], MEMBERS[2], MEMBERS[1], MEMBERS[3]]))
-        read = results(open_pairs(path))
+        read = read_source(open_pairs(path))
         assert [type(result) for _, result in read] == [Reject] * 4
         assert len({candidate.episode_id for candidate, _ in read}) == 4
 
     def test_an_archive_without_a_sample(self, tmp_path: Path) -> None:
         (tmp_path / "a.tar").write_bytes(tar([]))
-        assert results(open_pairs(tmp_path / "a.tar")) == []
+        assert read_source(open_pairs(tmp_path / "a.tar")) == []
 
 
 class TestTruncation:
@@ -374,11 +371,11 @@ class TestTruncation:
             if not complete:
                 assert str(path) in read[-1]
             assert [value for value in read[:1]] == [
-                r.observation if isinstance(r, Episode) else r.message for _, r in results(source, 1)[:1]
+                r.observation if isinstance(r, Episode) else r.message for _, r in read_source(source, 1)[:1]
             ]
 
     def test_of_an_archive_in_pieces(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(tar_samples, "PIECE_SAMPLES", 1)
+        monkeypatch.setattr(pieces, "MAX_SAMPLES", 1)
         path = tmp_path / "a.tar"
         whole = tar(MEMBERS)
         for size in range(0, len(whole) + 1, 256):
@@ -428,7 +425,7 @@ class TestTruncation:
         assert one == WHOLE[0] and "data behind the end" in last
 
     def test_another_size_or_fewer_samples_than_planned(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(tar_samples, "PIECE_SAMPLES", 3)
+        monkeypatch.setattr(pieces, "MAX_SAMPLES", 3)
         path = tmp_path / "a.tar"
         path.write_bytes(tar(MEMBERS))
         source = open_pairs(path)
@@ -443,7 +440,7 @@ class TestTruncation:
 
 
 class TestPartitions:
-    @pytest.mark.parametrize("cut", [("PIECE_SAMPLES", 2), ("PIECE_BYTES", 5_000)])
+    @pytest.mark.parametrize("cut", [("MAX_SAMPLES", 2), ("PIECE_BYTES", 5_000)])
     def test_an_archive_is_cut_between_samples(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cut: tuple[str, int]
     ) -> None:
@@ -452,34 +449,34 @@ class TestPartitions:
             (f"{i:02}.{kind}", png(i) if kind == "png" else b"words") for i in range(11) for kind in ("png", "txt")
         ]
         path.write_bytes(tar(members))
-        uncut = [(c.episode_id, r.observation) for c, r in results(open_pairs(path))]
-        monkeypatch.setattr(tar_samples, *cut)
+        uncut = [(c.episode_id, r.observation) for c, r in read_source(open_pairs(path))]
+        monkeypatch.setattr(pieces, *cut)
         source = open_pairs(path)
         assert len(source.partitions()) > 3 and len(uncut) == 11
-        assert [(c.episode_id, r.observation) for c, r in results(source)] == uncut
+        assert [(c.episode_id, r.observation) for c, r in read_source(source)] == uncut
         for limit in range(13):
-            assert [(c.episode_id, r.observation) for c, r in results(source, limit)] == uncut[:limit]
+            assert [(c.episode_id, r.observation) for c, r in read_source(source, limit)] == uncut[:limit]
 
-    @pytest.mark.parametrize("cut", [("PIECE_SAMPLES", 2), ("PIECE_BYTES", 2_500)])
+    @pytest.mark.parametrize("cut", [("MAX_SAMPLES", 2), ("PIECE_BYTES", 2_500)])
     def test_lines_are_cut_by_the_weight_of_their_pictures(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cut: tuple[str, int]
     ) -> None:
         for i in range(9):
             (tmp_path / f"{i}.png").write_bytes(png(i))
         path = write_lines(tmp_path, *({"image": f"{i}.png", "caption": f"{i}"} for i in range(9)), "broken")
-        uncut = [c.episode_id for c, _ in results(open_pairs(path))]
-        monkeypatch.setattr(image_lines, *cut)
+        uncut = [c.episode_id for c, _ in read_source(open_pairs(path))]
+        monkeypatch.setattr(pieces, *cut)
         source = open_pairs(path)
         assert len(source.partitions()) > 3 and len(uncut) == 10
         for limit in (None, *range(12)):
-            assert [c.episode_id for c, _ in results(source, limit)] == uncut[:limit]
+            assert [c.episode_id for c, _ in read_source(source, limit)] == uncut[:limit]
 
     def test_a_limit_counts_over_compressed_archives(self, tmp_path: Path) -> None:
         (tmp_path / "a.tar.gz").write_bytes(gzip.compress(tar(MEMBERS)))
         (tmp_path / "b.tar").write_bytes(tar(MEMBERS))
         source = open_pairs(tmp_path / "*")
         for limit in range(10):
-            assert len(results(source, limit)) == min(limit, 8)
+            assert len(read_source(source, limit)) == min(limit, 8)
 
 
 def test_the_pictures_of_easy_vqa(tmp_path: Path) -> None:

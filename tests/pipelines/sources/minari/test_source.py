@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from limited import read_source
 from minari_files import BOX, by_hand, camera, encoded, h5py, pixels
 from PIL import Image
 
 from gato_tokenize import ContinuousSpec, DiscreteSpec, Episode, EpisodeSpec, ImageSpec, TextSpec
-from pipelines.sources import open_source
+from pipelines.sources import open_source, pieces
 from pipelines.sources.contract import SourceContract
 from pipelines.sources.minari import episode as minari_episode
 from pipelines.sources.minari import source as read_minari
@@ -33,7 +34,7 @@ def open_minari(path: Path | str) -> MinariSource:
 
 
 def results(source: MinariSource, limit: int | None = None) -> list[Any]:
-    return [result for part in source.partitions(limit) for _, result in read_partition(source, part)]
+    return [result for _, result in read_source(source, limit)]
 
 
 class TestByHand:
@@ -272,13 +273,13 @@ class TestPlanning:
         source = open_minari(by_hand(tmp_path, 7))
         assert len(source.partitions()) == 1
         size = (tmp_path / "data" / "main_data.hdf5").stat().st_size
-        for name, value in (("PIECE_EPISODES", 2), ("PIECE_BYTES", size * read_minari.JPEG_GROWTH * 2 // 7 + 9)):
+        for name, value in (("MAX_SAMPLES", 2), ("PIECE_BYTES", size * read_minari.JPEG_GROWTH * 2 // 7 + 9)):
             with monkeypatch.context() as patch:
-                patch.setattr(read_minari, name, value)
+                patch.setattr(pieces, name, value)
                 assert [part["stop"] - part["first"] for part in source.partitions()] == [2, 2, 2, 1]
                 for limit in range(9):
                     assert len(results(source, limit)) == min(limit, 7)
-        monkeypatch.setattr(read_minari, "PIECE_BYTES", 1)
+        monkeypatch.setattr(pieces, "PIECE_BYTES", 1)
         assert len(source.partitions()) == 7
 
 

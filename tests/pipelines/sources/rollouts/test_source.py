@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from gato_tokenize import ContinuousSpec, DiscreteSpec, Episode, EpisodeTokenizer, ImageSpec, TextSpec, TextTokenizer
+from pipelines.conversion.limit import limited_works
 from pipelines.sources import open_source
 from pipelines.sources.contract import SourceContract
 from pipelines.sources.reading import Reject, read_partition
@@ -407,9 +408,10 @@ class TestOptions:
 
     def test_partitions_depend_on_the_number_of_episodes_alone(self) -> None:
         def sizes(episodes: int, limit: int | None = None) -> list[int]:
-            parts = open_source(f"rollouts:BabyAI-GoToLocal-v0?episodes={episodes}").partitions(limit)
+            works = limited_works(open_source(f"rollouts:BabyAI-GoToLocal-v0?episodes={episodes}"), limit)
+            parts = [work.partition for work in works]
             assert [part["first"] for part in parts] == np.cumsum([0, *(part["count"] for part in parts)])[:-1].tolist()
-            return [part["count"] for part in parts]
+            return [work.limit or work.partition["count"] for work in works]
 
         assert sizes(3) == [3]
         assert sizes(60) == [25, 25, 10]
