@@ -20,13 +20,13 @@ class TokenSequence:
     ids            int32[L]             0 at an image patch
     kinds          uint8[L]             `Kind`
     loss_mask      uint8[L]             1: the model is trained to predict this token (paper equation 2)
-    step_splits    int64[T + 1]         tokens of timestep t: step_splits[t] to step_splits[t + 1]; behind the last
-                                        split is padding
+    step_splits    int64[T + 1]         tokens of timestep t: step_splits[t] to step_splits[t + 1]; after the last
+                                        split comes padding
     patches        uint8[n, 16, 16, 3]  pixels of the n patch tokens, in token order
     grids          int32[m, 2]          rows and columns of the m images, in token order
-    encoded        m byte strings       the images' own JPEG or PNG files where these decode to `patches`; else empty
+    encoded        m byte strings       the images' own JPEG or PNG files if these decode to `patches`; else empty
 
-    Raises ValueError where the arrays contradict each other.
+    Raises ValueError if the arrays contradict each other.
     """
 
     ids: NDArray[np.int32]
@@ -85,7 +85,7 @@ class TokenSequence:
         return local_positions(self.kinds, self.step_splits)
 
     def steps(self, start: int, stop: int) -> "TokenSequence":
-        """Timesteps start to stop (exclusive), as views of the arrays."""
+        """Return timesteps start to stop (exclusive), as views of the arrays."""
         if not 0 <= start <= stop <= self.num_steps:
             raise ValueError(f"timesteps {start} to {stop} are not in a sequence of {self.num_steps}")
         first, last = int(self.step_splits[start]), int(self.step_splits[stop])
@@ -105,11 +105,11 @@ class TokenSequence:
 
     @staticmethod
     def join(sequences: "Sequence[TokenSequence]") -> "TokenSequence":
-        """One sequence behind the other. Encoded images are kept where all sequences with images have them."""
+        """Join sequences one after the other. Encoded images are kept if all sequences with images have them."""
         if not sequences:
             raise ValueError("nothing to join: no sequences")
         if any(len(s) != s.step_splits[-1] for s in sequences):
-            raise ValueError("a padded sequence cannot be joined: its padding would come to stand between tokens")
+            raise ValueError("a padded sequence cannot be joined: its padding would stand between tokens")
         offsets = np.cumsum([0, *(len(s) for s in sequences)])
         splits = [s.step_splits[1:] + offset for s, offset in zip(sequences, offsets, strict=False)]
         encoded = all(len(s.encoded) == len(s.grids) for s in sequences)
@@ -122,7 +122,7 @@ class TokenSequence:
         )
 
     def pad(self, length: int) -> "TokenSequence":
-        """Padded at the end to `length` tokens: id 0, not in the loss. Raises ValueError where L > length."""
+        """Padded at the end to `length` tokens: id 0, not in the loss. Raises ValueError if L > length."""
         if length < len(self):
             raise ValueError(f"{len(self)} tokens do not fit in {length}: slice by timesteps first")
         extra = (0, length - len(self))

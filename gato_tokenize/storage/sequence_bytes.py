@@ -23,7 +23,7 @@ _OF_TOKENS = {key: field for key, field in _BY_KEY.items() if not key.startswith
 def decode_sequence(data: bytes, vocabulary_size: int = 2**31) -> TokenSequence:
     """The sequence of a record's bytes: `Record.from_bytes(data).sequence` without the work for the metadata.
 
-    Raises ValueError where `data` is no record of this schema, or an id is not below `vocabulary_size`.
+    Raises ValueError if `data` is no record of this schema, or an id is not below `vocabulary_size`.
     """
     return sequence_of(_read(data, _OF_TOKENS), vocabulary_size)
 
@@ -93,7 +93,7 @@ def _inflated(data: bytes, length: int, key: str) -> NDArray[np.uint8]:
 def read_values(data: bytes) -> dict[str, Value]:
     """{key: a list of bytes, int64[n] or float32[n]} of the fields of a record; unknown features are passed over.
 
-    Raises ValueError where `data` is no Example, or lacks one of the fields.
+    Raises ValueError if `data` is no Example, or lacks one of the fields.
     """
     return _read(data, _BY_KEY)
 
@@ -127,7 +127,7 @@ def _check_type(values: dict[str, Value], field: RecordField) -> None:
 
 
 def _walk(data: bytes, wanted: Mapping[bytes, RecordField]) -> dict[str, Value]:
-    """The values of the wanted fields; IndexError or ValueError where the bytes are cut, or framed otherwise."""
+    """The values of the wanted fields; IndexError or ValueError if the bytes are cut, or framed otherwise."""
     at = _body(data, 0, len(data), 0x0A)
     values: dict[str, Value] = {}
     while at < len(data):
