@@ -11,6 +11,7 @@ from gato_tokenize.vocabulary import Kind
 
 NO_POSITION = -1  # the separator, and all tokens outside agent timesteps
 ACTION_POSITION = -2  # every action token: the one learned row that they share (paper appendix C.3)
+_PATCH, _SEPARATOR = int(Kind.PATCH), int(Kind.SEPARATOR)  # numpy compares with an enum seven times as slowly
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -50,7 +51,7 @@ class TokenSequence:
             or splits[-1] > length
         ):
             raise ValueError(f"step_splits must rise from 0 to at most {length}, got {splits}")
-        patches = int(np.count_nonzero(self.kinds == Kind.PATCH))
+        patches = int(np.count_nonzero(self.kinds == _PATCH))
         if self.patches.shape != (patches, 16, 16, 3):
             raise ValueError(f"{patches} patch tokens, but patches of shape {list(self.patches.shape)}")
         in_images = int(self.patches_per_image.sum()) if self.grids.shape[1:] == (2,) and len(self.grids) else 0
@@ -89,8 +90,8 @@ class TokenSequence:
         if not 0 <= start <= stop <= self.num_steps:
             raise ValueError(f"timesteps {start} to {stop} are not in a sequence of {self.num_steps}")
         first, last = int(self.step_splits[start]), int(self.step_splits[stop])
-        before = np.count_nonzero(self.kinds[:first] == Kind.PATCH)
-        within = np.count_nonzero(self.kinds[first:last] == Kind.PATCH)
+        before = np.count_nonzero(self.kinds[:first] == _PATCH)
+        within = np.count_nonzero(self.kinds[first:last] == _PATCH)
         ends = np.cumsum(self.patches_per_image)
         images = slice(*np.searchsorted(ends, [before, before + within], side="right"))
         return TokenSequence(
@@ -138,7 +139,7 @@ def local_positions(kinds: NDArray[np.uint8], step_splits: NDArray[np.int64]) ->
     """
     size = int(step_splits[-1])
     lengths = np.diff(step_splits)
-    separator = kinds[:size] == Kind.SEPARATOR
+    separator = kinds[:size] == _SEPARATOR
     seen = np.concatenate([[0], np.cumsum(separator)])  # separators before each token, and before the end
     at_start, at_end = seen[step_splits[:-1]], seen[step_splits[1:]]
     after = seen[:size] > np.repeat(at_start, lengths)

@@ -216,7 +216,7 @@ class EpisodeTokenizer:
 
     def _decode_slot(self, slot: Slot, found: Arrangement, sequence: TokenSequence) -> Any:
         places = found.places(slot.path)
-        if (sequence.kinds[places] != slot.kind).any():
+        if (sequence.kinds[places] != int(slot.kind)).any():
             raise ValueError(f"{slot.path or 'separator'}: the sequence does not follow the layout of this spec")
         if slot.kind == Kind.SEPARATOR:
             return None
@@ -224,7 +224,7 @@ class EpisodeTokenizer:
         if isinstance(field, TextField):
             return field.decode(sequence.ids[places], np.asarray(found.lengths[slot.path]))
         if isinstance(field, ImageField):
-            patch_number = np.cumsum(sequence.kinds == Kind.PATCH) - 1
+            patch_number = np.cumsum(sequence.kinds == int(Kind.PATCH)) - 1
             pixels = sequence.patches[patch_number[places]]
             return field.decode(pixels, image_grids(self.slots, sequence)[slot.path])
         return self._decode_values(slot.path, sequence.ids[places], sequence.num_steps)
