@@ -21,7 +21,7 @@ MODALITIES = ("text", "continuous", "action", "discrete")
 
 
 def encode(arguments: argparse.Namespace) -> None:
-    """Print ids as a JSON list; for an image, its grid and the file of patches written."""
+    """Print ids as a JSON list. For an image, print its grid and, with --out, save its patches."""
     if arguments.modality == "image":
         patches = ImageTokenizer().encode(Path(arguments.value).read_bytes())
         rows, columns = patches.grid
@@ -33,7 +33,7 @@ def encode(arguments: argparse.Namespace) -> None:
 
 
 def decode(arguments: argparse.Namespace) -> None:
-    """Print what ids, given as a JSON list, mean."""
+    """Print the value of ids, which are given as a JSON list."""
     ids = _json(arguments.value)
     decoded = _tokenizer(arguments).decode(ids)
     print(decoded if isinstance(decoded, str) else json.dumps(decoded.tolist()))
@@ -111,7 +111,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run a command; returns its exit code: 0, or 2 with a message where an input is wrong."""
+    """Run a command. Returns its exit code: 0, or 2 with a message if an input is wrong."""
     arguments = _parser().parse_args(words)
     try:
         arguments.run(arguments)

@@ -8,7 +8,7 @@ import numpy as np
 
 from gato_tokenize.spec import EpisodeSpec, flatten, match_keys
 
-# What may stand for a field of each type, numpy's scalars too. The record's feature follows the type, not the value.
+# The values accepted for a field of each type. The type of a record's feature follows the field, not the value.
 _ACCEPTED: dict[Any, Any] = {
     str: str,
     bool: (bool, np.bool_),
@@ -19,9 +19,9 @@ _ACCEPTED: dict[Any, Any] = {
 
 @dataclasses.dataclass(frozen=True)
 class EpisodeMetadata:
-    """What is known of an episode beside its tokens; a record's `episode_metadata/...` features.
+    """The facts about an episode that are not in its tokens: the `episode_metadata/...` features of a record.
 
-    The source fills the first group; whoever writes the record fills the second.
+    The source fills the first group, the writer of the record the second.
     """
 
     episode_id: str = ""  # stable: the same episode has the same id in every conversion
@@ -53,13 +53,13 @@ class EpisodeMetadata:
             raise ValueError(f"success is 1, 0 or -1 (unknown), not {self.success!r}")
 
 
-@dataclasses.dataclass(frozen=True, eq=False)  # arrays have no one truth value to compare by
+@dataclasses.dataclass(frozen=True, eq=False)  # a comparison of arrays has no single truth value
 class Episode:
-    """T timesteps of a task: every field stacked along time, float[T, ...], int[T, ...], uint8[T, height, width, 3],
-    T strings, T pictures. A document or a sample (a spec with `timesteps=False`) is an episode with T = 1.
+    """T timesteps of a task with each field stacked along time: float[T, ...], int[T, ...], uint8[T, height, width, 3],
+    T strings or T pictures. A document or a sample (a spec with `timesteps=False`) is an episode with T = 1.
 
-    Raises ValueError naming the path of a field that does not fit the spec: a missing or unknown key, another shape,
-    dtype or length, a value that is not finite or out of range; and for an episode without any timestep.
+    Raises ValueError naming the path of a field that does not fit the spec (a missing or unknown key, another shape,
+    dtype or length, a value that is not finite or out of range), and ValueError if there are no timesteps.
 
     >>> from gato_tokenize import DiscreteSpec, ContinuousSpec
     >>> spec = EpisodeSpec({"joint": ContinuousSpec(2)}, DiscreteSpec(4))
@@ -74,8 +74,8 @@ class Episode:
     observation: Any
     action: Any = dataclasses.field(default_factory=dict)
     metadata: EpisodeMetadata = EpisodeMetadata()
-    notes: Mapping[str, int] = dataclasses.field(default_factory=dict)  # what a source left out, counted: {what: times}
-    fields: dict[str, Any] = dataclasses.field(init=False, repr=False)  # {path: stacked values} in the order of tokens
+    notes: Mapping[str, int] = dataclasses.field(default_factory=dict)  # what the source left out: {what: how often}
+    fields: dict[str, Any] = dataclasses.field(init=False, repr=False)  # {path: stacked values}, in token order
 
     def __post_init__(self) -> None:
         for role in ("observation", "action"):

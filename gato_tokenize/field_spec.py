@@ -1,4 +1,4 @@
-"""What one field looks like: text, image, discrete or continuous values."""
+"""The spec of one field: text, an image, discrete or continuous values."""
 
 import dataclasses
 import math
@@ -50,11 +50,11 @@ def _per_element(value: Any, shape: tuple[int, ...], cast: Callable[[Any, str], 
 
 
 def _stacked(value: Any, shape: tuple[int, ...], steps: int | None, path: str, what: str) -> NDArray[Any]:
-    """`value` as an array of the field's shape, behind a time axis where `steps` is given."""
+    """Return `value` as an array of the field's shape, with a leading time axis if `steps` is given."""
     expected = shape if steps is None else (steps, *shape)
     try:
         array = np.asarray(value)
-    except ValueError as error:  # numpy's word for lists of unequal lengths
+    except ValueError as error:  # numpy raises it for lists of unequal lengths
         raise ValueError(f"{path}: expected {what} of shape {list(expected)}, got ragged lists") from error
     if array.shape != expected:
         raise ValueError(
@@ -65,7 +65,7 @@ def _stacked(value: Any, shape: tuple[int, ...], steps: int | None, path: str, w
 
 @dataclasses.dataclass(frozen=True)
 class TextSpec:
-    """A string. `predict=False` takes it out of the loss (figure 2 masks the question of a VQA pair)."""
+    """A text. With `predict=False` it is not in the loss (figure 2 masks the question of a VQA pair)."""
 
     predict: bool = True
 
@@ -88,9 +88,11 @@ class TextSpec:
 
 @dataclasses.dataclass(frozen=True)
 class ImageSpec:
-    """A picture, uint8. `shape`: [height, width] or [height, width, 1, 3 or 4], or None for pictures of any size
-    (arrays, PIL images or encoded bytes). `resize`: [height, width] in multiples of 16 to bring every picture to;
-    None: the nearest multiples of 16 of its own sides, at least 16.
+    """A picture of uint8 pixels.
+
+    shape: [height, width] or [height, width, 1, 3 or 4]; None for pictures of any size (arrays, PIL images, files).
+    resize: the [height, width], in multiples of 16, that every picture is brought to; None for the multiples of 16
+        that are nearest to its own sides, at least 16.
     """
 
     shape: tuple[int, ...] | None = None
@@ -130,7 +132,7 @@ class ImageSpec:
 
 @dataclasses.dataclass(frozen=True)
 class DiscreteSpec:
-    """Whole numbers in [low, low + size), one or an array; `size` and `low` for all elements or one for each."""
+    """Whole numbers in [low, low + size): one, or an array. `size` and `low` hold for all elements, or one for each."""
 
     size: int | tuple[int, ...]
     shape: tuple[int, ...] = ()
@@ -159,7 +161,7 @@ class DiscreteSpec:
             raise ValueError(f"{path}: expected whole numbers, got {array.dtype}")
         low, last = self.bounds()[0], self._last().astype(np.int64)
         last = last.reshape(self.shape) if last.ndim else last
-        outside = (array < low) | (array > last)  # never their difference, which may leave int64
+        outside = (array < low) | (array > last)  # not by their difference, which may overflow int64
         if outside.any():
             index = tuple(int(i) for i in np.argwhere(outside)[0])
             first, final = (int(np.broadcast_to(b, array.shape)[index]) for b in (low, last))
@@ -178,8 +180,10 @@ class DiscreteSpec:
 
 @dataclasses.dataclass(frozen=True)
 class ContinuousSpec:
-    """Real numbers, one or an array. `low` and `high` matter in an action alone: they are mapped to [-1, 1] there
-    (paper section 2.1 knows only [-1, 1]); observations are companded whatever their range.
+    """Real numbers: one, or an array.
+
+    `low` and `high` matter only in an action, where they are mapped to [-1, 1], the one range of paper section 2.1.
+    Observations are companded, whatever their range.
     """
 
     shape: tuple[int, ...] = ()
@@ -228,7 +232,7 @@ TYPES: dict[str, type[FieldSpec]] = {
 def _sequence(value: Any, steps: int, path: str, what: str) -> Any:
     if isinstance(value, str | bytes) or not hasattr(value, "__len__"):
         raise ValueError(f"{path}: expected a sequence of {steps} {what}, got {type(value).__name__}")
-    if getattr(value, "shape", None) == ():  # its len() is a TypeError
+    if getattr(value, "shape", None) == ():  # such an array has a __len__ that raises TypeError
         raise ValueError(f"{path}: expected a sequence of {steps} {what}, got an array without axes")
     if len(value) != steps:
         raise ValueError(f"{path}: expected {steps} {what}, got {len(value)}")

@@ -16,9 +16,9 @@ from gato_tokenize.modalities.text import TextTokenizer
 class Encoded:
     """The tokens of one field in T timesteps.
 
-    ids: int32[n], or one number for all; lengths: tokens in each timestep, int64[T], or one number for all; of images
-    also patches uint8[n, 16, 16, 3], grids int32[T, 2], and files: the image's own bytes, where a plain decoder gives
-    its patches.
+    ids: int32[n], or one number for all. lengths: tokens in each timestep, int64[T], or one number for all. Images also
+    have patches uint8[n, 16, 16, 3], grids int32[T, 2], and files: the bytes of each image's own file if a plain
+    decoder gives the patches, else None.
     """
 
     ids: "int | NDArray[np.int32]"
@@ -55,7 +55,7 @@ class TextField:
 
 
 class ImageField:
-    """A picture in each timestep. Raises ValueError where its `resize` is not in multiples of 16."""
+    """A picture in each timestep. Raises ValueError if its `resize` is not in multiples of 16."""
 
     def __init__(self, spec: ImageSpec) -> None:
         self.tokenizer = ImageTokenizer(*(spec.resize or ()))

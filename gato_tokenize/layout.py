@@ -1,6 +1,6 @@
 """The order of tokens in a timestep (paper section 2.1): fields -> slots -> places in the stream.
 
-Writing, training and acting all read it from here. A timestep of the toy task (tests/test_layout.py spells it out):
+Writing, training and acting all take it from here. A timestep of the toy task (spelled out in the tests):
 
     field       camera (64x80)  instruction  proprio      |  action
     slot        PATCH           TEXT         CONTINUOUS   SEPARATOR  CONTINUOUS_ACTION
@@ -25,13 +25,13 @@ from gato_tokenize.vocabulary import Kind
 
 @dataclasses.dataclass(frozen=True)
 class Slot:
-    """The tokens of one field, or the separator, in every timestep."""
+    """The tokens of one field, or the separator, as they stand in every timestep."""
 
     path: str  # of its field; "" for the separator
     kind: Kind
     loss: bool  # is the model trained to predict these tokens?
     action: bool
-    length: int | None  # tokens a timestep; None: varies (text, pictures of any size)
+    length: int | None  # tokens in a timestep; None: it varies (text, pictures of any size)
 
 
 SEPARATOR = Slot("", Kind.SEPARATOR, loss=False, action=False, length=1)
@@ -40,9 +40,9 @@ SEPARATOR = Slot("", Kind.SEPARATOR, loss=False, action=False, length=1)
 def slots(spec: EpisodeSpec) -> tuple[Slot, ...]:
     """The slots of a timestep in token order: observation fields, separator, action fields.
 
-    A document or sample (`timesteps=False`) has its fields in the order given and no separator.
+    A document or sample (`timesteps=False`) has its fields in the order given, and no separator.
 
-    Raises ValueError where two text slots that nothing tells apart stand side by side: their border would be lost.
+    Raises ValueError if two texts stand side by side and are both in the loss or both not: their border would be lost.
     """
     observation = [_slot(path, field, action=False) for path, field in spec.observation_fields.items()]
     action = [_slot(path, field, action=True) for path, field in spec.action_fields.items()]
@@ -50,7 +50,7 @@ def slots(spec: EpisodeSpec) -> tuple[Slot, ...]:
     for one, two in zip(result, result[1:], strict=False):
         if one.kind == two.kind == Kind.TEXT and one.loss == two.loss:
             raise ValueError(
-                f"{one.path} and {two.path} are texts side by side, and nothing in the tokens tells where one ends:"
+                f"{one.path} and {two.path} are texts side by side, and nothing in the tokens marks where one ends:"
                 " join them into one field, or give one of them predict=False, or rename a key so that another field"
                 " comes between"
             )
@@ -71,10 +71,10 @@ def _slot(path: str, field: FieldSpec, action: bool) -> Slot:
 
 @dataclasses.dataclass(frozen=True)
 class Arrangement:
-    """Where the tokens of each slot stand in a stream of T timesteps: `arrange` makes it.
+    """The places of each slot's tokens in a stream of T timesteps; made by `arrange` or `locate`.
 
-    lengths: {path: int, the same in every timestep, or int64[T]}; starts: {path: int64[T]}, index of the slot's first
-    token in each timestep; step_splits: int64[T + 1].
+    lengths: {path: an int, the same in every timestep, or int64[T]}; starts: {path: int64[T]}, the index of the slot's
+    first token in each timestep; step_splits: int64[T + 1].
     """
 
     slots: tuple[Slot, ...]
@@ -100,14 +100,14 @@ class Arrangement:
         return np.asarray(np.repeat(starts - np.cumsum(length) + length, length) + np.arange(total))
 
     def fill(self, values: Mapping[str, "int | NDArray[np.generic]"], dtype: type[np.generic]) -> NDArray[np.generic]:
-        """A stream with values[path] (one number for all, or one for each token in order) at each slot's places."""
+        """Make a stream with values[path] at each slot's places: one number for all, or one for each token in order."""
         stream = np.zeros(int(self.step_splits[-1]), dtype)
         uniform = all(isinstance(length, int) for length in self.lengths.values())
         table = stream.reshape(self.steps, -1) if uniform else stream
         column = 0
         for slot in self.slots:
             value, length = values[slot.path], self.lengths[slot.path]
-            if uniform and isinstance(length, int):  # the fast way: one slice of a [steps, tokens] view
+            if uniform and isinstance(length, int):  # faster: one slice of a [steps, tokens] view
                 table[:, column : column + length] = value if np.ndim(value) == 0 else np.reshape(value, (-1, length))
                 column += length
             else:
@@ -136,7 +136,7 @@ def locate(slots: tuple[Slot, ...], sequence: TokenSequence) -> Arrangement:
     splits = sequence.step_splits
     lengths = _known_lengths(slots, sequence)
     texts = [slot for slot in slots if slot.kind == Kind.TEXT]
-    if len(texts) == 1:  # it has what the others leave
+    if len(texts) == 1:  # it has the tokens that the others leave, which is cheaper to find than its end
         lengths[texts[0].path] = np.maximum(np.diff(splits) - sum(lengths.values()), 0)
     run_length = _run_length(sequence) if len(texts) > 1 else None
     starts, start = {}, splits[:-1]
@@ -181,7 +181,7 @@ def _run_length(sequence: TokenSequence) -> Callable[[Slot, NDArray[np.int64]], 
 def image_grids(slots: tuple[Slot, ...], sequence: TokenSequence) -> dict[str, NDArray[np.int32]]:
     """{path: int32[T, 2]}: rows and columns of patches of each image field in each timestep.
 
-    Raises ValueError where the sequence has another number of images.
+    Raises ValueError if the sequence has another number of images.
     """
     paths = [slot.path for slot in slots if slot.kind == Kind.PATCH]
     if len(sequence.grids) != len(paths) * sequence.num_steps:

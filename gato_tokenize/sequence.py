@@ -11,6 +11,7 @@ from gato_tokenize.vocabulary import Kind
 
 NO_POSITION = -1  # the separator, and all tokens outside agent timesteps
 ACTION_POSITION = -2  # every action token: the one learned row that they share (paper appendix C.3)
+_PATCH, _SEPARATOR = int(Kind.PATCH), int(Kind.SEPARATOR)  # numpy compares with an enum seven times as slowly
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -20,13 +21,13 @@ class TokenSequence:
     ids            int32[L]             0 at an image patch
     kinds          uint8[L]             `Kind`
     loss_mask      uint8[L]             1: the model is trained to predict this token (paper equation 2)
-    step_splits    int64[T + 1]         tokens of timestep t: step_splits[t] to step_splits[t + 1]; behind the last
-                                        split is padding
+    step_splits    int64[T + 1]         tokens of timestep t: step_splits[t] to step_splits[t + 1]; after the last
+                                        split comes padding
     patches        uint8[n, 16, 16, 3]  pixels of the n patch tokens, in token order
     grids          int32[m, 2]          rows and columns of the m images, in token order
-    encoded        m byte strings       the images' own JPEG or PNG files where these decode to `patches`; else empty
+    encoded        m byte strings       the images' own JPEG or PNG files if these decode to `patches`; else empty
 
-    Raises ValueError where the arrays contradict each other.
+    Raises ValueError if the arrays contradict each other.
     """
 
     ids: NDArray[np.int32]
@@ -50,7 +51,7 @@ class TokenSequence:
             or splits[-1] > length
         ):
             raise ValueError(f"step_splits must rise from 0 to at most {length}, got {splits}")
-        patches = int(np.count_nonzero(self.kinds == Kind.PATCH))
+        patches = int(np.count_nonzero(self.kinds == _PATCH))
         if self.patches.shape != (patches, 16, 16, 3):
             raise ValueError(f"{patches} patch tokens, but patches of shape {list(self.patches.shape)}")
         in_images = int(self.patches_per_image.sum()) if self.grids.shape[1:] == (2,) and len(self.grids) else 0
@@ -85,12 +86,12 @@ class TokenSequence:
         return local_positions(self.kinds, self.step_splits)
 
     def steps(self, start: int, stop: int) -> "TokenSequence":
-        """Timesteps start to stop (exclusive), as views of the arrays."""
+        """Return timesteps start to stop (exclusive), as views of the arrays."""
         if not 0 <= start <= stop <= self.num_steps:
             raise ValueError(f"timesteps {start} to {stop} are not in a sequence of {self.num_steps}")
         first, last = int(self.step_splits[start]), int(self.step_splits[stop])
-        before = np.count_nonzero(self.kinds[:first] == Kind.PATCH)
-        within = np.count_nonzero(self.kinds[first:last] == Kind.PATCH)
+        before = np.count_nonzero(self.kinds[:first] == _PATCH)
+        within = np.count_nonzero(self.kinds[first:last] == _PATCH)
         ends = np.cumsum(self.patches_per_image)
         images = slice(*np.searchsorted(ends, [before, before + within], side="right"))
         return TokenSequence(
@@ -105,11 +106,11 @@ class TokenSequence:
 
     @staticmethod
     def join(sequences: "Sequence[TokenSequence]") -> "TokenSequence":
-        """One sequence behind the other. Encoded images are kept where all sequences with images have them."""
+        """Join sequences one after the other. Encoded images are kept if all sequences with images have them."""
         if not sequences:
             raise ValueError("nothing to join: no sequences")
         if any(len(s) != s.step_splits[-1] for s in sequences):
-            raise ValueError("a padded sequence cannot be joined: its padding would come to stand between tokens")
+            raise ValueError("a padded sequence cannot be joined: its padding would stand between tokens")
         offsets = np.cumsum([0, *(len(s) for s in sequences)])
         splits = [s.step_splits[1:] + offset for s, offset in zip(sequences, offsets, strict=False)]
         encoded = all(len(s.encoded) == len(s.grids) for s in sequences)
@@ -122,7 +123,7 @@ class TokenSequence:
         )
 
     def pad(self, length: int) -> "TokenSequence":
-        """Padded at the end to `length` tokens: id 0, not in the loss. Raises ValueError where L > length."""
+        """Padded at the end to `length` tokens: id 0, not in the loss. Raises ValueError if L > length."""
         if length < len(self):
             raise ValueError(f"{len(self)} tokens do not fit in {length}: slice by timesteps first")
         extra = (0, length - len(self))
@@ -138,7 +139,7 @@ def local_positions(kinds: NDArray[np.uint8], step_splits: NDArray[np.int64]) ->
     """
     size = int(step_splits[-1])
     lengths = np.diff(step_splits)
-    separator = kinds[:size] == Kind.SEPARATOR
+    separator = kinds[:size] == _SEPARATOR
     seen = np.concatenate([[0], np.cumsum(separator)])  # separators before each token, and before the end
     at_start, at_end = seen[step_splits[:-1]], seen[step_splits[1:]]
     after = seen[:size] > np.repeat(at_start, lengths)

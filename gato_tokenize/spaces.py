@@ -1,4 +1,4 @@
-"""Specs from Gymnasium spaces, told by their class names, so that Gymnasium itself is never imported."""
+"""Specs from Gymnasium spaces. Spaces are recognized by their class names, so Gymnasium is never imported."""
 
 from typing import Any
 
@@ -9,23 +9,25 @@ from gato_tokenize.spec import EpisodeSpec
 
 
 def spec_from_spaces(observation_space: Any, action_space: Any) -> EpisodeSpec:
-    """The `EpisodeSpec` of an environment's spaces: Box, Discrete, MultiDiscrete, MultiBinary, Text, Dict, Tuple.
+    """Make the `EpisodeSpec` of an environment's spaces: Box, Discrete, MultiDiscrete, MultiBinary, Text, Dict, Tuple.
 
     * a uint8 Box in the observation of rank 2, or of rank 3 with 1, 3 or 4 channels last, both sides >= 16: an image;
     * any other integer or bool Box, Discrete, MultiDiscrete, MultiBinary: discrete, shifted by its low bound;
-    * a float Box: continuous; an action's finite bounds are kept (they are mapped to [-1, 1]), a bound that is
-      infinite, or larger than float32's numbers, leaves that element at the paper's [-1, 1];
-    * Text, and a MiniGrid mission: text. A Tuple's members get their index as key, zero-padded so that the order of
-      keys is the order of the tuple (`tuple_to_dict` does the same to a value).
+    * a float Box: continuous; the finite bounds of an action are kept (they are mapped to [-1, 1]); an element with a
+      bound that is infinite, or beyond float32's range, has the paper's [-1, 1];
+    * Text, and a MiniGrid mission: text.
 
-    Raises ValueError naming the path and the class of any other space, and of one without elements or with equal
-    bounds: describe such a field by a spec of your own.
+    The members of a Tuple have their index as key, zero-padded so that the order of the keys is the order of the tuple;
+    `tuple_to_dict` does the same to a value.
+
+    Raises ValueError naming the path and the class of any other space, and of a space without elements or with equal
+    bounds. Write a spec for such a field yourself.
     """
     return EpisodeSpec(_tree(observation_space, "observation"), _tree(action_space, "action"))
 
 
 def tuple_to_dict(value: Any) -> Any:
-    """Tuples of a sampled observation or action, at any depth, as the dicts that `spec_from_spaces` names them.
+    """Turn the tuples in an observation or action, at any depth, into the dicts that `spec_from_spaces` describes.
 
     >>> tuple_to_dict(({"a": 1}, 2))
     {'0': {'a': 1}, '1': 2}

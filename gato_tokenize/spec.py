@@ -1,4 +1,4 @@
-"""What a task's fields look like: field specs, nested, in observation and action."""
+"""The spec of a task: nested field specs of its observation and its action."""
 
 import dataclasses
 import hashlib
@@ -12,7 +12,8 @@ from gato_tokenize.field_spec import TYPES, FieldSpec, ImageSpec, TextSpec, chec
 
 
 def flatten(tree: Any, path: str, ordered: bool = True) -> dict[str, Any]:
-    """{path: leaf} of nested mappings, keys in code-point order at every level (or as given: `ordered=False`).
+    """Return {path: leaf} of nested mappings, with the keys of each level in code-point order, or, with
+    `ordered=False`, in the order given.
 
     >>> flatten({"b": 1, "a": {"y": 2, "x": 3}}, "observation")
     {'observation/a/x': 3, 'observation/a/y': 2, 'observation/b': 1}
@@ -26,7 +27,7 @@ def flatten(tree: Any, path: str, ordered: bool = True) -> dict[str, Any]:
 
 
 def unflatten(flat: Mapping[str, Any], root: str) -> Any:
-    """The inverse of `flatten`: nested dicts, or the leaf itself where `root` is one; {} where nothing is below it."""
+    """Nest what `flatten` made flat: dicts, or the leaf itself if `root` is one, or {} if nothing is below it."""
     if root in flat:
         return flat[root]
     tree: dict[str, Any] = {}
@@ -41,7 +42,7 @@ def unflatten(flat: Mapping[str, Any], root: str) -> Any:
 
 
 def _checked(tree: Any, path: str) -> Any:
-    """A copy of a spec tree; TypeError or ValueError names the path of what does not belong there."""
+    """Return a copy of a tree of specs. Raises TypeError or ValueError naming the path of what is no spec."""
     if isinstance(tree, FieldSpec):
         return tree
     if not isinstance(tree, Mapping):
@@ -64,7 +65,9 @@ def _tree_to_json(tree: Any, ordered: bool) -> Any:
 def _tree_from_json(node: Any, path: str) -> Any:
     if not isinstance(node, dict):
         raise ValueError(f"{path}: expected an object, got {type(node).__name__}")
-    if not isinstance(node.get("type"), str):  # a nested field may be *called* "type"; its value is no string
+    if not isinstance(
+        node.get("type"), str
+    ):  # a nested field may be *called* "type", but then its value is not a string
         return {key: _tree_from_json(child, f"{path}/{key}") for key, child in node.items()}
     if node["type"] not in TYPES:
         raise ValueError(f"{path}: unknown field type {node['type']!r}; known: {sorted(TYPES)}")
@@ -77,10 +80,10 @@ def _tree_from_json(node: Any, path: str) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class EpisodeSpec:
-    """The fields of a task: nested mappings of field specs, or one field spec, for observation and action.
+    """The fields of a task: one field spec or nested mappings of them, for the observation and for the action.
 
-    `timesteps=False` describes a document or a vision-language sample instead: no timesteps, so no separator and no
-    local positions; fields stand in the order given (image, then caption; figure 2), and there is no action.
+    `timesteps=False` describes a document or a vision-language sample, which has no timesteps and so no separator, no
+    local positions and no action. Its fields stand in the order given (image, then caption; figure 2).
 
     >>> from gato_tokenize import ContinuousSpec, DiscreteSpec
     >>> spec = EpisodeSpec({"proprio": ContinuousSpec(3), "camera": ImageSpec((64, 80, 3))}, DiscreteSpec(7))
@@ -109,7 +112,7 @@ class EpisodeSpec:
                 raise ValueError(f"{path}: an image is never predicted, so it cannot be an action")
 
     def __eq__(self, other: object) -> bool:
-        """Where the order of a sample's fields is the order of its tokens, it counts; dicts compare without it."""
+        """Compare the order of fields as well, which dicts ignore: it is the order of a sample's tokens."""
         return isinstance(other, EpisodeSpec) and (
             (self.timesteps, list(self.fields.items())) == (other.timesteps, list(other.fields.items()))
         )
@@ -129,7 +132,7 @@ class EpisodeSpec:
 
     @property
     def observation_fields(self) -> dict[str, FieldSpec]:
-        """{path: field} in the order of their tokens."""
+        """{path: field} in token order."""
         return flatten(self.observation, "observation", ordered=self.timesteps)
 
     @property
@@ -141,7 +144,7 @@ class EpisodeSpec:
         return {**self.observation_fields, **self.action_fields}
 
     def validate(self, observation: Any, action: Any = None) -> None:
-        """Raise ValueError naming the path of what does not fit in one timestep (`action=None`: not looked at)."""
+        """Check one timestep; `action=None` is not checked. Raises ValueError naming the path of what does not fit."""
         match_keys(self.observation, observation, "observation")
         flat = flatten(observation, "observation")
         if action is not None:
@@ -161,7 +164,7 @@ class EpisodeSpec:
         return unflatten(values, "observation"), unflatten(values, "action")
 
     def to_json(self) -> str:
-        """Canonical: equal specs give equal text."""
+        """Canonical JSON: equal specs give equal text."""
         trees = {name: _tree_to_json(getattr(self, name), self.timesteps) for name in ("action", "observation")}
         return json.dumps({**trees, "timesteps": self.timesteps}, separators=(",", ":"))
 
@@ -179,7 +182,7 @@ class EpisodeSpec:
 
 
 def match_keys(spec: Any, value: Any, path: str) -> None:
-    """Raise ValueError where nested `value` lacks a key of `spec`, or has one too many."""
+    """Raise ValueError if the nested `value` lacks a key of `spec`, or has another."""
     if not isinstance(spec, Mapping):
         if isinstance(value, Mapping):
             raise ValueError(f"{path}: expected {spec.describe()}, got a mapping with keys {sorted(map(str, value))}")

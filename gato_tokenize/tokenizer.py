@@ -1,4 +1,4 @@
-"""EpisodeTokenizer: an episode to its token sequence and back, and an action from ids."""
+"""EpisodeTokenizer: an episode to its token sequence and back, and ids to an action."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -25,9 +25,9 @@ LOCAL_POSITIONS = 512  # rows of the model's table of local positions (paper app
 class EpisodeTokenizer:
     """Tokens of the episodes of one spec, in the paper's order (section 2.1): `encode` and `decode` are inverses.
 
-    spec: the task's fields. vocabulary: id ranges. text: needed where a field is text; the shipped model by default.
-    local_positions: rows that the model will have for positions inside a timestep; a timestep of more observation
-    tokens is refused here, before a dataset is made that no model of that size can read.
+    spec: the task's fields. vocabulary: the id ranges. text: for fields of text; the shipped model by default.
+    local_positions: the rows that the model will have for positions inside a timestep. A timestep with more
+    observation tokens is refused here, before a dataset is made that no model of that size can read.
 
     >>> from gato_tokenize import ContinuousSpec, Episode
     >>> spec = EpisodeSpec({"proprio": ContinuousSpec(3)}, ContinuousSpec(2))
@@ -37,7 +37,7 @@ class EpisodeTokenizer:
     >>> tokenizer.decode_action([32640, 32000]).tolist()
     [0.2509765625, -0.9990234375]
 
-    Raises ValueError where the spec does not fit the vocabulary, the text model or the local positions.
+    Raises ValueError if the spec does not fit the vocabulary, the text model or the local positions.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class EpisodeTokenizer:
             raise ValueError(self._too_long(least))
 
     def encode(self, episode: Episode) -> TokenSequence:
-        """The tokens of a whole episode; no Python loop over timesteps except for texts and pictures of any size.
+        """The tokens of a whole episode. Only texts and pictures of any size need a Python loop over timesteps.
 
         Raises ValueError that starts with the path of the field that cannot be encoded.
         """
@@ -74,7 +74,7 @@ class EpisodeTokenizer:
         return self._encode(episode.fields, episode.num_steps, self.slots)
 
     def encode_observation(self, observation: Any) -> TokenSequence:
-        """The tokens of one observation and the separator behind it: what a policy appends before it acts."""
+        """The tokens of one observation and the separator after it: what a policy appends before it acts."""
         observation = tuple_to_dict(observation)
         match_keys(self.spec.observation, observation, "observation")
         fields = flatten(observation, "observation")
@@ -84,9 +84,9 @@ class EpisodeTokenizer:
 
     @property
     def action_ranges(self) -> NDArray[np.int32]:
-        """int32[n, 2]: the legal ids of each action token, first and one past the last.
+        """int32[n, 2]: the legal ids of each action token, from the first to one past the last.
 
-        Raises ValueError where an action is text: its length is not known before it is sampled.
+        Raises ValueError if an action has a text: its length is not known before it is sampled.
         """
         ranges: list[NDArray[np.int32]] = []
         for slot in self._action_slots:
@@ -101,8 +101,8 @@ class EpisodeTokenizer:
         return np.concatenate(ranges) if ranges else np.zeros((0, 2), np.int32)
 
     def decode_action(self, ids: Any) -> Any:
-        """The action of int[n] ids, one for each row of `action_ranges`: float32 and int64 arrays, nested as the spec
-        says. Raises ValueError naming the field where an id is not legal for its slot."""
+        """The action of int[n] ids, one for each row of `action_ranges`: float32 and int64 arrays, nested as in the
+        spec. Raises ValueError naming the field of an id that is not legal there."""
         array = np.asarray(ids)
         if array.shape != (len(self.action_ranges),):
             raise ValueError(f"an action of this task has {len(self.action_ranges)} ids, got shape {list(array.shape)}")
@@ -115,8 +115,11 @@ class EpisodeTokenizer:
         return unflatten(values, "action")
 
     def decode(self, sequence: TokenSequence, metadata: EpisodeMetadata | None = None) -> Episode:
-        """The episode of a whole sequence: text and discrete values exact, images exact but for an earlier resize,
-        continuous values within their bin. Raises ValueError where the tokens do not follow the spec's layout."""
+        """The episode of a whole sequence: text and discrete values exactly, images as they were after any resize,
+        continuous values as the centres of their bins.
+
+        Raises ValueError if the tokens do not follow the layout of the spec.
+        """
         found = locate(self.slots, sequence)
         values = {slot.path: self._decode_slot(slot, found, sequence) for slot in self.slots}
         values.pop("", None)  # the separator
@@ -126,7 +129,7 @@ class EpisodeTokenizer:
     def field_tokenizer(self, path: str) -> Any:
         """The tokenizer of a field's modality, with the bounds and the role that the field has here.
 
-        Raises KeyError listing the fields where there is none of this path.
+        Raises KeyError listing the fields if there is none of this path.
         """
         if path not in self._fields:
             raise KeyError(f"no field {path!r}; fields: {', '.join(self._fields)}")
@@ -134,7 +137,7 @@ class EpisodeTokenizer:
         return field.tokenizer if isinstance(field, TextField | ImageField) else field
 
     def clipped(self, episode: Episode) -> dict[str, int]:
-        """{path: how many values of each continuous field lie beyond what its bins reach}; they become the last bin."""
+        """{path: how many values of a continuous field are beyond its bins, and so fall into the first or last}."""
         return {
             path: int(np.count_nonzero(tokenizer.clipped(episode.fields[path])))
             for path, tokenizer in self._fields.items()
@@ -207,13 +210,13 @@ class EpisodeTokenizer:
     def _check_length(self, arrangement: Arrangement) -> None:
         if not self.spec.timesteps:
             return
-        tokens = arrangement.starts[""] - arrangement.step_splits[:-1]  # up to the separator
+        tokens = arrangement.starts[""] - arrangement.step_splits[:-1]  # before the separator
         if tokens.max() > self.local_positions:
             raise ValueError(self._too_long(int(tokens.max())))
 
     def _decode_slot(self, slot: Slot, found: Arrangement, sequence: TokenSequence) -> Any:
         places = found.places(slot.path)
-        if (sequence.kinds[places] != slot.kind).any():
+        if (sequence.kinds[places] != int(slot.kind)).any():
             raise ValueError(f"{slot.path or 'separator'}: the sequence does not follow the layout of this spec")
         if slot.kind == Kind.SEPARATOR:
             return None
@@ -221,7 +224,7 @@ class EpisodeTokenizer:
         if isinstance(field, TextField):
             return field.decode(sequence.ids[places], np.asarray(found.lengths[slot.path]))
         if isinstance(field, ImageField):
-            patch_number = np.cumsum(sequence.kinds == Kind.PATCH) - 1
+            patch_number = np.cumsum(sequence.kinds == int(Kind.PATCH)) - 1
             pixels = sequence.patches[patch_number[places]]
             return field.decode(pixels, image_grids(self.slots, sequence)[slot.path])
         return self._decode_values(slot.path, sequence.ids[places], sequence.num_steps)
@@ -235,7 +238,7 @@ class EpisodeTokenizer:
             raise ValueError(f"{path}: {error}") from error
 
     def _decoded_spec(self) -> EpisodeSpec:
-        """The spec of what `decode` gives: this one, but for pictures that were resized or had an alpha channel."""
+        """The spec of what `decode` gives: it differs in pictures that were resized or had an alpha channel."""
         fields = self.spec.fields
         for path, field in self._fields.items():
             if isinstance(field, ImageField):
@@ -250,7 +253,7 @@ def _stack(value: Any) -> Any:
 def _images(
     encoded: Mapping[str, Encoded], arrangement: Arrangement
 ) -> tuple[NDArray[np.uint8], NDArray[np.int32], tuple[bytes, ...]]:
-    """Patches, grids and, where every image has one, files, of all image fields in token order."""
+    """The patches and grids of all image fields in token order, and the files if every image has one."""
     fields = {path: field for path, field in encoded.items() if field.patches is not None and field.grids is not None}
     if not fields:
         return np.zeros((0, PATCH, PATCH, 3), np.uint8), np.zeros((0, 2), np.int32), ()

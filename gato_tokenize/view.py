@@ -1,4 +1,4 @@
-"""A sequence for the eyes: timestep by timestep, modality by modality, patches as coloured blocks in a terminal."""
+"""A sequence as text to read: timestep by timestep, kind by kind, with images as coloured blocks in a terminal."""
 
 from collections.abc import Iterator
 
@@ -27,10 +27,10 @@ def show(
     steps: int = 3,
     width: int = 100,
 ) -> str:
-    """The first `steps` timesteps, a line for each run of one kind of token; `*` marks what is in the loss.
+    """Show the first `steps` timesteps, with a line for each run of tokens of one kind; `*` marks those in the loss.
 
     text: decodes text tokens; without it their ids are shown. colour: ANSI colours, and images as half-block pixels;
-    without, plain text that says where the images are.
+    without it, plain text with the size of each image.
     """
     lines = [f"{len(sequence)} tokens, {sequence.num_steps} timesteps, {len(sequence.grids)} images"]
     images = _images(sequence)
@@ -84,7 +84,7 @@ def _images(sequence: TokenSequence) -> Iterator[NDArray[np.uint8]]:
 
 
 def _blocks(image: NDArray[np.uint8], width: int) -> list[str]:
-    """An image as lines of upper half blocks: two pixels a character, foreground above background."""
+    """Draw an image as lines of upper half blocks: each character is two pixels, foreground above background."""
     stride = max(1, -(-image.shape[1] // min(width, 64)))
     height, columns = image.shape[0] // (2 * stride) * 2 * stride, image.shape[1] // stride * stride
     small = image[:height, :columns].reshape(height // stride, stride, columns // stride, stride, 3).mean(axis=(1, 3))

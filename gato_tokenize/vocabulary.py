@@ -1,4 +1,4 @@
-"""Which ids belong to what (Reed et al. 2022, section 2.1 and appendix B)."""
+"""The vocabulary: which ids stand for which kind of value (Reed et al. 2022, section 2.1 and appendix B)."""
 
 import dataclasses
 import enum
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 
 class Kind(enum.IntEnum):
-    """What a token is; the values are what a record's `token_kind` bytes hold."""
+    """The kind of a token, as the `token_kind` bytes of a record hold it."""
 
     TEXT = 0
     PATCH = 1
@@ -25,10 +25,10 @@ class Kind(enum.IntEnum):
 
 @dataclasses.dataclass(frozen=True)
 class Vocabulary:
-    """Every id range, and the two numbers of the companding that places continuous values in theirs.
+    """The id ranges, and the two constants of the companding of continuous values.
 
-    The paper's layout puts discrete values on the first text ids ("overlaps text, as printed": the kind of a
-    token's slot tells them apart). `disjoint=True` gives them their own ids after the separator instead.
+    In the paper's layout the ids of discrete values are also the first text ids, as printed: the kind of a token
+    says which it is. With `disjoint=True` discrete values have ids of their own after the separator.
 
     >>> v = Vocabulary()
     >>> v.text, v.discrete, v.continuous, v.separator, v.size
@@ -36,8 +36,8 @@ class Vocabulary:
     >>> Vocabulary(disjoint=True).discrete
     range(33025, 34049)
 
-    Raises ValueError where a size is not a positive int, `disjoint` no bool, mu or m not a positive finite number, and
-    where the ids do not fit int32.
+    Raises ValueError if a size is not a positive int, `disjoint` is not a bool, mu or m is not a positive finite
+    number, or the ids do not fit int32.
     """
 
     text_size: int = 32_000
@@ -86,7 +86,7 @@ class Vocabulary:
 
     @property
     def size(self) -> int:
-        """Rows of the embedding table."""
+        """The number of ids, which is the number of rows of the embedding table."""
         return self.separator + 1 + (self.discrete_size if self.disjoint else 0)
 
     def check(self, ids: NDArray[Any]) -> None:
@@ -96,7 +96,7 @@ class Vocabulary:
             raise ValueError(f"id {ids.ravel()[at]} at index {at} is outside the vocabulary [0, {self.size})")
 
     def to_json(self) -> str:
-        """Canonical: equal vocabularies give equal text, and whatever alters an id alters the text."""
+        """Canonical JSON: equal vocabularies give equal text, and whatever changes an id changes the text."""
         return json.dumps(dataclasses.asdict(self), sort_keys=True, separators=(",", ":"))
 
     @classmethod

@@ -1,1 +1,1 @@
-"""One module a modality: text, images, discrete and continuous values to ids and back."""
+"""The modalities, each to ids and back: text, images, discrete and continuous values."""

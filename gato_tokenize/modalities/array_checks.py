@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 
 def index_of_first(wrong: NDArray[np.bool_]) -> int | tuple[int, ...]:
-    """The index of the first True in row-major order, as one writes it: 2 in a vector, (0, 2) in a matrix.
+    """The index of the first True in row-major order: an int in a vector, a tuple in a matrix.
 
     >>> index_of_first(np.array([[False, False, True]]))
     (0, 2)

@@ -7,25 +7,25 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-_CHUNK = 1 << 16  # values whose temporaries stay in a core's cache: 1.3x on a million values
-_FEW = 64  # up to here one search among the edges costs less than the table's seven array operations
+_CHUNK = 1 << 16  # values at a time: their temporaries fit in a core's cache, 1.3x as fast for a million values
+_FEW = 64  # for so few values one search among the edges costs less than the table's seven operations
 
 
 class Bins(NamedTuple):
     """The edges and centres of one kind of bins, and a table over the leading bits of float32 that finds a bin.
 
-    A bucket, the floats that share their leading bits, holds one edge at most. Its entry is made so that adding a
-    float's bits to it and shifting the trailing bits away gives the bin. Magnitudes grow with the bits and bins of
-    negative floats fall with the magnitude: there it gives the complement, which the sign undoes.
+    A bucket is the floats that share their leading bits, and holds at most one edge. Its entry is such that adding the
+    bits of a float and shifting the trailing bits away gives the float's bin. For negative floats, whose bits grow
+    while their bins fall, it gives the complement of the bin, which the sign undoes.
     """
 
     edges: NDArray[np.float32]  # [bins - 1], ascending
     centres: NDArray[np.float32]  # [bins]
-    table: NDArray[np.int32] | None  # [2**(32 - shift)], None where too many bins would need too large a table
+    table: NDArray[np.int32] | None  # [2**(32 - shift)], None if the bins need too large a table
     shift: int
 
     def find(self, x: NDArray[np.float32], offset: int, out: NDArray[np.int32]) -> None:
-        """finite float32[n] -> int32[n]: how many edges are <= x, plus the offset."""
+        """Write the number of edges <= x, plus the offset, of finite float32[n] into `out`, int32[n]."""
         if self.table is None or x.size <= _FEW:
             out[:] = self.edges.searchsorted(x, "right")
             out += offset
@@ -36,7 +36,7 @@ class Bins(NamedTuple):
             part, found = x[start : start + _CHUNK], out[start : start + _CHUNK]
             bits, bucket, sign = part.view(np.int32), buckets[: part.size], signs[: part.size]
             np.right_shift(part.view(np.uint32), self.shift, out=bucket, casting="unsafe")
-            self.table.take(bucket, out=found, mode="wrap")  # the mode without a check
+            self.table.take(bucket, out=found, mode="wrap")  # this mode has no bounds check
             found += bits
             found >>= self.shift
             found ^= np.right_shift(bits, 31, out=sign)
@@ -47,9 +47,9 @@ class Bins(NamedTuple):
 def bins_of(count: int, mu: float | None, m: float | None) -> Bins:
     """`count` uniform bins of [-1, 1], or, with mu and m, those whose companded values are uniform.
 
-    Raises ValueError where float32 cannot tell them apart.
+    Raises ValueError if float32 cannot tell them apart.
     """
-    positions = range(1, 2 * count)  # in half bins: edges at even ones, centres at odd ones
+    positions = range(1, 2 * count)  # in half bins: the even ones are edges, the odd ones centres
     if mu is None or m is None:
         grid = [(j - count) / count for j in positions]
     else:
@@ -67,7 +67,7 @@ def bins_of(count: int, mu: float | None, m: float | None) -> Bins:
 
 
 def _companded_grid(bins: int, mu: float, m: float) -> list[float]:
-    """The inverse formula at every half bin, in decimal: no platform's `exp` or `pow` has a say in a token."""
+    """The inverse formula at every half bin, in decimal arithmetic, so that no token depends on a platform's `exp`."""
     with decimal.localcontext(decimal.Context(prec=40)) as context:
         rate = context.ln(decimal.Decimal(m) * decimal.Decimal(mu) + 1)
         upper = [float(((rate * j / bins).exp() - 1) / decimal.Decimal(mu)) for j in range(1, bins)]
@@ -75,7 +75,7 @@ def _companded_grid(bins: int, mu: float, m: float) -> list[float]:
 
 
 def _table(edges: NDArray[np.float32], shift: int) -> NDArray[np.int32] | None:
-    """`Bins.table`, or None where two edges share a bucket or a bin's number does not fit above the trailing bits."""
+    """`Bins.table`, or None if two edges share a bucket or a bin's number does not fit above the trailing bits."""
     if edges.size + 1 > 1 << (31 - shift):
         return None
     first = np.arange(1 << (32 - shift), dtype=np.uint32) << np.uint32(shift)
@@ -87,9 +87,9 @@ def _table(edges: NDArray[np.float32], shift: int) -> NDArray[np.int32] | None:
         return None
     negative = first >> np.uint32(31) == 1
     padded = np.concatenate([edges, edges[-1:], np.zeros(1, np.float32)])
-    # The one edge inside: the next one up, or, where magnitudes lead downwards, the one just passed.
+    # The one edge inside the bucket: the next one up, or, for negative floats, the one just passed.
     inside = padded[np.where(negative, at_first - 1, at_first)].view(np.uint32) & trailing
     start = np.where(negative, ~at_first, at_first)
     carry = np.where(at_first == at_last, 0, (1 << shift) - inside.astype(np.int64) - negative)
     entry: NDArray[Any] = (start << shift) + carry - first.astype(np.int64)
-    return entry.astype(np.int32)  # modulo 2**32, as the addition of the bits will be
+    return entry.astype(np.int32)  # modulo 2**32, like the addition of the bits

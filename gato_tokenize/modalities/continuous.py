@@ -13,8 +13,8 @@ _FLOAT32_MAX = float(np.finfo(np.float32).max)
 def mu_law(values: ArrayLike, mu: float = 100.0, m: float = 256.0) -> NDArray[np.float64]:
     """F(x) = sgn(x) ln(mu |x| + 1) / ln(m mu + 1): real[any shape] -> float64 of the same shape (appendix B).
 
-    Not the textbook's mu-law: F(m), not F(1), is 1. Nothing is clipped, NaN stays NaN. To look at, not to tokenize
-    with: the last digit of a logarithm differs among platforms, `ContinuousTokenizer`'s edges do not.
+    This is not the textbook's mu-law: F(m), not F(1), is 1. Nothing is clipped, and NaN stays NaN. It is for plots and
+    checks; tokens come from `ContinuousTokenizer`, because the last digit of a logarithm differs among platforms.
 
     >>> mu_law([-256, 0, 1]).round(4).tolist()
     [-1.0, 0.0, 0.4547]
@@ -37,11 +37,11 @@ class ContinuousTokenizer:
     """Floats <-> the ids of `vocabulary.continuous`: companding (observations only), clipping, uniform bins.
 
     companded: True for observations, False for actions: the role decides, not the data.
-    low, high: real or real[...], the finite bounds of an action space, taken as float32, default -1 and 1; arrays are
+    low, high: real or real[...], the finite bounds of an action space as float32, by default -1 and 1; arrays are
         broadcast against the last axes of the values. [low, high] is mapped affinely to [-1, 1] and back.
 
-    The bin of x, taken as float32, is how many of the inner edges are <= x; the edges are the float32 roundings of
-    the inverse formula. Values beyond the outer edges fall into the first and the last bin: `clipped` tells which.
+    The bin of x, taken as float32, is the number of inner edges <= x. The edges are the float32 roundings of the
+    inverse formula. Values beyond the outer edges fall into the first or the last bin; `clipped` marks them.
 
     >>> ContinuousTokenizer(companded=True).encode([0, 1, -5, 300])
     array([32512, 32744, 32198, 33023], dtype=int32)
@@ -53,8 +53,8 @@ class ContinuousTokenizer:
     >>> ContinuousTokenizer(companded=False, low=[0, -5], high=[10, 5]).encode([5, 5])
     array([32512, 33023], dtype=int32)
 
-    Raises ValueError where the bounds are not finite float32 numbers, low < high, where 1024 bins between them
-    are closer than float32 numbers are, and for bounds of companded values.
+    Raises ValueError if the bounds are not finite float32 numbers with low < high, if float32 cannot separate 1024 bins
+    between them, or if companded values have bounds.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class ContinuousTokenizer:
         if (narrow >= wide).any():
             at = index_of_first(narrow >= wide)
             raise ValueError(f"low {self.low[at]} at index {at} is not below high {self.high[at]}")
-        # x -> (x - middle) / half: exact where the bounds are -1 and 1, so that those elements stay what they are.
+        # x -> (x - middle) / half is exact for bounds of -1 and 1, so those elements do not change.
         self._middle, self._half = (narrow + wide) / 2, (wide - narrow) / 2
         largest = np.maximum(np.abs(self.low), np.abs(self.high))
         step = (largest - np.nextafter(largest, np.float32(0))).astype(np.float64)
@@ -89,8 +89,8 @@ class ContinuousTokenizer:
     def encode(self, values: ArrayLike) -> NDArray[np.int32]:
         """real[any shape] -> int32 ids of the same shape.
 
-        Raises ValueError where the dtype is not real, where the bounds do not fit the shape, and for NaN, infinity
-        and what float32 cannot hold: it names the first one's index and the value.
+        Raises ValueError if the dtype is not real or the bounds do not fit the shape, and naming the first value that
+        is NaN, infinite or beyond float32's range, with its index.
         """
         x = self._checked(values)
         if self._affine:
@@ -103,8 +103,8 @@ class ContinuousTokenizer:
     def decode(self, ids: ArrayLike) -> NDArray[np.float32]:
         """int[any shape] ids -> float32 of the same shape: the centres of the bins, in the source's units.
 
-        Raises ValueError where the dtype is no integer, where the bounds do not fit the shape, and for an id
-        outside `vocabulary.continuous`: it names the first one's index, the id and the range.
+        Raises ValueError if the dtype is not an integer or the bounds do not fit the shape, and naming the first id
+        that is outside `vocabulary.continuous`, with its index.
         """
         array = np.asarray(ids)
         legal = self.vocabulary.continuous
@@ -124,9 +124,9 @@ class ContinuousTokenizer:
         return np.asarray(self._middle + centres * self._half, np.float32)
 
     def clipped(self, values: ArrayLike) -> NDArray[np.bool_]:
-        """real[any shape] -> bool of the same shape: where `encode` loses a value because it lies beyond the range.
+        """real[any shape] -> bool of the same shape: True for values that `encode` clips.
 
-        The range is [low, high] of actions, [-m, m] of companded values, their ends included.
+        They are outside [low, high] for actions, outside [-m, m] for companded values.
 
         >>> ContinuousTokenizer(companded=True).clipped([256, -257]).tolist()
         [False, True]
@@ -146,7 +146,7 @@ class ContinuousTokenizer:
 
 
 def _float32(values: ArrayLike, name: str) -> NDArray[np.float32]:
-    """Real and all finite, or ValueError naming the first that is not."""
+    """Return real numbers as float32. Raises ValueError naming the first that is not finite there."""
     array = np.asarray(values)
     if array.dtype.kind not in "fiub":
         raise ValueError(f"{name}: expected real numbers, got {array.dtype}")

@@ -14,9 +14,9 @@ _INT64 = np.iinfo(np.int64)
 class DiscreteTokenizer:
     """Integers in [low, low + size) <-> the ids of `vocabulary.discrete`.
 
-    size: int or int[...], how many values each element can take, 1 to `vocabulary.discrete_size`; an array (as of a
-        MultiDiscrete space) is broadcast against the last axes of the values.
-    low: int or int[...], the smallest of them (default 0), likewise.
+    size: int or int[...], the number of values that each element can take, 1 to `vocabulary.discrete_size`; an array
+        (for example of a MultiDiscrete space) is broadcast against the last axes of the values.
+    low: int or int[...], the smallest value (default 0), broadcast likewise.
 
     >>> keys = DiscreteTokenizer(size=[3, 4], low=[0, -2])
     >>> keys.encode([[0, -2], [2, 1]])
@@ -25,7 +25,7 @@ class DiscreteTokenizer:
     >>> keys.decode([2, 3])
     array([2, 1])
 
-    Raises ValueError where a size or a low bound is no integer, or a size is outside its range.
+    Raises ValueError if a size or a low bound is not an integer, or a size is outside its range.
     """
 
     def __init__(self, size: ArrayLike, low: ArrayLike = 0, vocabulary: Vocabulary | None = None) -> None:
@@ -48,8 +48,8 @@ class DiscreteTokenizer:
     def encode(self, values: ArrayLike) -> NDArray[np.int32]:
         """int or bool[any shape] -> int32 ids of the same shape.
 
-        Raises ValueError where the dtype is no integer, where the settings do not fit the shape, and for a value
-        outside [low, low + size): it names the first one's index, the value and the range.
+        Raises ValueError if the dtype is not an integer or the settings do not fit the shape, and naming the first
+        value that is outside [low, low + size), with its index.
         """
         array = _integers(values, "values")
         check_fit(self._last.shape, array.shape, "size or low")
@@ -63,8 +63,8 @@ class DiscreteTokenizer:
     def decode(self, ids: ArrayLike) -> NDArray[np.int64]:
         """int[any shape] ids -> int64 values of the same shape; the inverse of `encode`.
 
-        Raises ValueError where the dtype is no integer, and for an id that `encode` cannot have given: it names the
-        first one's index, the id and the range.
+        Raises ValueError if the dtype is not an integer, and naming the first id that `encode` cannot have given, with
+        its index.
         """
         array = _integers(ids, "ids")
         check_fit(self._last.shape, array.shape, "size or low")
@@ -84,7 +84,7 @@ class DiscreteTokenizer:
 
 def _integers(values: ArrayLike, name: str) -> NDArray[Any]:
     array = np.asarray(values)
-    if array.size == 0 and array.dtype == np.float64:  # what numpy makes of []
+    if array.size == 0 and array.dtype == np.float64:  # numpy makes it of []
         return array.astype(np.int64)
     if array.dtype.kind not in "iub":
         raise ValueError(f"{name} must be integers of at most 64 bits, not {array.dtype}")

@@ -15,11 +15,11 @@ PATCH = 16  # side of a patch in pixels
 MAX_PIXELS = 89_478_485  # of a file's picture: 256 MiB of RGB, Pillow's own limit
 
 Picture: TypeAlias = "NDArray[np.uint8] | Image.Image | bytes | bytearray | memoryview"
-_Piece = np.dtype((np.void, PATCH))  # a third of a row of a patch: 16 bytes are what numpy moves fastest
+_Piece = np.dtype((np.void, PATCH))  # a third of a row of a patch: numpy moves 16 bytes fastest
 
 
 def target_size(height: int, width: int) -> tuple[int, int]:
-    """(height, width) brought to the nearest multiples of 16, at least 16; a tie goes up.
+    """Return the multiples of 16 that are nearest to (height, width), at least 16; a tie goes up.
 
     >>> target_size(210, 160), target_size(24, 7)
     ((208, 160), (32, 16))
@@ -31,13 +31,13 @@ def target_size(height: int, width: int) -> tuple[int, int]:
 def intervals(n: int, quantization: int = 128) -> NDArray[np.int32]:
     """int32[n, 2]: low and high of each of n patches along one side, in quantised positions (appendix C.3).
 
-    Edges i * quantization / n, rounded half to even. Training draws from [low, high). Beyond `quantization` patches
-    some edges coincide; such an interval is widened to one position, and none reaches past the last.
+    The edges are i * quantization / n, rounded half to even; training draws from [low, high). With more than
+    `quantization` patches some edges coincide: such an interval is widened to one position, the last at most.
 
     >>> intervals(5).tolist()
     [[0, 26], [26, 51], [51, 77], [77, 102], [102, 128]]
 
-    Raises ValueError where n or quantization is below 1.
+    Raises ValueError if n or quantization is below 1.
     """
     if n < 1 or quantization < 1:
         raise ValueError(f"n and quantization must be at least 1, not {n} and {quantization}")
@@ -48,9 +48,9 @@ def intervals(n: int, quantization: int = 128) -> NDArray[np.int32]:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Patches:
-    """The patches of one picture in raster order: pixels uint8[n, 16, 16, 3], grid (rows, columns), their product n.
+    """The patches of one picture in raster order: pixels uint8[rows * columns, 16, 16, 3] and grid (rows, columns).
 
-    Raises ValueError where they are anything else.
+    Raises ValueError if the pixels do not fit the grid.
     """
 
     pixels: NDArray[np.uint8]
@@ -65,21 +65,21 @@ class Patches:
 
     @property
     def scaled(self) -> NDArray[np.float32]:
-        """float32[n, 16, 16, 3] in [-0.25, 0.25]: to [-1, 1], then divided by sqrt(16) (section 2.1)."""
+        """float32[n, 16, 16, 3] in [-0.25, 0.25]: pixels mapped to [-1, 1], then divided by sqrt(16) (section 2.1)."""
         return np.asarray((self.pixels / np.float32(127.5) - 1) / 4, np.float32)
 
 
 class ImageTokenizer:
     """Pictures <-> 16x16 patches in raster order.
 
-    height, width: what every picture is brought to, multiples of 16; None: the multiple nearest to the picture's own
-        side, at least 16, ties up (24 becomes 32). Only a picture of another size is resampled: with Pillow's
-        antialiased bicubic filter, whose weights need no library function, so that they are the same everywhere.
+    height, width: the size that every picture is brought to, in multiples of 16; None: the multiple nearest to the
+        picture's own side, at least 16, ties up (24 becomes 32). Only a picture of another size is resampled, by
+        Pillow's antialiased bicubic filter: its weights need no library function, so they are the same everywhere.
     max_pixels: a file or PIL image with more is refused before it is decoded.
 
     Pictures are uint8[height, width], [height, width, 1, 3 or 4], PIL images, or the bytes of a PNG, JPEG, WEBP, GIF
-    or BMP. Grey becomes RGB, alpha is dropped, 16 bits become the upper 8, a palette its colours, CMYK what Pillow
-    makes of it; the EXIF orientation is applied, an unreadable one is none; colour profiles are ignored.
+    or BMP. Grey becomes RGB; alpha is dropped; of 16 bits the upper 8 are kept; a palette is replaced by its colours;
+    Pillow converts CMYK. The EXIF orientation is applied if it can be read; colour profiles are ignored.
 
     >>> tokenizer = ImageTokenizer()
     >>> picture = np.arange(32 * 16 * 3).astype(np.uint8).reshape(32, 16, 3)
@@ -89,7 +89,7 @@ class ImageTokenizer:
     >>> bool((tokenizer.decode(patches) == picture).all())
     True
 
-    Raises ValueError where a side is not a positive multiple of 16.
+    Raises ValueError if a side is not a positive multiple of 16.
     """
 
     def __init__(self, height: int | None = None, width: int | None = None, max_pixels: int = MAX_PIXELS) -> None:
@@ -99,8 +99,11 @@ class ImageTokenizer:
         self.height, self.width, self.max_pixels = height, width, max_pixels
 
     def encode(self, image: Picture) -> Patches:
-        """A picture -> its patches. TypeError where it is none of the kinds above; ValueError for arrays of another
-        dtype or shape, files that are broken, too large or of another format, more than one frame, other modes."""
+        """Cut a picture into patches.
+
+        Raises TypeError for another kind of picture; ValueError for an array of another dtype or shape, for a file that
+        is broken, too large or of another format, for more than one frame, and for other modes.
+        """
         if isinstance(image, np.ndarray):
             return self._patches(_checked_array(image, 2))
         if isinstance(image, Image.Image):
@@ -133,7 +136,7 @@ class ImageTokenizer:
         return np.concatenate(patches) if patches else np.zeros((0, PATCH, PATCH, 3), np.uint8)
 
     def decode(self, patches: Patches) -> NDArray[np.uint8]:
-        """Patches -> uint8[rows * 16, columns * 16, 3], the picture (after resizing) that `encode` cut."""
+        """Patches -> uint8[rows * 16, columns * 16, 3]: the picture that `encode` cut, after any resize."""
         rows, columns = patches.grid
         pieces = np.ascontiguousarray(patches.pixels).reshape(rows, -1).view(_Piece)  # [rows, columns * 16 * 3]
         picture = pieces.take(_exchanged(columns, PATCH), axis=1, mode="wrap")
@@ -150,7 +153,7 @@ class ImageTokenizer:
         return Patches(_cut(image[None]), (height // PATCH, width // PATCH))
 
     def _decoded(self, image: Image.Image) -> NDArray[np.uint8]:
-        """`pixels_of` an image that has some, and not too many."""
+        """Return `pixels_of` an image. Raises ValueError if it has none or too many."""
         width, height = image.size
         if width < 1 or height < 1:
             raise ValueError(f"the picture has no pixels: height {height}, width {width}")
@@ -161,7 +164,7 @@ class ImageTokenizer:
 
 
 def _checked_array(array: NDArray[Any], sides: int) -> NDArray[np.uint8]:
-    """Of uint8, with `sides` leading axes and perhaps channels, nothing empty but T; ValueError otherwise."""
+    """Check uint8 with `sides` leading axes and perhaps channels; only T may be 0. Raises ValueError otherwise."""
     if array.dtype != np.uint8:
         raise ValueError(f"pixels must be uint8 in 0..255, not {array.dtype}: scale them yourself")
     if array.ndim != sides and (array.ndim != sides + 1 or array.shape[-1] not in (1, 3, 4)):
@@ -179,18 +182,18 @@ def _cut(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
         frames = np.broadcast_to(frames.reshape(*frames.shape[:3], 1), (*frames.shape[:3], 3))
     elif frames.shape[3] == 4:
         frames = frames[..., :3]
-    pieces = np.ascontiguousarray(frames).reshape(-1, PATCH * width * 3).view(_Piece)  # a row of patches each
-    patches = pieces.take(_exchanged(PATCH, width // PATCH), axis=1, mode="wrap")  # the mode without a check
+    pieces = np.ascontiguousarray(frames).reshape(-1, PATCH * width * 3).view(_Piece)  # one row of patches in each
+    patches = pieces.take(_exchanged(PATCH, width // PATCH), axis=1, mode="wrap")  # this mode has no bounds check
     return patches.view(np.uint8).reshape(-1, PATCH, PATCH, 3)
 
 
 @functools.lru_cache(maxsize=64)
 def _exchanged(outer: int, inner: int) -> NDArray[np.intp]:
-    """Where in [outer, inner, 3] to find what becomes [inner, outer, 3], both flat."""
+    """The flat indices that turn [outer, inner, 3] into [inner, outer, 3]."""
     return np.arange(outer * inner * 3).reshape(outer, inner, 3).swapaxes(0, 1).ravel()
 
 
 def _resized(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-    """uint8[height, width(, channels)], alpha dropped before: Pillow would weigh the colours by it."""
+    """Resize uint8[height, width(, channels)]. Alpha is dropped first, since Pillow would weigh the colours by it."""
     pixels = image[..., 0] if image.shape[2:] == (1,) else image[..., :3] if image.ndim == 3 else image
     return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC))

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import BmpImagePlugin, GifImagePlugin, Image, ImageFile, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
-# Their classes are called without `Image.open`, whose limit is a global one, whose warnings are not thread-safe to
-# catch, and which makes an animation of the second picture that some cameras append to a JPEG.
+# These classes are called without `Image.open`: its limit is global, its warnings cannot be caught thread-safely, and
+# it makes an animation of the second picture that some cameras append to a JPEG.
 _READERS: dict[bytes, type[ImageFile.ImageFile]] = {
     b"\x89PNG\r\n\x1a\n": PngImagePlugin.PngImageFile,
     b"\xff\xd8\xff": JpegImagePlugin.JpegImageFile,
@@ -22,7 +22,7 @@ _READERS: dict[bytes, type[ImageFile.ImageFile]] = {
 }
 _PNG_END = b"\0\0\0\0IEND\xaeB`\x82"  # the last chunk, with its checksum
 _FORMATS = "PNG, JPEG, WEBP, GIF or BMP"
-# Modes that Pillow converts. Palettes go by RGBA because Pillow warns on the straight way; L and LA are grey.
+# Modes that Pillow converts. Palettes become RGBA because Pillow warns about RGB; L and LA are grey.
 _CONVERT = {
     "1": "L",
     "P": "RGBA",
@@ -35,7 +35,7 @@ _CONVERT = {
 }
 _DIRECT = ("L", "LA", "RGB", "RGBA", "RGBX")
 _DEEP = ("I", "I;16", "I;16L", "I;16B", "I;16N")
-_ORIENTATION = 0x0112  # the EXIF tag; its values 2 to 8 as (transpose, row step, column step)
+_ORIENTATION = 0x0112  # the EXIF tag; `_TURNS` has its values 2 to 8 as (transpose, row step, column step)
 _TURNS = {2: (0, 1, -1), 3: (0, -1, -1), 4: (0, -1, 1), 5: (1, 1, 1), 6: (1, 1, -1), 7: (1, -1, -1), 8: (1, -1, 1)}
 _FILTERS_LOCK = threading.Lock()  # Python's list of warning filters belongs to all threads
 
@@ -84,8 +84,8 @@ def _eight_bits(pixels: NDArray[Any], mode: str) -> NDArray[np.uint8]:
 
 
 def stored_plainly(image: ImageFile.ImageFile, data: bytes | bytearray | memoryview) -> bool:
-    """Whether the file stores 8-bit grey, RGB or, in a PNG, RGBA. Ask before the image is loaded: that may change its
-    mode."""
+    """Say whether the file stores 8-bit grey, RGB or, in a PNG, RGBA. The image must not be loaded yet: loading may
+    change its mode."""
     if isinstance(image, PngImagePlugin.PngImageFile):
         depth = bytes(data[24:25])  # bits a sample
         # Without its last bytes a PNG may have all its pixels: Pillow reads it, TensorFlow does not.
@@ -95,16 +95,16 @@ def stored_plainly(image: ImageFile.ImageFile, data: bytes | bytearray | memoryv
 
 
 def shown_as_stored(image: Image.Image) -> bool:
-    """Whether a loaded image has no transparent colour and is not turned by EXIF."""
+    """Say whether a loaded image has no transparent colour and no EXIF orientation to apply."""
     return "transparency" not in image.info and orientation(image) not in _TURNS
 
 
 def orientation(image: Image.Image) -> int:
-    """1 to 8 as EXIF has it; 1 too where there is none or it cannot be read, as viewers have it."""
+    """The EXIF orientation, 1 to 8; like viewers, 1 if there is none or it cannot be read."""
     try:
         with _no_warnings():
             return int(image.getexif().get(_ORIENTATION, 1))
-    except Exception:  # whatever a camera wrote there, the pixels are good
+    except Exception:  # the pixels are good, whatever a camera wrote there
         return 1
 
 

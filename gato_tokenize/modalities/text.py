@@ -1,7 +1,7 @@
 """Text <-> ids: SentencePiece with 32,000 pieces (Reed et al. 2022, section 2.1).
 
-The paper's own model was never published; `models/text.model` is the project's, made by `scripts/` and described
-in `models/SOURCES.md`. `train_text_model` makes another from any text with the same settings.
+The paper's own model was never published. `models/text.model` is this project's; `models/SOURCES.md` describes how it
+was made. `train_text_model` makes another from any text with the same settings.
 """
 
 import hashlib
@@ -15,11 +15,11 @@ import numpy as np
 import sentencepiece
 from numpy.typing import ArrayLike, NDArray
 
-SPACE_MARK = "\u2581"  # SentencePiece writes a space as this character, so the character itself needs another spelling
+SPACE_MARK = "\u2581"  # SentencePiece writes a space as this character, so the character itself is spelled in bytes
 
 
 class TextTokenizer:
-    r"""Strings to ids and back; without arguments, by the model that is shipped with this package.
+    r"""Strings to ids and back, by the model that is shipped with this package or by another.
 
     >>> tokenizer = TextTokenizer()
     >>> tokenizer.vocabulary_size, tokenizer.end_id
@@ -29,9 +29,9 @@ class TextTokenizer:
     >>> tokenizer.decode(tokenizer.encode("  two spaces,\n\ta tab"))
     '  two spaces,\n\ta tab'
 
-    Round trip: with the shipped model `decode(encode(text)) == text` for every Unicode string. A model from
-    elsewhere may normalize, or know no bytes: then it need not hold, and `unknown_count` tells what was lost.
-    Two tokenizers are equal if their models' bytes are; pickling and copying carry these bytes along.
+    With the shipped model `decode(encode(text)) == text` for every Unicode string. Another model may normalize, or have
+    no bytes: then this need not hold, and `unknown_count` counts what was lost. Two tokenizers are equal if the bytes
+    of their models are; pickles and copies contain these bytes.
     """
 
     def __init__(self) -> None:
@@ -41,7 +41,7 @@ class TextTokenizer:
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str]) -> "TextTokenizer":
-        """By any SentencePiece model file. FileNotFoundError if there is none, ValueError if it is no such model."""
+        """Load a SentencePiece model file. Raises FileNotFoundError, or ValueError if it is not such a model."""
         try:
             model_bytes = Path(path).read_bytes()
         except FileNotFoundError as error:
@@ -52,20 +52,20 @@ class TextTokenizer:
 
     @classmethod
     def from_bytes(cls, model_bytes: bytes, *, source: str = "the bytes given") -> "TextTokenizer":
-        """By a model file's content; `source` names it in the ValueError of bytes that are no SentencePiece model."""
+        """Load the bytes of a model file. Raises ValueError, which names `source`, if they are not such a model."""
         tokenizer = cls.__new__(cls)
         tokenizer._load(model_bytes, source)
         return tokenizer
 
     def _load(self, model_bytes: bytes, source: str) -> None:
-        # Empty bytes are refused here: the library takes them for "no model given" and fails at the first use.
+        # Empty bytes are refused here, because the library takes them for no model and fails only at the first use.
         if not model_bytes:
             raise ValueError(f"{source} is empty, not a SentencePiece model")
         try:
             self._processor = sentencepiece.SentencePieceProcessor(model_proto=model_bytes)
         except RuntimeError as error:
             raise ValueError(f"{source} ({len(model_bytes)} bytes) is not a SentencePiece model: {error}") from error
-        # Since 0.2.2 the library hands out buffers, which are 8% faster than its lists; `np.array` takes both.
+        # Since 0.2.2 the library can return arrays, which are 8% faster than its lists; `np.array` takes both.
         numpy_too = hasattr(self._processor, "encode_as_numpy")
         self._options: dict[str, Any] = {"return_type": "numpy"} if numpy_too else {"out_type": int}
         size = self._processor.vocab_size()
@@ -76,31 +76,31 @@ class TextTokenizer:
         silent = (self._processor.is_control(i) or self._processor.is_unknown(i) for i in range(size))
         self._silent = np.fromiter(silent, dtype=np.bool_, count=size)
         marks = [self._processor.piece_to_id(f"<0x{byte:02X}>") for byte in SPACE_MARK.encode()]
-        # A foreign model that puts a space before every text, or lacks bytes, gets U+2581 as the library has it.
+        # A model that puts a space before every text, or lacks bytes, encodes U+2581 as the library does.
         exact = self._processor.normalize("a") == "a" and all(self._processor.is_byte(mark) for mark in marks)
         self._mark_ids = marks if exact else []
 
     @property
     def end_id(self) -> int:
-        """The id of the end piece, which closes documents, captions and answers. ValueError if the model has none."""
+        """The id of the end piece, which closes documents, captions and answers. Raises ValueError if there is none."""
         end: int = self._processor.eos_id()
         if end < 0:
             raise ValueError("this text model has no end piece (</s>): train or choose one that has")
         return end
 
     def encode(self, text: str) -> NDArray[np.int32]:
-        """Ids of a text, int32[n], each in [0, vocabulary_size); nothing is added at the start or the end.
+        """The ids of a text, int32[n], each in [0, vocabulary_size); nothing is added at the start or the end.
 
-        TypeError for what is no str; ValueError for a lone surrogate (not Unicode text), naming its position.
+        Raises TypeError if it is not a str, ValueError naming the position of a lone surrogate (not Unicode text).
         """
         if not isinstance(text, str):
             raise _not_texts([text])
         return self.encode_batch([text])[0]
 
     def encode_batch(self, texts: Sequence[str], workers: int = 1) -> list[NDArray[np.int32]]:
-        """`encode` for each text, by `workers` threads; the order is kept, the result does not depend on `workers`.
+        """`encode` each text, in `workers` threads; the result is in order and does not depend on `workers`.
 
-        TypeError and ValueError as in `encode`, naming the text's index; ValueError for workers below 1.
+        Raises TypeError and ValueError as `encode` does, naming the index of the text; ValueError for workers < 1.
         """
         if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
             raise _not_texts(texts)
@@ -126,10 +126,10 @@ class TextTokenizer:
         return [*parts[0], *(i for part in parts[1:] for i in (*self._mark_ids, *part))]
 
     def decode(self, ids: ArrayLike) -> str:
-        """Text of ids, int[n], each in [0, vocabulary_size); control pieces (start, end, unknown) give nothing.
+        """The text of int[n] ids, each in [0, vocabulary_size); control pieces (start, end, unknown) give nothing.
 
-        Bytes that spell no UTF-8, as a model may generate them, become U+FFFD. ValueError for an id that is out of
-        range or no integer, naming index and value.
+        Bytes that are not UTF-8, which a model may generate, become U+FFFD. Raises ValueError naming the first id that
+        is out of range or not an integer, with its index.
         """
         array = self._checked(ids)
         kept = array[~self._silent[array]]
@@ -137,7 +137,7 @@ class TextTokenizer:
         return text
 
     def unknown_count(self, ids: ArrayLike) -> int:
-        """How many ids are the unknown piece, each a loss; never any with the shipped model. Errors as in `decode`."""
+        """Count the ids of the unknown piece, each a loss; the shipped model makes none. Raises as `decode` does."""
         return int(np.count_nonzero(self._checked(ids) == self._unknown_id))
 
     def _checked(self, ids: ArrayLike) -> NDArray[np.int64]:
@@ -177,7 +177,7 @@ def _not_texts(texts: object) -> TypeError:
 
 
 def _surrogate(texts: Sequence[str], error: Exception) -> Exception:
-    """The fault that made the library refuse these texts, or else its own error."""
+    """Return the fault that made the library refuse these texts, or else its own error."""
     for at, text in enumerate(texts):
         try:
             text.encode()

@@ -14,9 +14,9 @@ from gato_tokenize.modalities.text import SPACE_MARK, TextTokenizer
 
 _LINE_LENGTH = 1000  # characters; the trainer drops lines of more than 4192 bytes, and no character has more than 4
 
-# What makes any string come back exactly: no normalization, no space added in front, none taken away, bytes for
-# characters without a piece. Line ends and tabs are pieces of their own, so they are never part of a word; runs of
-# spaces are pieces as well: the indentation of code costs one token.
+# These settings make every string come back exactly: no normalization, no space added or removed, and bytes for
+# characters without a piece. Line ends and tabs are pieces of their own, so they are never part of a word. Runs of
+# spaces are pieces too, so the indentation of code costs one token.
 _SETTINGS: dict[str, Any] = {
     "model_type": "bpe",
     "normalization_rule_name": "identity",
@@ -30,7 +30,7 @@ _SETTINGS: dict[str, Any] = {
     "bos_id": 1,
     "eos_id": 2,
     "pad_id": -1,
-    "num_threads": 2,  # fixed, because the number is written into the model
+    "num_threads": 2,  # fixed, because the model contains the number
     "minloglevel": 2,
 }
 
@@ -44,15 +44,15 @@ def train_text_model(
     max_sentences: int = 0,
     seed: int = 0,
 ) -> TextTokenizer:
-    """Trains a model with the shipped one's settings on the lines of UTF-8 files, writes it to `out`, returns it.
+    """Train a model with the settings of the shipped one on the lines of UTF-8 files, write it to `out` and return it.
 
     The rarest characters, beyond `character_coverage` in (0, 1] of the text, get no piece and are spelled in bytes.
-    With `max_sentences` the trainer sees that many lines, drawn evenly by `seed`; 0 is all. They are held in memory
-    (the shipped model: 171 MB of text, half a minute, 1.3 GB). Measured with sentencepiece 0.2.3: the same text and
-    arguments give the same bytes, in this process or another.
+    With `max_sentences` the trainer sees that many lines, drawn evenly by `seed`; 0 means all. It holds them in memory
+    (the shipped model: 171 MB of text, half a minute, 1.3 GB). With sentencepiece 0.2.3 the same text and arguments
+    gave the same bytes, in this process and in another. `out` appears whole or not at all.
 
-    FileNotFoundError for a missing file; ValueError for no files, files without text, an unsuitable number, or a
-    vocabulary that is too large for the text or too small for its characters. `out` appears whole or not at all.
+    Raises FileNotFoundError for a missing file; ValueError for no files, files without text, an unsuitable number, or a
+    vocabulary that is too large for the text or too small for its characters.
     """
     if not 0 < character_coverage <= 1 or max_sentences < 0:
         raise ValueError(
@@ -75,7 +75,7 @@ def train_text_model(
 
 
 def _lines(paths: Sequence[Path]) -> Iterator[str]:
-    """Lines with text in them, cut to `_LINE_LENGTH`; checks the files before the first line is read."""
+    """Yield the lines that have text, cut to `_LINE_LENGTH`. The files are checked before the first line is read."""
     if not paths:
         raise ValueError("no files to train on")
     for path in paths:
@@ -96,7 +96,7 @@ def _read_lines(paths: Sequence[Path]) -> Iterator[str]:
 
 
 def _sample(lines: Iterator[str], count: int, seed: int) -> list[str]:
-    """`count` lines drawn evenly in one pass; the trainer's own sampling ignores every seed that it can be given."""
+    """Draw `count` lines evenly in one pass. The trainer's own sampling ignores its seed."""
     generator = random.Random(seed)
     kept: list[str] = []
     for at, line in enumerate(lines):
@@ -112,7 +112,7 @@ def _write_whole(path: Path, data: bytes) -> None:
     try:
         with open(handle, "wb") as file:
             file.write(data)
-        os.chmod(temporary, 0o644)  # mkstemp makes a file that only its owner reads
+        os.chmod(temporary, 0o644)  # mkstemp makes a file that only its owner can read
         os.replace(temporary, path)
     except BaseException:
         os.unlink(temporary)

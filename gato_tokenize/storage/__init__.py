@@ -1,1 +1,1 @@
-"""What lies on disk: record bytes, TFRecord shards, the list of episodes, the folder of a dataset."""
+"""Data on disk: record bytes, TFRecord shards, the episode list, the folder of a dataset."""

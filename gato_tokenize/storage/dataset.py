@@ -1,4 +1,4 @@
-"""The folder of a converted dataset: its names, its tokenizer, and reading it back. No TensorFlow, no Beam."""
+"""The folder of a converted dataset: its file names, its tokenizer, and reading it back, without TensorFlow or Beam."""
 
 import dataclasses
 import functools
@@ -31,7 +31,7 @@ _SHARD = r"[a-z][a-z0-9_]*-[a-z]+\.tfrecord-\d{5,}-of-\d{5,}"  # what `shard_nam
 
 
 def shard_name(dataset: str, split: str, index: int, count: int) -> str:
-    """TFDS's file name of a shard.
+    """The file name of a shard, as TFDS has it.
 
     >>> shard_name("toy", "train", 3, 32)
     'toy-train.tfrecord-00003-of-00032'
@@ -54,36 +54,36 @@ def read_stats(folder: Path) -> dict[str, Any]:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class DatasetTokenizer:
-    """Every number that affects an id of a dataset: the vocabulary, the spec of each task, the text model.
+    """Everything that affects an id of a dataset: the vocabulary, the spec of each task, the text model.
 
-    `sha256` changes with any of them; a model trained on one must not read data made by another.
+    `sha256` changes with any of it. A model that was trained with one tokenizer must not read data of another.
     """
 
     specs: Mapping[str, EpisodeSpec]
     vocabulary: Vocabulary = Vocabulary()
-    text: TextTokenizer | None = None  # None where no task has text
+    text: TextTokenizer | None = None  # None if no task has text
     local_positions: int = LOCAL_POSITIONS
 
     @classmethod
     def for_specs(
         cls, specs: Mapping[str, EpisodeSpec], text: TextTokenizer | None = None, local_positions: int = LOCAL_POSITIONS
     ) -> "DatasetTokenizer":
-        """The tokenizer of these tasks; the shipped text model, unless another is given, where one has text."""
+        """The tokenizer of these tasks. If one has text, the shipped text model is used, or the one given."""
         has_text = any(isinstance(field, TextSpec) for spec in specs.values() for field in spec.fields.values())
         text = (text or TextTokenizer()) if has_text else None
-        paper = Vocabulary()  # a smaller text model leaves ids unused, a larger one moves the others
+        paper = Vocabulary()  # a smaller text model leaves ids unused, a larger one shifts the ids after it
         vocabulary = Vocabulary(max(text.vocabulary_size, paper.text_size)) if text else paper
         return cls(dict(sorted(specs.items())), vocabulary, text, local_positions)
 
-    @functools.cache  # noqa: B019 - a dataset has one tokenizer, alive as long as the dataset
+    @functools.cache  # noqa: B019 - a dataset has one tokenizer, which lives as long as it does
     def task(self, name: str) -> EpisodeTokenizer:
-        """Raises KeyError listing the tasks where there is none of this name."""
+        """The tokenizer of one task. Raises KeyError listing the tasks if there is none of this name."""
         if name not in self.specs:
             raise KeyError(f"no task {name!r}; tasks: {', '.join(self.specs)}")
         return EpisodeTokenizer(self.specs[name], self.vocabulary, self.text, self.local_positions)
 
     def to_json(self) -> str:
-        """Canonical, and the content of tokenizer/spec.json."""
+        """Canonical JSON, which is the content of tokenizer/spec.json."""
         content = {
             "local_positions": self.local_positions,
             "tasks": {name: json.loads(spec.to_json()) for name, spec in sorted(self.specs.items())},
@@ -106,7 +106,7 @@ class DatasetTokenizer:
 
     @classmethod
     def load(cls, folder: Path) -> "DatasetTokenizer":
-        """Raises ValueError where the text model is not the one that the spec names."""
+        """Load what `save` wrote. Raises ValueError if the text model is not the one that the spec names."""
         content = json.loads((folder / SPEC).read_text())
         text = TextTokenizer.from_file(folder / TEXT_MODEL) if content["text_model_sha256"] else None
         if text and text.sha256 != content["text_model_sha256"]:
@@ -126,11 +126,14 @@ class Dataset:
 
     @classmethod
     def open(cls, path: "str | os.PathLike[str]") -> "Dataset":
-        """Raises FileNotFoundError where there is no complete dataset, ValueError where its tokenizer is not the one
-        that it was made with."""
+        """Open the dataset in a folder.
+
+        Raises FileNotFoundError if it is not complete, ValueError if its tokenizer is not the one that made it."""
         path = Path(path)
         if not (path / MANIFEST).is_file():
-            raise FileNotFoundError(f"{path} is no complete dataset: it has no {MANIFEST} (NAME/VERSION is the folder)")
+            raise FileNotFoundError(
+                f"{path} is no complete dataset: it has no {MANIFEST} (give the folder NAME/VERSION)"
+            )
         manifest = json.loads((path / MANIFEST).read_text())
         tokenizer = DatasetTokenizer.load(path)
         if tokenizer.sha256 != manifest["tokenizer_sha256"]:
@@ -142,14 +145,15 @@ class Dataset:
         return list(self.manifest["splits"])
 
     def shards(self, split: str = "train") -> list[Path]:
-        """Raises KeyError listing the splits where there is none of this name."""
+        """The files of a split, in order. Raises KeyError listing the splits if there is none of this name."""
         if split not in self.manifest["splits"]:
             raise KeyError(f"no split {split!r}; splits: {', '.join(self.splits)}")
         return [self.shard(shard["file"]) for shard in self.manifest["splits"][split]["shards"]]
 
     def shard(self, name: str) -> Path:
-        """The file of a shard, as the manifest and the list of episodes name it. Raises ValueError for what is no name
-        of a shard: a forged list must not lead out of the folder."""
+        """The file of a shard that the manifest or the episode list names.
+
+        Raises ValueError for any other name: a forged list must not lead out of the folder."""
         if not re.fullmatch(_SHARD, name, re.ASCII):
             raise ValueError(f"{self.path} is damaged or forged: it names {name!r} as a shard of its own")
         return self.path / name
@@ -160,7 +164,7 @@ class Dataset:
         return read_stats(self.path)
 
     def __len__(self) -> int:
-        """Records of all splits."""
+        """The number of records in all splits."""
         return sum(split["records"] for split in self.manifest["splits"].values())
 
     def records(
@@ -169,12 +173,12 @@ class Dataset:
         on_corrupt: Literal["raise", "skip"] = "raise",
         damaged: "list[Damage] | None" = None,
     ) -> Iterator[Record]:
-        """Every record of a split in order; see `read_records` for damage."""
+        """Yield every record of a split in order; `read_records` describes what happens on damage."""
         for shard in self.shards(split):
             yield from read_records(shard, on_corrupt, damaged)
 
     def record(self, number: int, split: str = "train") -> Record:
-        """Record `number` of a split, through the index. Raises IndexError beyond the last."""
+        """Read record `number` of a split through the index. Raises IndexError beyond the last."""
         left = number
         for shard in self.shards(split):
             count = len(read_index(index_path(shard)))
@@ -184,7 +188,7 @@ class Dataset:
         raise IndexError(f"{self.path} has no record {number} in split {split!r}")
 
     def episodes(self, split: str = "train") -> Iterator[Episode]:
-        """Every episode of a split, whole again from its segments, decoded."""
+        """Yield every episode of a split, decoded, with its segments joined."""
         parts: list[TokenSequence] = []
         for record in self.records(split):
             metadata = record.metadata
@@ -199,7 +203,7 @@ class Dataset:
     def find_episode(self, wanted: str) -> tuple[Record, Episode]:
         """The whole episode of an id, or of a number in the episode list; its first record carries the metadata.
 
-        Raises KeyError where there is none, ValueError where the list is damaged or forged.
+        Raises KeyError if there is none, ValueError if the list is damaged or forged.
         """
         heads = (line for line in read_lines(self.path / EPISODES) if line["segment_index"] == 0)
         found = (line for number, line in enumerate(heads) if wanted in (line["episode_id"], str(number)))

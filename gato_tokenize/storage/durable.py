@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written under a temporary name in the same folder, synced, then renamed."""
+"""Files that are whole or absent: written under a temporary name in the same folder, synced, then renamed."""
 
 import contextlib
 import os
@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-TEMPORARY = ".tmp-"  # in the name of every file that is not yet whole
+TEMPORARY = ".tmp-"  # part of the name of every file that is not whole yet
 
 
 @contextlib.contextmanager
 def durable_file(path: "str | os.PathLike[str]") -> Iterator[BinaryIO]:
-    """A new file that appears as `path` when the block ends well, on disk for good; else nothing remains of it.
+    """Open a new file that appears as `path`, durably, when the block ends well; otherwise nothing remains of it.
 
-    Two writers of one path do not disturb each other: each has a temporary name of its own, and the later rename wins.
+    Two writers of one path do not disturb each other: each has its own temporary name, and the later rename wins.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}{TEMPORARY}{uuid.uuid4().hex}")
@@ -31,7 +31,7 @@ def durable_file(path: "str | os.PathLike[str]") -> Iterator[BinaryIO]:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable: a rename may be lost in a power cut before this."""
+    """Make the names in a folder durable. Until then a power cut may undo a rename."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

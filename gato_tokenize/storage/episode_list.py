@@ -41,7 +41,7 @@ def line_bytes(line: dict[str, Any]) -> bytes:
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
     """The lines of an episode list, each with all of `COLUMNS`.
 
-    Raises ValueError that names the file where it is cut or damaged, or where a line is none of an episode list.
+    Raises ValueError naming the file if it is cut or damaged, or if a line lacks a column.
     """
     try:
         with gzip.open(path, "rb") as file:

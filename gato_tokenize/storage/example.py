@@ -3,7 +3,7 @@
     Example{ features{ feature{ key, Feature{ bytes_list | float_list | int64_list } } ... } }
 
 The bytes equal `SerializeToString(deterministic=True)`: features in the order of their keys' bytes, numbers packed.
-(Protobuf's implementations disagree on keys of which one begins another; no key of a record does.)
+(If one key begins with another, implementations of protobuf disagree on the order; no key of a record does.)
 """
 
 import functools
@@ -18,7 +18,7 @@ _BYTES, _FLOAT, _INT64 = 0x0A, 0x12, 0x1A  # Feature's fields 1, 2 and 3, length
 
 
 def encode_example(features: Mapping[str, Value]) -> bytes:
-    """Features as wire bytes: a sequence of bytes, an int64 array or a float32 array each.
+    """Encode features as wire bytes; each is a sequence of bytes, an int64 array or a float32 array.
 
     >>> encode_example({"n": np.array([300], np.int64)}).hex(" ")
     '0a 0d 0a 0b 0a 01 6e 12 06 1a 04 0a 02 ac 02'
@@ -31,9 +31,9 @@ def encode_example(features: Mapping[str, Value]) -> bytes:
 
 
 def decode_example(data: bytes) -> dict[str, Value]:
-    """The inverse of `encode_example`. Reads what TensorFlow writes too (unpacked numbers, any order of keys).
+    """Decode an Example of any writer: numbers may be unpacked, and keys in any order.
 
-    Raises ValueError where `data` is no Example: truncated, an unknown field, a varint of more than 64 bits.
+    Raises ValueError if `data` is truncated, has an unknown field, or has a varint of more than 64 bits.
     """
     features: dict[str, Value] = {}
     for tag, body in _fields(data, "Example"):
@@ -50,7 +50,7 @@ def decode_example(data: bytes) -> dict[str, Value]:
 
 
 def encode_varints(values: NDArray[np.int64]) -> bytes:
-    """Each of int64[n] as a base-128 varint, seven bits a byte, low bits first; negative ones take ten bytes.
+    """Encode int64[n] as base-128 varints: seven bits in a byte, low bits first; negative numbers take ten bytes.
 
     >>> encode_varints(np.array([1, 300])).hex(" ")
     '01 ac 02'
@@ -62,16 +62,16 @@ def encode_varints(values: NDArray[np.int64]) -> bytes:
         return values.astype(np.uint8).tobytes()
     known = _short_varints()
     table = known.take(values, axis=0) if top < len(known) else _padded_varints(values.view(np.uint64), top)
-    used = table != 0  # of a varint only the first byte can be 0
+    used = table != 0  # only the first byte of a varint can be 0
     used[:, 0] = True
     packed: bytes = table[used].tobytes()
     return packed
 
 
 def _padded_varints(values: NDArray[np.uint64], top: int) -> NDArray[np.uint8]:
-    """uint8[n, width]: the varint of each value, 0 behind its end."""
+    """uint8[n, width]: the varint of each value, with zeros after its end."""
     shifts = np.arange(0, top.bit_length(), 7, dtype=np.uint64)
-    left = values[:, None] >> shifts  # [n, width]: what is still to be written at each byte
+    left = values[:, None] >> shifts  # [n, width]: the bits that remain at each byte
     table = (left & 0x7F).astype(np.uint8)
     table[:, :-1] |= (left[:, 1:] != 0).view(np.uint8) << 7  # the continuation bit: another byte follows
     return table
@@ -79,7 +79,7 @@ def _padded_varints(values: NDArray[np.uint64], top: int) -> NDArray[np.uint8]:
 
 @functools.cache
 def _short_varints() -> NDArray[np.uint8]:
-    """uint8[2**16, 4], 256 KiB: every id has its row, and looking it up is three times as fast as working it out."""
+    """uint8[2**16, 4], 256 KiB, a row for every id: a lookup is three times as fast as encoding."""
     table = np.zeros((1 << 16, 4), np.uint8)
     table[:, :3] = _padded_varints(np.arange(1 << 16, dtype=np.uint64), (1 << 16) - 1)
     return table
@@ -87,7 +87,7 @@ def _short_varints() -> NDArray[np.uint8]:
 
 def decode_varints(data: "bytes | memoryview") -> NDArray[np.int64]:
     """int64[n], the inverse of `encode_varints`. Raises ValueError for a truncated varint or one over 64 bits."""
-    if len(data) <= 1 and (not data or data[0] < 0x80):  # most of a record's numbers stand alone
+    if len(data) <= 1 and (not data or data[0] < 0x80):  # most numbers of a record are single and small
         return np.array([*data], np.int64)
     raw = np.frombuffer(data, np.uint8)
     ends = np.flatnonzero(raw < 0x80)
@@ -173,7 +173,7 @@ def _values(feature: memoryview, key: str) -> Value:
     if len(lists) > 1:
         raise ValueError(f"feature {key!r} has {len(lists)} lists")
     tag, items = lists[0][0], _fields(lists[0][1], key)
-    joined = b"".join(item for _, item in items)  # packed in one field, or unpacked in many: the bytes are the same
+    joined = b"".join(item for _, item in items)  # the bytes are the same, packed in one field or unpacked in many
     tags = {item_tag for item_tag, _ in items}
     if tag == _BYTES and tags <= {0x0A}:
         return [bytes(item) for _, item in items]

@@ -16,19 +16,19 @@ from gato_tokenize.storage.example import Value, encode_example
 from gato_tokenize.storage.schema import SCHEMA_VERSION
 from gato_tokenize.storage.sequence_bytes import read_values, sequence_of
 
-_ZLIB_LEVEL = 1  # level 6 costs four times as much and saves little on simulators' frames
+_ZLIB_LEVEL = 1  # level 6 takes four times as long and saves little on frames of simulators
 _METADATA = {field.name: f"episode_metadata/{field.name.rstrip('_')}" for field in dataclasses.fields(EpisodeMetadata)}
 
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-    """A token sequence and what is known of the episode that it comes from."""
+    """A token sequence, and the metadata of the episode that it comes from."""
 
     sequence: TokenSequence
     metadata: EpisodeMetadata = EpisodeMetadata()
 
     def to_bytes(self) -> bytes:
-        """The record's `tf.train.Example`, deterministic. Raises ValueError for a padded sequence."""
+        """Encode the record as a `tf.train.Example`, deterministically. Raises ValueError for a padded sequence."""
         sequence = self.sequence
         if len(sequence) != sequence.step_splits[-1]:
             raise ValueError("a padded sequence is no record: pad when batching")
@@ -47,7 +47,7 @@ class Record:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Record":
-        """Raises ValueError that says what is wrong where `data` is no record of this schema."""
+        """Decode a record of any writer. Raises ValueError saying what is wrong if it is not one of this schema."""
         values: dict[str, Any] = read_values(data)
         sequence = sequence_of(values)
         metadata = {

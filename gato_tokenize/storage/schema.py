@@ -8,7 +8,7 @@ SCHEMA_VERSION = 1
 
 @dataclasses.dataclass(frozen=True)
 class RecordField:
-    """One feature of a record. `scalar`: always exactly one value; otherwise any number of them."""
+    """One feature of a record. A `scalar` has exactly one value, others have any number of values."""
 
     key: str
     dtype: Literal["int64", "float32", "bytes"]

@@ -1,4 +1,4 @@
-"""Segments: a long episode cut into records."""
+"""Segments: the records into which a long episode is cut."""
 
 import dataclasses
 import hashlib
@@ -10,13 +10,13 @@ from gato_tokenize.sequence import TokenSequence
 from gato_tokenize.storage.records import Record
 from gato_tokenize.vocabulary import Kind
 
-MAX_TOKENS = 16_384  # a record is cut behind the timestep at which it passes this many tokens,
+MAX_TOKENS = 16_384  # a record is cut after the timestep at which it reaches this many tokens,
 MAX_BYTES = 8 << 20  # or this many bytes of ids and pixels before compression
 
 
 def segments(record: Record, max_tokens: int = MAX_TOKENS, max_bytes: int = MAX_BYTES) -> Iterator[Record]:
-    """Cut a whole episode into records, each behind the timestep at which it reaches `max_tokens` tokens or
-    `max_bytes` bytes of ids and pixels before compression; fills in the metadata that only the whole tells.
+    """Cut a whole episode into records, each after the timestep at which it reaches `max_tokens` tokens or `max_bytes`
+    bytes of ids and pixels before compression, and fill in the metadata that need the whole episode.
     """
     sequence = record.sequence
     cuts = _cuts(sequence, max_tokens, max_bytes)
@@ -34,9 +34,9 @@ def segments(record: Record, max_tokens: int = MAX_TOKENS, max_bytes: int = MAX_
 
 
 def _cuts(sequence: TokenSequence, max_tokens: int, max_bytes: int) -> list[int]:
-    """The timesteps at which segments start, and behind them the number of timesteps."""
+    """The timesteps at which segments start, then the number of timesteps."""
     if 0 < len(sequence) < max_tokens and len(sequence) * 4 + sequence.patches.nbytes < max_bytes:
-        return [0, sequence.num_steps]  # the common case, without a look at every token
+        return [0, sequence.num_steps]  # the common case, without a pass over the tokens
     patches_before = np.concatenate([[0], np.cumsum(sequence.kinds == Kind.PATCH)])[sequence.step_splits]
     bytes_before = sequence.step_splits * 4 + patches_before * (16 * 16 * 3)
     cuts = [0]
@@ -51,7 +51,7 @@ def _cuts(sequence: TokenSequence, max_tokens: int, max_bytes: int) -> list[int]
 
 
 def content_hash(sequence: TokenSequence) -> str:
-    """sha256, as hex, of everything in a sequence; equal sequences have equal hashes."""
+    """The sha256, as hex, of a sequence's tokens and pixels; equal sequences have equal hashes."""
     digest = hashlib.sha256()
     for array in (sequence.ids, sequence.kinds, sequence.loss_mask, sequence.step_splits, sequence.grids):
         digest.update(len(array).to_bytes(8, "little"))

@@ -13,7 +13,7 @@ from gato_tokenize.storage.example import Value, decode_example, decode_varints
 from gato_tokenize.storage.schema import FIELDS, SCHEMA_VERSION, RecordField
 from gato_tokenize.vocabulary import Kind
 
-_MAX_KIND = int(max(Kind))
+_PATCH, _MAX_KIND = int(Kind.PATCH), int(max(Kind))
 _NO_PATCHES, _NO_GRIDS = np.zeros((0, 16, 16, 3), np.uint8), np.zeros((0, 2), np.int32)
 _LIST_TAGS = {"bytes": 0x0A, "float32": 0x12, "int64": 0x1A}  # the fields of a `Feature`
 _BY_KEY = {field.key.encode(): field for field in FIELDS}
@@ -23,7 +23,7 @@ _OF_TOKENS = {key: field for key, field in _BY_KEY.items() if not key.startswith
 def decode_sequence(data: bytes, vocabulary_size: int = 2**31) -> TokenSequence:
     """The sequence of a record's bytes: `Record.from_bytes(data).sequence` without the work for the metadata.
 
-    Raises ValueError where `data` is no record of this schema, or an id is not below `vocabulary_size`.
+    Raises ValueError if `data` is no record of this schema, or an id is not below `vocabulary_size`.
     """
     return sequence_of(_read(data, _OF_TOKENS), vocabulary_size)
 
@@ -58,14 +58,14 @@ def _numbers(values: Mapping[str, Any], key: str, length: int, most: int) -> NDA
 def _images(values: Mapping[str, Any], kinds: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
     """(uint8[n, 16, 16, 3], the images' grids int32[m, 2])."""
     grid, files, packed = values["image_grid"], values["images/encoded"], values["image_patches"][0]
-    count = int(np.count_nonzero(kinds == Kind.PATCH))
-    if not (count or grid.size or files or packed):
+    if not (grid.size or files or packed):  # most records; `TokenSequence` counts the patch tokens
         return _NO_PATCHES, _NO_GRIDS
     if grid.size % 2 or (grid < 1).any() or (grid > 2**16).any():
         raise ValueError(f"feature 'image_grid' holds no pairs of rows and columns: {grid.tolist()[:8]}")
     grids = grid.reshape(-1, 2).astype(np.int32)
     if files:
         return _decoded_files(files, grids), grids
+    count = int(np.count_nonzero(kinds == _PATCH))
     return _inflated(packed, count * 16 * 16 * 3, "image_patches").reshape(count, 16, 16, 3), grids
 
 
@@ -93,7 +93,7 @@ def _inflated(data: bytes, length: int, key: str) -> NDArray[np.uint8]:
 def read_values(data: bytes) -> dict[str, Value]:
     """{key: a list of bytes, int64[n] or float32[n]} of the fields of a record; unknown features are passed over.
 
-    Raises ValueError where `data` is no Example, or lacks one of the fields.
+    Raises ValueError if `data` is no Example, or lacks one of the fields.
     """
     return _read(data, _BY_KEY)
 
@@ -127,7 +127,7 @@ def _check_type(values: dict[str, Value], field: RecordField) -> None:
 
 
 def _walk(data: bytes, wanted: Mapping[bytes, RecordField]) -> dict[str, Value]:
-    """The values of the wanted fields; IndexError or ValueError where the bytes are cut, or framed otherwise."""
+    """The values of the wanted fields; IndexError or ValueError if the bytes are cut, or framed otherwise."""
     at = _body(data, 0, len(data), 0x0A)
     values: dict[str, Value] = {}
     while at < len(data):

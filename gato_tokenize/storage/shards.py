@@ -1,4 +1,4 @@
-"""Records of a shard, written and read."""
+"""Shards: writing the records of a file, and reading them back."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -19,9 +19,9 @@ from gato_tokenize.storage.tfrecord import (
 
 
 def write_records(path: "str | os.PathLike[str]", records: Iterable[Record]) -> int:
-    """Write one shard and, beside it in `index/`, its index; neither is there before both are whole.
+    """Write one shard, and its index into `index/` beside it; neither appears before both are whole.
 
-    Returns the number of records. An existing shard of this name is replaced only then.
+    Returns the number of records. An existing shard of this name is replaced only at the end.
     """
     with shard_writer(path) as shard:
         for record in records:
@@ -34,19 +34,19 @@ def read_records(
     on_corrupt: Literal["raise", "skip"] = "raise",
     damaged: "list[Damage] | None" = None,
 ) -> Iterator[Record]:
-    """The records of one shard, checksums checked.
+    """Yield the records of one shard, with their checksums checked.
 
-    A damaged record raises CorruptRecordError, which names shard, record and offset; with `on_corrupt="skip"` only the
-    damaged records are lost, and each is appended to `damaged`, which must then be given: nothing is skipped silently.
+    A damaged record raises CorruptRecordError, which names shard, record and offset. With `on_corrupt="skip"` only the
+    damaged records are lost. Each is appended to `damaged`, which must then be given: nothing is skipped silently.
     """
     if on_corrupt not in ("raise", "skip"):
         raise ValueError(f"on_corrupt is 'raise' or 'skip', not {on_corrupt!r}")
     if on_corrupt == "skip" and damaged is None:
-        raise ValueError("on_corrupt='skip' needs a list `damaged` to name the lost records in")
+        raise ValueError("on_corrupt='skip' needs a list `damaged` for the lost records")
     lost: list[Damage] = [] if damaged is None else damaged
     before, unreadable = len(lost), 0
     for count, (offset, data) in enumerate(read_frames(path, lost if on_corrupt == "skip" else None)):
-        number = count + len(lost) - before - unreadable  # damaged frames are not among those counted
+        number = count + len(lost) - before - unreadable  # `count` leaves out damaged frames
         try:
             record = _record(path, number, offset, data)
         except CorruptRecordError as error:
@@ -59,9 +59,9 @@ def read_records(
 
 
 def read_record(path: "str | os.PathLike[str]", number: int) -> Record:
-    """Record `number` of a shard, found through its index without reading the others.
+    """Read record `number` of a shard, found through its index without reading the others.
 
-    Raises FileNotFoundError where there is no index, IndexError beyond the last record, CorruptRecordError.
+    Raises FileNotFoundError if there is no index, IndexError beyond the last record, CorruptRecordError.
     """
     extents = read_index(index_path(path))
     if not 0 <= number < len(extents):
@@ -77,5 +77,5 @@ def read_record(path: "str | os.PathLike[str]", number: int) -> Record:
 def _record(path: "str | os.PathLike[str]", number: int, offset: int, data: bytes) -> Record:
     try:
         return Record.from_bytes(data)
-    except ValueError as error:  # sound on disk, but not a record
+    except ValueError as error:  # the checksums are right, but it is not a record
         raise CorruptRecordError(Damage(os.fspath(path), number, offset, str(error), ends_shard=False)) from error

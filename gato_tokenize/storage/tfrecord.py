@@ -18,12 +18,12 @@ import google_crc32c
 from gato_tokenize.storage.durable import durable_file
 
 HEADER, FOOTER = 12, 4  # bytes around a record's data
-MAX_RECORD_BYTES = 1 << 31  # a longer one is not ours: the length itself is damaged
+MAX_RECORD_BYTES = 1 << 31  # this toolchain writes none that is longer: then the length itself is damaged
 
 
 @dataclasses.dataclass(frozen=True)
 class Damage:
-    """A record that could not be read: which, where, why, and whether what follows it is lost too."""
+    """A record that could not be read: which one, where, why, and whether the records after it are lost too."""
 
     path: str
     record: int  # -1: only the offset is known
@@ -38,7 +38,7 @@ class Damage:
 
 
 class CorruptRecordError(ValueError):
-    """Raised for a damaged record; `.damage` says which."""
+    """A record is damaged; `.damage` says which."""
 
     def __init__(self, damage: Damage) -> None:
         super().__init__(str(damage))
@@ -59,7 +59,7 @@ def masked_crc32c(data: bytes) -> int:
 
 
 def frame(data: bytes) -> bytes:
-    """One record as it stands in the file."""
+    """Return one record with its framing, as it stands in the file."""
     length = struct.pack("<Q", len(data))
     return b"".join((length, struct.pack("<I", masked_crc32c(length)), data, struct.pack("<I", masked_crc32c(data))))
 
@@ -87,28 +87,28 @@ class ShardWriter:
 
 @contextlib.contextmanager
 def shard_writer(path: "str | os.PathLike[str]") -> Iterator[ShardWriter]:
-    """A new shard at `path`, and its index, both there when the block ends well and neither before.
+    """Open a new shard at `path`. It and its index appear when the block ends well, and neither before.
 
-    Killed between the two renames, it leaves the index alone: a shard that is there has its index.
+    A process that is killed between the two renames leaves only the index: every shard has its index.
     """
     index = index_path(path)
     with durable_file(path) as file:
         shard = ShardWriter(file)
         yield shard
         file.flush()
-        os.fsync(file.fileno())  # a full disk must show before the index is there
+        os.fsync(file.fileno())  # a full disk must be noticed before the index appears
         index.parent.mkdir(exist_ok=True)
         with durable_file(index) as text:
             text.write(index_text(shard.extents).encode())
 
 
 def read_frames(path: "str | os.PathLike[str]", damaged: "list[Damage] | None" = None) -> Iterator[tuple[int, bytes]]:
-    """(offset, data) of each record of a shard, checksums checked.
+    """Yield (offset, data) of each record of a shard, with its checksums checked.
 
-    A damaged record raises CorruptRecordError, or, where a list `damaged` is given, is appended to it and passed over.
-    Where the shard has an index (`index_path`), damage to a length is bridged by it, and records that it knows behind
-    the file's end are damage as well: without an index a length ends the shard, and a file cut between two records
-    looks whole. Raises ValueError for an index that is none: delete it to read without.
+    A damaged record raises CorruptRecordError, or, if a list `damaged` is given, is appended to it and skipped. The
+    shard's index (`index_path`), if there is one, leads past a damaged length, and records that it lists after the
+    file's end are damage as well. Without an index a damaged length ends the shard, and a file that was cut between two
+    records looks whole. Raises ValueError for a malformed index: delete it to read without one.
     """
     index = index_path(path)
     ends = [offset + length for offset, length in read_index(index)] if index.exists() else []
@@ -120,14 +120,14 @@ def read_frames(path: "str | os.PathLike[str]", damaged: "list[Damage] | None" =
             if data is not None:
                 yield offset, data
             else:
-                if after is None:  # the length is not to be trusted: go on where the index says
+                if after is None:  # the length cannot be trusted: go on where the index says
                     after = next((end for end in ends if offset < end <= size), None)
                 _report(Damage(os.fspath(path), record, offset, reason, ends_shard=after is None), damaged)
             if after is None:
                 return
             offset, record = after, record + 1
     if record < len(ends):
-        reason = f"the file ends here, its index knows {len(ends)} records"
+        reason = f"the file ends here, its index lists {len(ends)} records"
         _report(Damage(os.fspath(path), record, offset, reason, ends_shard=True), damaged)
 
 
@@ -138,7 +138,7 @@ def _report(damage: Damage, damaged: "list[Damage] | None") -> None:
 
 
 def read_frame_at(path: "str | os.PathLike[str]", offset: int, record: int = -1) -> bytes:
-    """The data of the record that starts at byte `offset`. Raises CorruptRecordError, which says `record`."""
+    """Read the record that starts at byte `offset`. Raises CorruptRecordError, which names it as `record`."""
     with open(path, "rb") as file:
         data, reason, _ = _read_frame(file, offset, os.fstat(file.fileno()).st_size)
     if data is None:
@@ -147,7 +147,7 @@ def read_frame_at(path: "str | os.PathLike[str]", offset: int, record: int = -1)
 
 
 def _read_frame(file: BinaryIO, offset: int, size: int) -> tuple[bytes | None, str, int | None]:
-    """(data or None, what is wrong, offset of the next record or None where it cannot be known)."""
+    """Return (data or None, what is wrong, the offset of the next record or None if it cannot be known)."""
     file.seek(offset)
     header = file.read(HEADER)
     if len(header) < HEADER:
@@ -167,20 +167,20 @@ def _read_frame(file: BinaryIO, offset: int, size: int) -> tuple[bytes | None, s
 
 
 def index_path(shard: "str | os.PathLike[str]") -> Path:
-    """Where the index of a shard stands: `index/<shard>.idx` beside it."""
+    """The path of a shard's index: `index/<shard>.idx` beside it."""
     shard = Path(shard)
     return shard.parent / "index" / f"{shard.name}.idx"
 
 
 def index_text(extents: "list[tuple[int, int]]") -> str:
-    """`offset length` a line, the text format of DALI's tfrecord2idx; the length counts the framing."""
+    """Lines of `offset length`, the format of DALI's tfrecord2idx; the length includes the framing."""
     return "".join(f"{offset} {length}\n" for offset, length in extents)
 
 
 def read_index(path: "str | os.PathLike[str]") -> list[tuple[int, int]]:
-    """(offset, length) of each record.
+    """Read (offset, length) of each record.
 
-    Raises ValueError naming the line that is no such pair, or does not start where the record before it ends.
+    Raises ValueError naming a line that is not such a pair, or does not start where the record before it ends.
     """
     extents: list[tuple[int, int]] = []
     end = 0

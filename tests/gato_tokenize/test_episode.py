@@ -130,7 +130,7 @@ def test_what_does_not_fit_is_named_by_path(path, value, message):
         (ImageSpec(), [b"BM", None], r"observation\[1\]: expected an image or its file's bytes, got NoneType"),
     ],
 )
-def test_the_first_field_tells_the_length(spec, value, message):
+def test_the_first_field_sets_the_length(spec, value, message):
     with pytest.raises(ValueError, match="^" + message):
         Episode(EpisodeSpec(spec), value)
 

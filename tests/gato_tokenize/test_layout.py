@@ -108,7 +108,7 @@ def test_documents_and_samples_have_no_separator_and_keep_their_order():
     ]
 
 
-def test_texts_side_by_side_are_refused_where_nothing_tells_them_apart():
+def test_texts_side_by_side_are_refused_if_nothing_marks_their_border():
     text, silent = TextSpec(), TextSpec(predict=False)
     with pytest.raises(ValueError, match="^observation/a and observation/b are texts side by side"):
         slots(EpisodeSpec({"a": text, "b": text}))

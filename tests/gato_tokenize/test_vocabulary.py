@@ -1,4 +1,4 @@
-"""The id ranges: the paper's by hand, kinds of ids, the canonical JSON and its hash, refusals."""
+"""The id ranges: the paper's by hand, the canonical JSON and its hash, refusals."""
 
 import dataclasses
 import json
@@ -27,7 +27,7 @@ def test_the_papers_layout():
     assert (v.separator, v.size) == (33024, 33025)
 
 
-def test_the_disjoint_layout_moves_discrete_values_behind_the_separator_and_nothing_else():
+def test_the_disjoint_layout_moves_discrete_values_after_the_separator_and_nothing_else():
     v = Vocabulary(disjoint=True)
     assert (v.text, v.continuous, v.separator) == (range(32000), range(32000, 33024), 33024)
     assert (v.discrete, v.size) == (range(33025, 34049), 34049)

@@ -1,4 +1,4 @@
-"""Golden datasets, one of each schema version: made once by scripts/make_golden_datasets.py, readable for ever.
+"""Golden datasets, one of each schema version: made once by scripts/make_golden_datasets.py, readable forever.
 
 A failure here means that data made by an earlier release can no longer be read, or would get other tokens today.
 """

@@ -186,7 +186,7 @@ def test_other_vocabularies(bins, companded):
 
 
 @pytest.mark.parametrize("m", [1e40, 1e-44])
-def test_bins_that_float32_cannot_tell_apart_are_refused(m):
+def test_bins_that_float32_cannot_separate_are_refused(m):
     with pytest.raises(
         ValueError, match=rf"float32 cannot tell 1024 bins apart with mu=100.0 and m={re.escape(str(m))}"
     ):

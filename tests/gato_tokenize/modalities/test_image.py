@@ -268,7 +268,7 @@ def test_the_orientation_of_a_camera_is_applied(kind, orientation):
     assert tokenizer.encode_file(data)[1] == (kind != "WEBP" and orientation == 1)
 
 
-def test_an_orientation_behind_the_pixels_of_a_png():
+def test_an_orientation_after_the_pixels_of_a_png():
     data = saved(noise(32, 48, 3))
     body = turned(6).tobytes().removeprefix(b"Exif\0\0")
     chunk = struct.pack(">I", len(body)) + b"eXIf" + body + struct.pack(">I", zlib.crc32(b"eXIf" + body))
@@ -501,7 +501,7 @@ def test_threads_do_not_disturb_each_other_s_warnings():
     assert warnings.filters == filters
 
 
-def test_a_png_cut_behind_its_pixels_is_kept_as_patches():
+def test_a_png_cut_after_its_pixels_is_kept_as_patches():
     """Pillow decodes it whole; TensorFlow, for one, refuses it, so its bytes must not be kept."""
     out = io.BytesIO()
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (16, 32, 3), dtype=np.uint8)).save(out, "png")

@@ -19,7 +19,7 @@ def tf():
 
 
 def plain_varint(value):
-    """One varint, as protobuf's documentation tells it."""
+    """One varint, as protobuf's documentation describes it."""
     value &= 2**64 - 1
     out = []
     while value >= 0x80:
@@ -160,7 +160,7 @@ def as_dict(example):
 
 
 def without_prefixes(features):
-    """Protobuf's upb puts a key behind a longer one that it begins: no key of ours begins another."""
+    """Protobuf's upb puts a key after a longer one that begins with it; no key of ours begins another."""
     keys = [key.encode() for key in features]
     begun = {a for a in keys for b in keys if a != b and b.startswith(a)}
     return {key: value for key, value in features.items() if key.encode() not in begun}

@@ -181,7 +181,7 @@ def test_every_truncation(shard, cut):
     assert skipped(shard) == (left, damaged if cut not in OFFSETS else [])
 
 
-def test_bytes_behind_the_last_record(shard):
+def test_bytes_after_the_last_record(shard):
     with open(shard, "ab") as file:
         file.write(b"more")
     left, damaged = skipped(shard)
