@@ -49,14 +49,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--context", choices=("memory", "window"), default="memory", help="beyond the context (default: memory)")
     add("--prompt", type=Path, metavar="DATA", help="dataset whose first episode of the task is the prompt")
     add("--data", type=Path, metavar="DATA", help="dataset whose demonstrations are the expert")
-    add("--expert-return", type=float, metavar="R", help="the expert's return, where there is no --data")
+    add("--expert-return", type=float, metavar="R", help="the expert's return, instead of --data")
     add("--video", type=Path, metavar="FILE", help="the first episode as .gif or .mp4")
     add("--export", type=Path, metavar="FOLDER", help="also write the policy as a SavedModel that acts, of one row")
     add("--json", type=Path, metavar="FILE", help="also write all of it as JSON")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Returns the exit code: 0, or 2 where it was refused."""
+    """Run the command and return its exit code: 0, or 2 if it was refused."""
     try:
         comparison = _compared(arguments)
     except (ValueError, KeyError, OSError, CheckpointError) as error:

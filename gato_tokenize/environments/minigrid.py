@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from gato_tokenize.modalities.array_checks import index_of_first
 
-IMAGES = ("symbolic", "cells", "rgb")  # what a MiniGrid environment can show; the first by default
+IMAGES = ("symbolic", "cells", "rgb")  # the images that a MiniGrid environment can show, the default first
 
 
 def with_image(environment: Any, image: str) -> Any:

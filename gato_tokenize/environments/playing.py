@@ -25,7 +25,7 @@ class PlayedEpisode:
     """
 
     environment: Any  # already reset; the caller closes it
-    observation: Any  # what the next action answers
+    observation: Any  # the latest one, which the next action answers
     max_steps: int = 0
     rewards: list[float] = dataclasses.field(default_factory=list)  # one a step
     terminated: bool = False

@@ -1,4 +1,4 @@
-"""What every layer keeps, as tests: inherit `LayerContract` and say how to make the layer and what it is given."""
+"""LayerContract: tests that every layer passes. Inherit it, and define `make`, `inputs` and `shape`."""
 
 import os
 
@@ -26,7 +26,7 @@ TOY = GatoConfig(
 
 
 def spread(layer, seed=0):
-    """The layer with random numbers in all its variables: zeros and ones, which they start with, hide mistakes."""
+    """Put random numbers in all of a layer's variables: the zeros and ones that they start with hide mistakes."""
     generator = np.random.default_rng(seed)
     for variable in layer.trainable_variables:
         variable.assign(generator.normal(0, variable.shape[0] ** -0.5, variable.shape))
@@ -39,14 +39,14 @@ def noise(*shape, seed=1):
 
 class LayerContract:
     def make(self, **options):
-        """The layer, of toy size; options go to its initialiser."""
+        """Make the layer, of toy size; options go to its initialiser."""
         raise NotImplementedError
 
     def inputs(self):
-        """The positional arguments of its call, arrays of two rows or more."""
+        """Return the positional arguments of its call, arrays of two rows or more."""
         raise NotImplementedError
 
-    shape: tuple[int, ...]  # of what comes out
+    shape: tuple[int, ...]  # of the result
 
     def first_row(self, inputs):
         return [array[:1] for array in inputs]
@@ -93,7 +93,7 @@ class LayerContract:
         assert result.dtype == tf.bfloat16
         np.testing.assert_allclose(tf.cast(result, tf.float32), exact, atol=0.05 * np.abs(exact).max())
 
-    def test_told_in_a_config_and_made_again(self, layer):
+    def test_made_again_from_its_config(self, layer):
         again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
         again.set_weights(layer.get_weights())
         np.testing.assert_array_equal(again(*self.inputs()), layer(*self.inputs()))

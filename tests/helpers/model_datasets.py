@@ -30,7 +30,7 @@ def write_dataset(folder: Path, sources: list[str], **settings: Any) -> Path:
 
 
 def write_all(folder: Path) -> dict[str, Path]:
-    """{name: dataset}: symbolic and rgb grids of two agents, a lander, documents, pictures with texts.
+    """Return {name: dataset}: symbolic and rgb grids of two agents, a lander, documents, pictures with texts.
 
     Episodes of `rgb` and `lander` are cut into several records.
     """
@@ -48,7 +48,7 @@ def write_all(folder: Path) -> dict[str, Path]:
 
 
 def write_dataset_of_documents(folder: Path, count: int, words: int, seed: int = 0) -> Path:
-    """Documents of `words` words each."""
+    """Write documents of `words` words each."""
     folder.mkdir(parents=True)
     with contextlib.chdir(folder):
         return write_dataset(folder / "texts" / "1.0.0", [write_documents(count, (words, words), seed)])
@@ -62,7 +62,7 @@ def write_documents(count: int = 30, words: tuple[int, int] = (1, 500), seed: in
 
 
 def write_questions(count: int = 30) -> str:
-    """easy-vqa's pictures of 64 x 64, kept as their own PNG files."""
+    """Write easy-vqa's pictures of 64 x 64, kept as their own PNG files, and questions about them."""
     import easy_vqa
 
     paths = easy_vqa.get_train_image_paths()
@@ -75,7 +75,7 @@ def write_questions(count: int = 30) -> str:
 
 
 def write_captions(count: int = 9) -> str:
-    """Noise of several sizes, as JPEG, and as PNG that must be resized, so that its patches are kept."""
+    """Write noise of several sizes, as JPEG, and as PNG that must be resized, so that its patches are kept."""
     generator = np.random.default_rng(0)
     lines = []
     for number in range(count):

@@ -1,4 +1,4 @@
-"""What the tests of acting share: a toy model, the uncached computation, an environment that is learnt in seconds."""
+"""Shared by the tests of acting: a toy model, the uncached computation, an environment that is learnt in seconds."""
 
 import os
 
@@ -28,12 +28,12 @@ EMPTY_PATCHES = (np.zeros((1, 16, 16, 3), np.uint8), np.array([[0, 1, 0, 1]], np
 
 
 def toy_model(**changes):
-    """A model with random numbers everywhere; its patch embedding and biases included."""
+    """Make a model with random numbers in all weights, biases included."""
     return spread(Gato(dataclasses.replace(CONFIG, **changes)))
 
 
 def uncached(model, chunk, window=None):
-    """float32[n, width]: what the head reads at each of a chunk's tokens, by one pass over all of them."""
+    """Compute float32[n, width], which the head reads at each of a chunk's tokens, by one pass over all of them."""
     patches, intervals = (chunk.patches, chunk.intervals) if len(chunk.places) else EMPTY_PATCHES
     index = chunk.places if len(chunk.places) else [len(chunk)]
     inputs = {
@@ -47,10 +47,10 @@ def uncached(model, chunk, window=None):
     return model.hidden(inputs, window=window).numpy()[0]
 
 
-def random_chunk(length, seed, patch_share=0.2):
-    """Tokens of all kinds in any order: the decoder knows no layout."""
+def random_chunk(length, seed, patch_fraction=0.2):
+    """Draw tokens of all kinds in any order: the decoder knows no layout."""
     generator = np.random.default_rng(seed)
-    places = np.flatnonzero(generator.random(length) < patch_share)
+    places = np.flatnonzero(generator.random(length) < patch_fraction)
     ids = generator.integers(0, CONFIG.vocabulary_size, length).astype(np.int32)
     ids[places] = 0
     low = generator.integers(0, CONFIG.quantization, (len(places), 2))
@@ -85,7 +85,7 @@ def observation(seed, digit=None):
 
 
 def demonstration(steps, seed=0):
-    """A token sequence of SPEC."""
+    """Make a token sequence of SPEC."""
     generator = np.random.default_rng(seed)
     seen = [observation(1000 * seed + i) for i in range(steps)]
     stacked = {key: np.stack([one[key] for one in seen]) for key in seen[0]}
@@ -132,7 +132,7 @@ def copying_episode(seed, steps=8):
 
 
 def trained_on_copying(vocabulary, steps=80, **changes):
-    """A model that has learnt to copy; its tokens are 1 + 1 + 2 a timestep."""
+    """Train a model to copy; a timestep has 1 + 1 + 2 tokens."""
     import keras
     import tensorflow as tf
 

@@ -23,7 +23,7 @@ def test_a_timestep_by_hand():
 
 
 def test_two_chunks_in_a_batch_by_hand():
-    first, second = Chunk.of_ids([5, 6], 3), random_chunk(3, seed=0, patch_share=0.99)
+    first, second = Chunk.of_ids([5, 6], 3), random_chunk(3, seed=0, patch_fraction=0.99)
     second.places[:] = [0, 1, 2]
     made = batch({0: first, 2: second}, rows=3)
     assert list(made) == ["tokens", "local_positions", "lengths", "patches", "patch_index", "patch_intervals"]
@@ -38,12 +38,12 @@ def test_two_chunks_in_a_batch_by_hand():
 def test_a_batch_without_patches_has_one_that_is_padding():
     made = batch({1: Chunk.of_ids([5, 6], 3)}, rows=2)
     assert made["patches"].shape == (1, 16, 16, 3)
-    assert made["patch_index"].tolist() == [4]  # behind the last place
+    assert made["patch_index"].tolist() == [4]  # after the last place
 
 
 @pytest.mark.parametrize("cuts", [(0, 20), (0, 1, 20), (0, 7, 8, 13, 20), (0, 0, 20, 20)])
 def test_pieces_join_to_the_whole(cuts):
-    whole = random_chunk(20, seed=1, patch_share=0.5)
+    whole = random_chunk(20, seed=1, patch_fraction=0.5)
     pieces = [whole.slice(start, stop) for start, stop in zip(cuts, cuts[1:], strict=False)]
     assert same(Chunk.join(pieces), whole)
 

@@ -30,7 +30,7 @@ np.savez(out, plain=plain, signed=signed)
 
 def test_another_process_does_the_same(tmp_path):
     policy = GatoPolicy(toy_model(), toy_tokenizer(), demonstration(2), rows=ROWS, temperature=2.0)
-    policy.act_many([observation(0), observation(1)])  # forgotten: it is exported as it stands behind its prompt
+    policy.act_many([observation(0), observation(1)])  # forgotten: the export starts after the prompt
     export(policy, tmp_path / "acting")
     policy.reset(seeds=[5, 6])
     inputs, actions = {}, []
@@ -47,10 +47,10 @@ def test_another_process_does_the_same(tmp_path):
     assert out["plain"].tolist() == actions
     assert out["signed"].tolist() == actions
     assert len({str(action) for step in actions for action in step}) > 1
-    told = json.loads((tmp_path / "acting" / "policy.json").read_text())
-    assert told["action_ranges"] == [[0, 5], [0, 3]]
-    assert (told["rows"], told["context"]) == (ROWS, CONFIG.sequence_length)
-    assert told["spec"] == json.loads(policy.tokenizer.spec.to_json())
+    content = json.loads((tmp_path / "acting" / "policy.json").read_text())
+    assert content["action_ranges"] == [[0, 5], [0, 3]]
+    assert (content["rows"], content["context"]) == (ROWS, CONFIG.sequence_length)
+    assert content["spec"] == json.loads(policy.tokenizer.spec.to_json())
 
 
 def test_a_sliding_window_is_refused(tmp_path):

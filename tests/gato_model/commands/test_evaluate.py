@@ -20,7 +20,7 @@ def model():
 
 
 class FakeDataset:
-    """What the command asks of a dataset."""
+    """A dataset, as far as the command asks."""
 
     splits, path = ["train"], "data"
     tokenizer = DatasetTokenizer({"Copying-v0": COPYING_SPEC}, VOCABULARY)
@@ -49,41 +49,41 @@ class TestCommand:
         command.add_arguments(parser)
         return command.run(parser.parse_args(["--checkpoint", "run", "--env", COPYING, "--rows", "4", *words]))
 
-    def told(self, *words):
+    def result(self, *words):
         assert self.run("--json", "out.json", *words) == 0
         return json.loads((self.folder / "out.json").read_text())
 
     def test_it_reaches_its_goal(self, capsys):
-        told = self.told("--episodes", "6", "--data", "data")
-        assert told["gato"]["returns"] == [8.0] * 6
-        assert told["gato"]["seeds"] == [1_000_000 + i for i in range(6)]
-        assert told["gato"]["return"] == {"mean": 8.0, "low": 8.0, "high": 8.0, "confidence": 0.95}
-        assert told["gato"]["success"] is None
-        assert told["random"]["return"]["mean"] < 4
-        assert told["expert"] == {"return": 8.0, "success": None}
-        assert told["normalised_score"] == 1.0
-        assert told["latency"]["rows"] == 4
-        assert 0 < told["latency"]["median_ms"] <= told["latency"]["p95_ms"]
+        result = self.result("--episodes", "6", "--data", "data")
+        assert result["gato"]["returns"] == [8.0] * 6
+        assert result["gato"]["seeds"] == [1_000_000 + i for i in range(6)]
+        assert result["gato"]["return"] == {"mean": 8.0, "low": 8.0, "high": 8.0, "confidence": 0.95}
+        assert result["gato"]["success"] is None
+        assert result["random"]["return"]["mean"] < 4
+        assert result["expert"] == {"return": 8.0, "success": None}
+        assert result["normalised_score"] == 1.0
+        assert result["latency"]["rows"] == 4
+        assert 0 < result["latency"]["median_ms"] <= result["latency"]["p95_ms"]
         out = capsys.readouterr().out
         assert all(word in out for word in ("Copying-v0, 6 episodes", "gato", "random", "expert", "score 1.000", "ms"))
         assert self.loaded == [("run", "best")]
 
     def test_seeds_steps_and_an_experts_return(self):
-        told = self.told("--seeds", "7:2", "--max-steps", "3", "--expert-return", "6", "--which", "last")
-        assert told["gato"]["seeds"] == [7, 8]
-        assert told["gato"]["lengths"] == [3, 3]
-        random = np.mean(told["random"]["returns"])
-        assert told["normalised_score"] == pytest.approx((3 - random) / (6 - random))
+        result = self.result("--seeds", "7:2", "--max-steps", "3", "--expert-return", "6", "--which", "last")
+        assert result["gato"]["seeds"] == [7, 8]
+        assert result["gato"]["lengths"] == [3, 3]
+        random = np.mean(result["random"]["returns"])
+        assert result["normalised_score"] == pytest.approx((3 - random) / (6 - random))
         assert self.loaded == [("run", "last")]
 
     def test_options_of_the_policy(self):
         words = ["--temperature", "0.5", "--seed", "3", "--context", "window", "--prompt", "data", "--rows", "2"]
-        told = self.told("--episodes", "2", *words)
+        result = self.result("--episodes", "2", *words)
         ((_, tokenizer, prompt), options) = self.made[0]
         assert tokenizer.spec == COPYING_SPEC
         assert prompt.metadata.task == "Copying-v0"
         assert options == {"rows": 2, "seed": 3, "temperature": 0.5, "context": "window"}
-        assert told["normalised_score"] is None
+        assert result["normalised_score"] is None
 
     def test_a_video(self):
         assert self.run("--episodes", "2", "--video", "out.gif") == 0
@@ -117,7 +117,7 @@ class TestCommand:
         assert message in error
 
     def test_an_expert_who_is_no_better_is_told(self, capsys):
-        assert self.told("--episodes", "2", "--expert-return", "-5")["normalised_score"] is None
+        assert self.result("--episodes", "2", "--expert-return", "-5")["normalised_score"] is None
         assert "no normalised score" in capsys.readouterr().out
 
 

@@ -86,11 +86,11 @@ def plain(record: Record, timesteps: bool) -> Stored:
     patches = iter(zip(sequence.patches, places, strict=True))
     tokens = []
     for start, stop in itertools.pairwise(sequence.step_splits.tolist()):
-        behind = False  # the separator
+        after = False  # the separator
         for at in range(start, stop):
             kind = int(sequence.kinds[at])
-            position = -1 if kind == Kind.SEPARATOR or not timesteps else -2 if behind else at - start
-            behind = behind or kind == Kind.SEPARATOR
+            position = -1 if kind == Kind.SEPARATOR or not timesteps else -2 if after else at - start
+            after = after or kind == Kind.SEPARATOR
             pixels, where = next(patches) if kind == Kind.PATCH else (np.zeros(0, np.uint8), ())
             tokens.append(Token(int(sequence.ids[at]), kind, position, pixels.tobytes(), where))
     splits = sequence.step_splits.tolist() if timesteps else list(range(len(tokens) + 1))
@@ -132,7 +132,7 @@ def parts_of(codes: Codes, records: list[Stored], most: int) -> list[Part] | Non
 
 
 def legal(parts: list[Part]) -> bool:
-    """What stands in one segment is of one task and agent; a prompt is another episode's."""
+    """A segment is of one task and agent; a prompt is another episode's."""
     names = [part.record.name for part in parts]
     same = len({name[:2] for name in names}) == 1
     return same and (names[0][0] in ("caption", "vqa") or len({name[2] for name in names}) == len(names))
@@ -386,7 +386,7 @@ def test_prompts_are_other_episodes_of_the_task_and_agent(made: dict[str, Path])
 
 
 def test_half_of_the_prompts_are_from_the_end_of_the_episode(made: dict[str, Path]) -> None:
-    """Of a long episode in several records, "the end" is the end of the last."""
+    """The end of a long episode in several records is the end of the last."""
     records = {0: stored(made["lander"])}
     reader = batches([Share(made["lander"])], 128, 96, prompt_share=1.0)
     rows = [row for step in range(6) for row in check(reader.batch(step), records)]

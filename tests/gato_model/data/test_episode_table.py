@@ -62,7 +62,7 @@ def test_a_table_by_hand(tmp_path: Path) -> None:
 
 
 def test_the_experts_return() -> None:
-    """Of 30 returns, the best mean of three in a row."""
+    """The expert's return of 30 returns is the best mean of three in a row."""
     returns = np.zeros(30)
     returns[[4, 10, 11, 12, 20]] = [9, 4, 5, 6, 9]
     assert expert_return(returns) == 5.0

@@ -32,7 +32,7 @@ def test_a_document_is_cut_anywhere() -> None:
 
 
 def test_a_timestep_that_does_not_fit_is_passed_over() -> None:
-    """Of timesteps of 2, 9 and 2 tokens, the long one never fits in a room of 5."""
+    """A timestep of 9 tokens between two of 2 never fits in a room of 5."""
     splits = splits_of([2, 9, 2])
     assert {window_at(splits, 5, place / 20) for place in range(21)} == {(0, 2), (11, 13)}
     assert window_at(splits_of([6, 6]), 5, 0.5) == (0, 0)
