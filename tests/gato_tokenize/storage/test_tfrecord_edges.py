@@ -7,7 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from gato_tokenize.storage.tfrecord import Damage, masked_crc32c, read_frames, shard_writer
+from gato_tokenize.storage.tfrecord import (
+    CorruptRecordError,
+    Damage,
+    masked_crc32c,
+    read_frame_at,
+    read_frames,
+    shard_writer,
+)
 
 
 @pytest.mark.parametrize(
@@ -43,3 +50,10 @@ def test_damage_is_a_value() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         damage.record = 1  # type: ignore[misc]
     assert len({damage, dataclasses.replace(damage)}) == 1
+
+
+def test_damage_at_an_offset_alone_has_no_number(tmp_path: Path) -> None:
+    (tmp_path / "shard").write_bytes(b"no record")
+    with pytest.raises(CorruptRecordError) as error:
+        read_frame_at(tmp_path / "shard", 0)
+    assert error.value.damage.record == -1
