@@ -1,5 +1,5 @@
 # make demo       convert, verify and report a small dataset
-# make check      the quick loop, under 90 seconds on 2 cores: ruff, mypy, the tests that start no processes
+# make check      the quick loop, under 90 seconds on 2 cores: ruff, mypy, the quick tests
 # make test       what CI runs, under 15 minutes: ruff, mypy, every test that is not slow
 # make test-all   `make test`, then the slow tests: a quarter of an hour more
 # Each can be run again.

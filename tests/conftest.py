@@ -21,6 +21,7 @@ WHOLE = (
     "gato_model/training/test_run.py",
     "pipelines/commands",
     "pipelines/conversion/test_convert.py",
+    "pipelines/conversion/test_write_partition_edges.py",
     "pipelines/inspection/test_report_page.py",
     "pipelines/inspection/test_verify.py",
     "pipelines/processes",

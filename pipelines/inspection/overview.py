@@ -32,28 +32,38 @@ def overview(dataset: Dataset, console: Console) -> None:
     fit = _table("task", "split", "field", "element", "range", "clipped", "saturated", "error", "levels", "scaling")
     for split, by_task in dataset.stats.items():
         for task, counts in by_task.items():
-            kinds = ", ".join(f"{kind} {count}" for kind, count in counts["tokens_by_kind"].items())
-            columns = (str(counts[name]) for name in ("episodes", "steps", "tokens", "loss_tokens"))
-            tasks.add_row(task, split, *columns, kinds)
+            tasks.add_row(task, split, *_task_cells(counts))
             for path, field in counts["fields"].items():
                 spec = dataset.tokenizer.specs[task].fields[path]
-                numbers = ", ".join(
-                    f"{name.replace('_', ' ')} {_short(value)}" for name, value in plain_counts(field).items()
-                )
-                fields.add_row(task, split, path, spec.describe(), numbers)
+                fields.add_row(task, split, path, spec.describe(), _numbers(field))
                 if isinstance(spec, ContinuousSpec):
                     rows = fit_report(spec, path.split("/")[0] == "action", field, dataset.tokenizer.vocabulary.m)
-                    for row in _fit_rows(rows):
-                        fit.add_row(task, split, path, *row)
-            for kind in ("note", "lint"):
-                for what, count in counts[f"{kind}s"].items():
-                    noticed.add_row(task, split, kind, what + (f": {LINTS[what]}" if what in LINTS else ""), str(count))
+                    for cells in _fit_cells(rows):
+                        fit.add_row(task, split, path, *cells)
+            for cells in _noticed_cells(counts):
+                noticed.add_row(task, split, *cells)
     for table in (tasks, fields, noticed, fit):
         if table.row_count:
             console.print(table)
 
 
-def _fit_rows(rows: list[Row]) -> Iterator[list[str]]:
+def _task_cells(counts: dict[str, Any]) -> list[str]:
+    kinds = ", ".join(f"{kind} {count}" for kind, count in counts["tokens_by_kind"].items())
+    return [*(str(counts[name]) for name in ("episodes", "steps", "tokens", "loss_tokens")), kinds]
+
+
+def _numbers(field: dict[str, Any]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {_short(value)}" for name, value in plain_counts(field).items())
+
+
+def _noticed_cells(counts: dict[str, Any]) -> Iterator[list[str]]:
+    """Yield the cells of each note and lint, lints with their meaning."""
+    for kind in ("note", "lint"):
+        for what, count in counts[f"{kind}s"].items():
+            yield [kind, what + (f": {LINTS[what]}" if what in LINTS else ""), str(count)]
+
+
+def _fit_cells(rows: list[Row]) -> Iterator[list[str]]:
     """Yield the cells of the whole field, then those of the elements that need another scaling."""
     yield rows[0].words()
     bad = [row for row in rows[1:] if row.scaling]

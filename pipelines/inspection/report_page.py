@@ -195,22 +195,10 @@ def notes(counts: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, 
 
 def render(dataset: Dataset, episodes: int, steps: int) -> Iterator[str]:
     """Yield the page in parts. Raises ModuleNotFoundError if the packages of the extra `report` are missing."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    from pipelines.inspection.charts import shares_chart
-
-    environment = Environment(
-        loader=PackageLoader("pipelines.inspection"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(number=_number, kind=_kind_name, css=_css_name, csp=_csp)
-    environment.globals.update(shares=shares_chart, notes=notes, plain_counts=plain_counts, fit_rows=fit_rows)
+    template = _template()
     lines = read_lines(dataset, episodes)
     stats = dataset.stats
-    yield from environment.get_template("report.html").generate(
+    yield from template.generate(
         dataset=dataset,
         manifest=dataset.manifest,
         stats={split: stats.get(split, {}) for split in dataset.splits},
@@ -225,6 +213,24 @@ def render(dataset: Dataset, episodes: int, steps: int) -> Iterator[str]:
         least_levels=LEAST_LEVELS,
         meanings=LINTS,
     )
+
+
+def _template() -> Any:
+    """Load the page's jinja2 template, which escapes every value and refuses undefined names."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    from pipelines.inspection.charts import shares_chart
+
+    environment = Environment(
+        loader=PackageLoader("pipelines.inspection"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(number=_number, kind=_kind_name, css=_css_name, csp=_csp)
+    environment.globals.update(shares=shares_chart, notes=notes, plain_counts=plain_counts, fit_rows=fit_rows)
+    return environment.get_template("report.html")
 
 
 def _number(value: Any) -> str:

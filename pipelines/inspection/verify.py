@@ -12,7 +12,7 @@ from typing import Any
 
 from gato_tokenize.storage.dataset import MANIFEST, Dataset, manifest_bytes
 from gato_tokenize.storage.records import Record
-from gato_tokenize.storage.tfrecord import CorruptRecordError, index_path, index_text, read_frames
+from gato_tokenize.storage.tfrecord import FOOTER, HEADER, CorruptRecordError, index_path, index_text, read_frames
 from pipelines.conversion.plan import Plan
 from pipelines.conversion.work_folder import PLAN
 
@@ -136,30 +136,50 @@ def _check_records(folder: Path, manifest: dict[str, Any]) -> Iterator[Fault]:
 
 
 def _check_shard(path: Path, shard: dict[str, Any], dataset: Dataset) -> Iterator[str]:
-    counts = {"records": 0, "steps": 0, "tokens": 0}
-    extents, ids = [], [None, None]
+    """Yield the problems of a shard's records; a damaged record ends the check."""
+    found = _Found()
     try:
         for offset, data in read_frames(path):
             record = Record.from_bytes(data)
             dataset.tokenizer.vocabulary.check(record.sequence.ids)
             if record.metadata.task not in dataset.tokenizer.specs:
-                yield f"record {counts['records']} is of task {record.metadata.task!r}, which has no spec"
-            extents.append((offset, len(data) + 16))
-            counts["records"] += 1
-            counts["steps"] += record.sequence.num_steps
-            counts["tokens"] += len(record.sequence)
-            ids = [ids[0] or record.metadata.episode_id, record.metadata.episode_id]  # type: ignore[list-item]
+                yield f"record {found.records} is of task {record.metadata.task!r}, which has no spec"
+            found.add(record, offset, len(data) + HEADER + FOOTER)
     except CorruptRecordError as error:
         yield f"record {error.damage.record} at byte {error.damage.offset}: {error.damage.reason}"
         return
     except ValueError as error:
-        yield f"record {counts['records']}: {error}"
+        yield f"record {found.records}: {error}"
         return
-    for name, count in counts.items():
-        if count != shard[name]:
-            yield f"{count} {name}, the manifest says {shard[name]}"
-    if ids != [shard["first_id"], shard.get("last_id")]:
-        yield f"first and last id are {ids}, the manifest says {[shard['first_id'], shard.get('last_id')]}"
+    yield from found.differences(shard)
     index = index_path(path)
-    if index.is_file() and index.read_bytes() != index_text(extents).encode():
+    if index.is_file() and index.read_bytes() != index_text(found.extents).encode():
         yield f"its index {index.name} does not list its records"
+
+
+@dataclasses.dataclass
+class _Found:
+    """The records that a shard holds, counted as its manifest counts them."""
+
+    records: int = 0
+    steps: int = 0
+    tokens: int = 0
+    first_id: str | None = None
+    last_id: str | None = None
+    extents: list[tuple[int, int]] = dataclasses.field(default_factory=list)
+
+    def add(self, record: Record, offset: int, length: int) -> None:
+        self.records += 1
+        self.steps += record.sequence.num_steps
+        self.tokens += len(record.sequence)
+        self.first_id, self.last_id = self.first_id or record.metadata.episode_id, record.metadata.episode_id
+        self.extents.append((offset, length))
+
+    def differences(self, shard: dict[str, Any]) -> Iterator[str]:
+        """Yield what the manifest counts otherwise; `shard` is its entry."""
+        for name in ("records", "steps", "tokens"):
+            if getattr(self, name) != shard[name]:
+                yield f"{getattr(self, name)} {name}, the manifest says {shard[name]}"
+        ids, expected = [self.first_id, self.last_id], [shard["first_id"], shard.get("last_id")]
+        if ids != expected:
+            yield f"first and last id are {ids}, the manifest says {expected}"

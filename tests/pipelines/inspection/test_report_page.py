@@ -1,4 +1,4 @@
-"""report: one page whose numbers, pictures and tokens are the dataset's; it loads nothing and runs nothing foreign."""
+"""The report: its numbers, pictures and tokens are the dataset's; it loads nothing and runs no foreign script."""
 
 import base64
 import gzip
@@ -47,7 +47,7 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
 class Page(HTMLParser):
-    """A page taken apart."""
+    """A parsed page."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ def make(*words: str) -> Path:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A dataset of every kind of token, with two splits, notes, rejects, and strings that would like to be HTML."""
+    """A dataset of every kind of token, with two splits, notes, rejects, and strings that look like HTML."""
     folder = tmp_path_factory.mktemp("made")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -426,9 +426,9 @@ def test_limits_are_said(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "rest: 1 of 8 records" in words and "the first 1 of 4 tasks" in words
     assert "The first 0 are shown" in words
     lander = Page(make("--out", "more.html")).words  # the first task alone is shown
-    assert "stats.json has the elements behind these" not in lander
+    assert "stats.json has the other elements" not in lander
     monkeypatch.setattr(report, "MOST_TASKS", 9)
-    assert "stats.json has the elements behind these" in Page(make("--out", "all.html")).words
+    assert "stats.json has the other elements" in Page(make("--out", "all.html")).words
 
 
 @pytest.mark.parametrize(
@@ -487,7 +487,7 @@ FLAGS += ["--disable-component-update", "--disable-sync"]
 
 
 def test_in_a_browser(made: Path, page: Page, tmp_path: Path) -> None:
-    """Chromium shows the pictures, says nothing on its console, asks for nothing, and hovering tells of a token."""
+    """Chromium shows the pictures, logs nothing, requests nothing, and describes a token on hovering."""
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser is None:
         pytest.skip(f"none of {', '.join(BROWSERS)} is on this machine: apt-get install chromium")
@@ -511,10 +511,10 @@ def test_in_a_browser(made: Path, page: Page, tmp_path: Path) -> None:
             token.hover()
             panel = tab.locator("#panel")
             panel.wait_for(state="visible")
-            told = {name: panel.locator(f".{name}").text_content() for name in ("id", "kind", "position", "value")}
+            described = {name: panel.locator(f".{name}").text_content() for name in ("id", "kind", "position", "value")}
             wanted = [token.get_attribute(f"data-{name}") for name in "ipv"]
-            assert [told["id"], told["position"], told["value"]] == wanted
-            assert told["kind"] == kind.name.lower().replace("_", " ")
+            assert [described["id"], described["position"], described["value"]] == wanted
+            assert described["kind"] == kind.name.lower().replace("_", " ")
             at, beside = token.bounding_box(), panel.bounding_box()
             assert min(abs(beside["y"] - at["y"] - at["height"]), abs(beside["y"] + beside["height"] - at["y"])) < 10
         token = tab.locator("i.t[data-v^='row 2, column 1']").first  # of the 4x4 patches of a BabyAI picture

@@ -1,4 +1,4 @@
-"""verify: finds damage anywhere. And inspect, which shows what is there."""
+"""`verify` finds damage anywhere; `inspect` shows what a dataset holds."""
 
 import json
 import random

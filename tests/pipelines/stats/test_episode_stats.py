@@ -1,4 +1,4 @@
-"""field_stats: counts of episodes, and merging them in any grouping."""
+"""Statistics of episodes, and merging them in any grouping."""
 
 import copy
 import json

@@ -1,4 +1,4 @@
-"""fit: how well continuous values fit their bins, counted and judged."""
+"""The fit of continuous values to their bins, counted and judged."""
 
 import math
 import re

@@ -1,4 +1,4 @@
-"""lints: what looks wrong is counted, merged, and told with its meaning."""
+"""Lints are counted, merged, and reported with their meaning."""
 
 import json
 import re
@@ -123,7 +123,7 @@ SHORT = "episodes of T observations among others of T + 1"
 
 
 def test_episodes_that_disagree_about_their_last_observation() -> None:
-    """The source notes that it left the last observation out; of an episode where it does not, one was not there."""
+    """The source notes that it left the last observation out; an episode without the note lacks one."""
     with_it, without = acted([[1, 0]], **{FINAL_OBSERVATION: 1}), acted([[1, 0]])
     assert SHORT not in complete(merge_stats(acted([[1, 0]]), without))["lints"]
     total = merge_stats(merge_stats(with_it, acted([[1, 0]], **{FINAL_OBSERVATION: 1})), without)
