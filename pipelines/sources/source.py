@@ -56,6 +56,7 @@ class Source(abc.ABC):
     It refuses unknown options and bad values by a SourceError that names the legal ones.
     """
 
+    Options: type[Any]  # a `SourceOptions`, from which comes the table in docs/sources.md
     source: str  # the string it was opened from; set by `open_source`
 
     @abc.abstractmethod

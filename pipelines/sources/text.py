@@ -1,21 +1,36 @@
 """TextSource: documents from .txt and .jsonl files, plain, .gz or .zst."""
 
+import dataclasses
 import functools
 import os
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 from gato_tokenize import Episode, EpisodeSpec
 from gato_tokenize.episode import EpisodeMetadata
 from pipelines.sources.formats import lines
 from pipelines.sources.formats.files import COMPRESSED, hashed, matching, opened
-from pipelines.sources.options import take
+from pipelines.sources.options import SourceOptions, option, parse_options
 from pipelines.sources.pieces import Piece, pack
 from pipelines.sources.source import Candidate, Filtered, Source, SourceError
 
 PLAIN = (".txt", ".md", ".rst")
 JSON_LINES = (".jsonl", ".ndjson")
-BY = ("file", "line")
+
+
+@dataclasses.dataclass(frozen=True)
+class TextOptions(SourceOptions):
+    by: Literal["file", "line"] = option(
+        "file", "plain text (.txt, .md, .rst): a document is a `file` or a `line`; .jsonl and .ndjson: always a line"
+    )
+    key: str = option("text", "the JSON field that holds the document")
+    id: str = option("", "the JSON field that holds the episode id; without it, ids are `path` or `path#line`")
+    task: str = option("text", "name of the task")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require("key", bool(self.key), "a field's name, not empty")
+        self.require("task", bool(self.task), "a name, not empty")
 
 
 class TextSource(Source):
@@ -27,18 +42,14 @@ class TextSource(Source):
     `<path>#<line>`, a whole file `<path>`. Blank lines are filtered; an empty document is a reject.
     """
 
+    Options = TextOptions
+
     def __init__(self, argument: str, options: dict[str, str]) -> None:
-        taken = take(options, {"by": "file", "key": "text", "id": "", "task": "text"})
-        if taken["by"] not in BY:
-            raise SourceError(f"option by={taken['by']!r} must be one of {', '.join(BY)}")
-        for name in ("key", "task"):
-            if not taken[name]:
-                raise SourceError(f"option {name} must not be empty")
+        self._options = parse_options(TextOptions, options)
         self._pattern, self._given, self._spec = argument, set(options), EpisodeSpec.document()
-        self._by, self._key, self._id, self._task = (taken[name] for name in ("by", "key", "id", "task"))
 
     def specs(self) -> dict[str, EpisodeSpec]:
-        return {self._task: self._spec}
+        return {self._options.task: self._spec}
 
     def inputs(self) -> list[dict[str, Any]]:
         return self._plan[0]
@@ -48,13 +59,13 @@ class TextSource(Source):
         """Read every file once: (fingerprints, pieces)."""
         files = matching(self._pattern)
         kinds = {path: _kind(path) for path in files}
-        for option, kind in (("by", PLAIN), ("key", JSON_LINES), ("id", JSON_LINES)):
-            if option in self._given and kind not in kinds.values():
-                raise SourceError(f"option {option} says nothing here: {self._pattern!r} matches no {', '.join(kind)}")
+        for name, kind in (("by", PLAIN), ("key", JSON_LINES), ("id", JSON_LINES)):
+            if name in self._given and kind not in kinds.values():
+                raise SourceError(f"option {name} has no effect: {self._pattern!r} matches no {', '.join(kind)}")
         inputs: list[dict[str, Any]] = []
         pieces: list[Piece] = []
         for path in files:
-            if kinds[path] is JSON_LINES or self._by == "line":
+            if kinds[path] is JSON_LINES or self._options.by == "line":
                 source, pieces_of_file = lines.pieces_of(path)
                 pieces += pieces_of_file
             else:
@@ -79,7 +90,7 @@ class TextSource(Source):
                 yield Candidate(self._name(name, number, data), name, number, load)
 
     def _name(self, uri: str, number: int, data: bytes) -> str:
-        if self._id and _kind(uri) is JSON_LINES:
+        if self._options.id and _kind(uri) is JSON_LINES:
             try:
                 return self._record(uri, number, data)[1]
             except ValueError:
@@ -91,7 +102,7 @@ class TextSource(Source):
         where = f"{uri}, line {number}"
         text = lines.text_of(data, where)
         record = lines.object_of(text.removeprefix("\ufeff") if number == 1 else text, where)
-        return record, lines.id_of(record, self._id, where) if self._id else f"{uri}#{number}"
+        return record, lines.id_of(record, self._options.id, where) if self._options.id else f"{uri}#{number}"
 
     def _load_line(self, uri: str, number: int, data: bytes) -> Episode:
         if not data.strip():
@@ -100,7 +111,7 @@ class TextSource(Source):
         if _kind(uri) is PLAIN:
             return self._episode(lines.text_of(data, where), f"{uri}#{number}", uri, number)
         record, name = self._record(uri, number, data)
-        return self._episode(lines.string_of(record, self._key, where), name, uri, number)
+        return self._episode(lines.string_of(record, self._options.key, where), name, uri, number)
 
     def _load_file(self, uri: str, size: int) -> Episode:
         with opened(uri, size) as file:
@@ -110,7 +121,7 @@ class TextSource(Source):
     def _episode(self, text: str, name: str, uri: str, index: int) -> Episode:
         if not text:
             raise ValueError(f"{uri}{f', line {index}' if index else ''}: empty document")
-        metadata = EpisodeMetadata(name, "text", self._task, source_uri=uri, source_index=index)
+        metadata = EpisodeMetadata(name, "text", self._options.task, source_uri=uri, source_index=index)
         return Episode(self._spec, {"text": [text]}, metadata=metadata)
 
 

@@ -1,8 +1,8 @@
 """ImageTextSource: pictures with a caption, or a question and its answer, from .jsonl files or webdataset archives."""
 
+import dataclasses
 import functools
 import itertools
-import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,12 +10,27 @@ from gato_tokenize import Episode, EpisodeMetadata, EpisodeSpec, ImageSpec
 from pipelines.sources.formats import lines, tar_samples
 from pipelines.sources.formats.files import matching, opened
 from pipelines.sources.image_text import image_lines
-from pipelines.sources.options import take
+from pipelines.sources.options import Size, SourceOptions, option, parse_options, written
 from pipelines.sources.source import Candidate, Filtered, Source, SourceError
 
 IMAGES = ("jpg", "jpeg", "png", "webp")
 TEXTS = ("txt", "json")
 ARCHIVES = (".tar", ".tar.gz", ".tar.zst")
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageTextOptions(SourceOptions):
+    resize: Size | None = option(
+        None, "HEIGHTxWIDTH in multiples of 16 for every picture; without it the nearest multiples of its own sides"
+    )
+    task: str = option("", "`NAME` makes the tasks `NAME-caption` and `NAME-vqa` instead of `caption` and `vqa`")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        try:
+            ImageSpec(resize=self.resize)
+        except ValueError as error:
+            raise SourceError(f"option resize={written(self.resize)}: {error}") from error
 
 
 class ImageTextSource(Source):
@@ -27,11 +42,13 @@ class ImageTextSource(Source):
     or `<path>#<number of the sample>`. Tasks are "caption" and "vqa", with `task=NAME` "NAME-caption" and "NAME-vqa".
     """
 
+    Options = ImageTextOptions
+
     def __init__(self, argument: str, options: dict[str, str]) -> None:
-        taken = take(options, {"resize": "", "task": ""})
+        chosen = parse_options(ImageTextOptions, options)
         self._pattern = argument
-        self._tasks = {kind: f"{taken['task']}-{kind}" if taken["task"] else kind for kind in ("caption", "vqa")}
-        image = ImageSpec(resize=_resize(taken["resize"]))
+        self._tasks = {kind: f"{chosen.task}-{kind}" if chosen.task else kind for kind in ("caption", "vqa")}
+        image = ImageSpec(resize=chosen.resize)
         self._kinds = {"caption": EpisodeSpec.caption(image), "vqa": EpisodeSpec.question_answer(image)}
 
     def specs(self) -> dict[str, EpisodeSpec]:
@@ -106,17 +123,6 @@ class ImageTextSource(Source):
 
 def _raise(error: Exception) -> Episode:
     raise error
-
-
-def _resize(text: str) -> tuple[int, int] | None:
-    sides = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
-    try:
-        if text and not sides:
-            raise ValueError("it is written HxW, such as 224x224")
-        resize = (int(sides[1]), int(sides[2])) if sides else None
-        return ImageSpec(resize=resize).resize
-    except ValueError as error:
-        raise SourceError(f"option resize={text!r}: {error}") from error
 
 
 def _texts(record: dict[str, Any], where: str) -> tuple[str, dict[str, list[str]]]:

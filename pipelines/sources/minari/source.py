@@ -15,7 +15,7 @@ from pipelines.sources.formats.files import hashed
 from pipelines.sources.formats.lines import object_of, text_of
 from pipelines.sources.minari.episode import EpisodeReader
 from pipelines.sources.minari.spaces import space_from_json
-from pipelines.sources.options import take
+from pipelines.sources.options import SourceOptions, parse_options
 from pipelines.sources.pieces import ranges, samples_per_piece
 from pipelines.sources.source import Candidate, Source, SourceError
 
@@ -32,8 +32,10 @@ class MinariSource(Source):
     T actions: the last is left out, and counted in the episode's notes like every image that was stored as JPEG.
     """
 
+    Options = SourceOptions
+
     def __init__(self, argument: str, options: dict[str, str]) -> None:
-        take(options, {})
+        parse_options(SourceOptions, options)
         self._argument = argument
 
     def specs(self) -> dict[str, EpisodeSpec]:
