@@ -1,4 +1,4 @@
-"""The options of a source: split off its string, cast, checked, and listed for the documentation."""
+"""The options of a source: how they are split off its string, cast, checked, and listed in the documentation."""
 
 import dataclasses
 import re
@@ -31,7 +31,7 @@ class SourceOptions:
     """The options of a source: a subclass has a field for each, made by `option`, of type str, int, float, bool,
     `Literal[...]` of strings, or `Size`, the last also with `| None`.
 
-    A subclass checks its values in `__post_init__` by `require`; what is no member of its Literal is refused here.
+    A subclass checks its values by `require` in its `__post_init__`; the members of a Literal are checked here.
 
     >>> @dataclasses.dataclass(frozen=True)
     ... class Toy(SourceOptions):
@@ -62,9 +62,9 @@ class SourceOptions:
 
 
 def parse_options(cls: type[_Chosen], given: Mapping[str, str]) -> _Chosen:
-    """The options that a source's string gives, and defaults for the rest.
+    """Cast the options that a source's string gives; the rest have their defaults.
 
-    Raises SourceError for an unknown name, with the known ones, and for a value that is illegal.
+    Raises SourceError for an unknown name (it lists the known ones) and for an illegal value.
     """
     kinds = {field.name: typing.get_type_hints(cls)[field.name] for field in dataclasses.fields(cls)}
     if unknown := sorted(set(given) - set(kinds)):
@@ -87,7 +87,7 @@ def _cast(name: str, kind: Any, text: str) -> Any:
 
 
 def written(value: Any) -> str:
-    """A value as it is written in a source's string.
+    """Write a value as it stands in a source's string.
 
     >>> [written(value) for value in (60.0, True, (224, 224), "expert", None)]
     ['60', 'true', '224x224', 'expert', '']
@@ -102,14 +102,14 @@ def written(value: Any) -> str:
 
 
 def options_table(cls: type[SourceOptions]) -> str:
-    """The options as a Markdown table, as it stands in docs/sources.md; "" if there are none."""
+    """Render the options as the Markdown table of docs/sources.md; "" if there are none."""
     rows = [(field.name, written(field.default), field.metadata["help"]) for field in dataclasses.fields(cls)]
     head = "| option | default | meaning |\n|---|---|---|\n"
     return head + "".join(f"| `{name}` | {default} | {help} |\n" for name, default, help in rows) if rows else ""
 
 
 def split_options(argument: str) -> tuple[str, dict[str, str]]:
-    """The argument and the options after its last `?`; a `?` that no `option=` follows is a wildcard and stays.
+    """Split off the options after the last `?`; a `?` that no `option=` follows is a wildcard and stays.
 
     >>> split_options("docs/page?.txt?by=line&key=body")
     ('docs/page?.txt', {'by': 'line', 'key': 'body'})

@@ -52,9 +52,9 @@ class FaultySource(Source):
     Options = FaultyOptions
 
     def __init__(self, argument: str, options: dict[str, str]) -> None:
-        self._options = parse_options(FaultyOptions, options)
+        self.options = parse_options(FaultyOptions, options)
         self._count = int(argument)
-        self._bad = {int(number) for number in self._options.bad.split(",") if number}
+        self._bad = {int(number) for number in self.options.bad.split(",") if number}
 
     def specs(self) -> dict[str, EpisodeSpec]:
         return {"toy": EpisodeSpec.document()}
@@ -63,8 +63,8 @@ class FaultySource(Source):
         return [{"uri": "faulty", "versions": {}}]
 
     def partitions(self) -> list[dict[str, Any]]:
-        name = "count" if self._options.knows else "number"
-        each = self._options.each
+        name = "count" if self.options.knows else "number"
+        each = self.options.each
         return [{"first": first, name: min(each, self._count - first)} for first in range(0, self._count, each)]
 
     def candidates(self, partition: dict[str, Any]) -> Iterator[Candidate]:
@@ -76,11 +76,11 @@ class FaultySource(Source):
     def _load(self, number: int) -> Episode:
         with open("loaded", "a") as file:
             file.write(f"{number}\n")
-        time.sleep(0 if os.path.exists("hurry") else self._options.pause)
+        time.sleep(0 if os.path.exists("hurry") else self.options.pause)
         self._step("read", number)
         metadata = EpisodeMetadata(f"toy/{number}", "toy", "toy", source_uri="faulty", source_index=number)
         return Episode(self.specs()["toy"], {"text": [f"document {number}"]}, metadata=metadata)
 
     def _step(self, at: str, number: int) -> None:
-        if number in self._bad and at == self._options.at and not os.path.exists("mended"):
-            FAULTS[self._options.fault]()
+        if number in self._bad and at == self.options.at and not os.path.exists("mended"):
+            FAULTS[self.options.fault]()

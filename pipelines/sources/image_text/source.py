@@ -36,10 +36,11 @@ class ImageTextOptions(SourceOptions):
 class ImageTextSource(Source):
     """`image-text:pairs.jsonl`, `image-text:shards-*.tar`, `image-text:shards-*.tar.gz?resize=224x224&task=coco`.
 
-    A line is {"image": path below the .jsonl's folder, "caption": ...}, or "question" and "answer" in the caption's
-    place; an archive holds `key.jpg` (jpeg, png, webp) beside `key.txt` (the caption, kept byte for byte) or
-    `key.json` (an object as above without "image"). An optional "id" names the sample; without, it is `<path>#<line>`
-    or `<path>#<number of the sample>`. Tasks are "caption" and "vqa", with `task=NAME` "NAME-caption" and "NAME-vqa".
+    A line is {"image": path below the .jsonl's folder, "caption": ...}, or has "question" and "answer" instead of
+    "caption". An archive holds `key.jpg` (or jpeg, png, webp) beside `key.txt` (the caption, kept byte for byte) or
+    `key.json` (an object as above, without "image"). An optional "id" is the episode's id; otherwise that is
+    `<path>#<line>` or `<path>#<number of the sample>`. Tasks are "caption" and "vqa"; with `task=NAME` they are
+    "NAME-caption" and "NAME-vqa".
     """
 
     Options = ImageTextOptions
@@ -55,8 +56,8 @@ class ImageTextSource(Source):
         return {self._tasks[kind]: spec for kind, spec in self._kinds.items()}
 
     def inputs(self) -> list[dict[str, Any]]:
-        """The files that match; for a .jsonl also `<path>#images`: how many bytes its pictures have, and the sha256
-        of the list of their names and sizes (their content is read at conversion only)."""
+        """List the files that match, and for a .jsonl also `<path>#images`: the bytes of its pictures and the sha256
+        of the list of their names and sizes. Their content is read only when they are converted."""
         return self._plan[0]
 
     @functools.cached_property
@@ -78,7 +79,7 @@ class ImageTextSource(Source):
         return inputs, partitions
 
     def partitions(self) -> list[dict[str, Any]]:
-        """Each a `lines.LineRange` or a `tar_samples.SampleRange`."""
+        """Return the pieces: each is a `lines.LineRange` or a `tar_samples.SampleRange`."""
         return self._plan[1]
 
     def candidates(self, partition: dict[str, Any]) -> Iterator[Candidate]:
@@ -104,21 +105,21 @@ class ImageTextSource(Source):
         record_of: Callable[[], dict[str, Any]],
         image_of: Callable[[dict[str, Any]], bytes],
     ) -> Candidate:
-        name = f"{uri}#{number}"
+        episode_id = f"{uri}#{number}"
         try:
             record = {key: value for key, value in record_of().items() if value is not None}
-            name = lines.id_of(record, "id", where) if "id" in record else name
+            episode_id = lines.id_of(record, "id", where) if "id" in record else episode_id
         except (ValueError, Filtered) as error:
-            return Candidate(name, place, number, functools.partial(_raise, error))
+            return Candidate(episode_id, place, number, functools.partial(_raise, error))
 
         def load() -> Episode:
             kind, texts = _texts(record, where)
             metadata = EpisodeMetadata(
-                name, "vision-language", self._tasks[kind], source_uri=place, source_index=number
+                episode_id, "vision-language", self._tasks[kind], source_uri=place, source_index=number
             )
             return Episode(self._kinds[kind], {"image": [image_of(record)], **texts}, metadata=metadata)
 
-        return Candidate(name, place, number, load)
+        return Candidate(episode_id, place, number, load)
 
 
 def _raise(error: Exception) -> Episode:
@@ -126,7 +127,7 @@ def _raise(error: Exception) -> Episode:
 
 
 def _texts(record: dict[str, Any], where: str) -> tuple[str, dict[str, list[str]]]:
-    """Which kind of sample a record is, and its texts as fields."""
+    """Return the kind of a record, "caption" or "vqa", and its texts as fields."""
     asked = [key for key in ("question", "answer") if key in record]
     if "caption" in record and asked:
         raise ValueError(f"{where}: has both a caption and {' and '.join(asked)}: make two samples of it")
@@ -154,7 +155,7 @@ def _samples(piece: Any, wanted: tuple[str, ...]) -> Iterator[tuple[int, tar_sam
 
 
 def _record_of(sample: tar_samples.Sample, where: str) -> dict[str, Any]:
-    """The object of a sample's .json, with the text of its .txt as the caption."""
+    """Parse a sample's .json, with the text of its .txt as the caption."""
     if sample.twice:
         raise ValueError(f"{where}: two members .{sample.twice} have this name")
     texts = {kind: data for kind, data in sample.members.items() if kind in TEXTS}

@@ -79,7 +79,7 @@ class RolloutSource(Source):
         if not argument:
             raise SourceError("rollouts needs an environment: rollouts:BabyAI-GoToLocal-v0")
         known = {field.name for field in dataclasses.fields(RolloutOptions)} & set(options)
-        self._options = chosen = parse_options(RolloutOptions, {name: options[name] for name in known})
+        self.options = chosen = parse_options(RolloutOptions, {name: options[name] for name in known})
         kwargs = {name: _json_or_text(options[name]) for name in sorted(set(options) - known)}
         try:
             recipe = Recipe(argument, json.dumps(kwargs, sort_keys=True, separators=(",", ":")), chosen.image)
@@ -105,22 +105,22 @@ class RolloutSource(Source):
     def partitions(self) -> list[dict[str, Any]]:
         """{"first": i, "count": n}: 64 partitions, unless these had fewer than 25 or more than 1000 episodes each."""
         self.specs()
-        size = min(max(math.ceil(self._options.episodes / 64), 25), 1000)
-        return [{"first": first, "count": stop - first} for first, stop in ranges(self._options.episodes, size)]
+        size = min(max(math.ceil(self.options.episodes / 64), 25), 1000)
+        return [{"first": first, "count": stop - first} for first, stop in ranges(self.options.episodes, size)]
 
     def candidates(self, partition: dict[str, Any]) -> Iterator[Candidate]:
         """One process plays them, ahead of whoever loads them in order. An iterator that comes to its end keeps it for
         the next partition; one that is closed early kills it."""
         with _process_for(self.rollout) as child:
             stop = partition["first"] + partition["count"]
-            player = _Player(child, self.rollout, self._options.seed, stop, self._options.time_limit)
+            player = _Player(child, self.rollout, self.options.seed, stop, self.options.time_limit)
             with contextlib.closing(player):
                 for i in range(partition["first"], stop):
                     yield Candidate(self._episode_id(i), self.uri, i, functools.partial(self._load, player, i))
 
     def _episode_id(self, i: int) -> str:
         cut = f"/max_steps={self.rollout.max_steps}" if self.rollout.max_steps else ""
-        return f"{self.task}/seed={self._options.seed + i}/{self.rollout.policy}{cut}"
+        return f"{self.task}/seed={self.options.seed + i}/{self.rollout.policy}{cut}"
 
     def _load(self, player: "_Player", i: int) -> Episode:
         try:

@@ -27,7 +27,7 @@ def played(source: str, first: int = 0, count: int | None = None) -> list[Any]:
     """Episodes and rejects of a source, from the child process of one partition."""
     opened = open_source(source)
     assert isinstance(opened, RolloutSource)
-    partition = {"first": first, "count": opened.episodes if count is None else count}
+    partition = {"first": first, "count": opened.options.episodes if count is None else count}
     return [result for _, result in read_partition(opened, partition)]
 
 
