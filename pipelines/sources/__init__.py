@@ -1,4 +1,4 @@
-"""Where episodes come from: one module or folder a source."""
+"""Where episodes come from: one module or folder for each source."""
 
 import functools
 import importlib
@@ -16,20 +16,25 @@ SOURCES = {
 
 @functools.lru_cache(maxsize=64)
 def open_source(source: str) -> Source:
-    """The `Source` of a string `name:argument` or `name:argument?option=value&...`.
+    """Open the `Source` that a string names: `name:argument` or `name:argument?option=value&...`.
 
-    Raises SourceError for an unknown name, or where the package that the source needs is not installed.
+    Raises SourceError for an unknown name, for bad options, and if a package that the source needs is not installed.
     """
     name, colon, rest = source.partition(":")
     if not colon or name not in SOURCES:
         raise SourceError(f"{source!r} is no source: write NAME:ARGUMENT, NAME one of {', '.join(SOURCES)}")
+    opened: Source = source_class(name)(*split_options(rest))
+    opened.source = source
+    return opened
+
+
+def source_class(name: str) -> type[Source]:
+    """The class of a source, by its name in SOURCES; SourceError if a package that it needs is not installed."""
     module, _, class_name = SOURCES[name].partition(":")
     try:
-        cls = getattr(importlib.import_module(module), class_name)
+        cls: type[Source] = getattr(importlib.import_module(module), class_name)
     except ImportError as error:
         raise SourceError(
             f"source {name!r} needs {error.name or error}: pip install 'gato-toolchain[{name}]' installs it"
         ) from error
-    opened: Source = cls(*split_options(rest))
-    opened.source = source
-    return opened
+    return cls

@@ -1,4 +1,4 @@
-"""The contract of a source as tests: inherit `SourceContract` and say how to make a small input."""
+"""The contract of a source, as tests: inherit `SourceContract` and write the method that makes a small input."""
 
 import copy
 import json
@@ -14,10 +14,10 @@ from pipelines.sources.source import Candidate, Filtered, Source, SourceError
 
 
 class SourceContract:
-    """Inherit it in tests/test_read_<name>.py as `class TestContract(SourceContract)`."""
+    """Inherit it in tests/pipelines/sources/ as `class TestContract(SourceContract)`."""
 
     def make(self, folder: Path) -> str:
-        """Write a small, real, wholly legal input of 3 or more episodes below `folder`; return its source string."""
+        """Write a small, real and legal input of at least 3 episodes below `folder`; return its source string."""
         raise NotImplementedError
 
     @pytest.fixture
@@ -58,17 +58,17 @@ class SourceContract:
             assert one and json.loads(json.dumps(one)) == one == two
 
     def test_candidates_are_counted_without_being_loaded(self, source: Source) -> None:
-        """A limit counts them so, unless the partition says its "count"."""
+        """A limit counts candidates like this, unless the partition gives its "count"."""
         for partition in source.partitions():
             named = [candidate.episode_id for candidate in source.candidates(copy.deepcopy(partition))]
             assert named == [candidate.episode_id for candidate, _ in read_partition(source, partition)]
             assert partition.get("count", len(named)) == len(named)
 
-    def test_a_source_travels_to_a_worker(self, source: Source) -> None:
+    def test_a_source_can_be_sent_to_a_worker(self, source: Source) -> None:
         moved = pickle.loads(pickle.dumps(source))
-        part = source.partitions()[0]
-        expected = [candidate.episode_id for candidate, _ in read_partition(source, part)]
-        assert [candidate.episode_id for candidate, _ in read_partition(moved, copy.deepcopy(part))] == expected
+        partition = source.partitions()[0]
+        expected = [candidate.episode_id for candidate, _ in read_partition(source, partition)]
+        assert [candidate.episode_id for candidate, _ in read_partition(moved, copy.deepcopy(partition))] == expected
 
     def test_an_unknown_option_is_refused_by_name(self, source: Source) -> None:
         joint = "&" if "?" in source.source else "?"

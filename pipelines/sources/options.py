@@ -1,14 +1,115 @@
-"""The options of a source, parsed from its string."""
+"""The options of a source: how they are split off its string, cast, checked, and listed in the documentation."""
 
+import dataclasses
 import re
-from typing import Any
+import typing
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar
 from urllib.parse import parse_qsl
 
 from pipelines.sources.source import SourceError
 
+_Chosen = TypeVar("_Chosen", bound="SourceOptions")
+
+Size = tuple[int, int]  # (height, width), written HEIGHTxWIDTH
+_FORMS: dict[Any, str] = {
+    str: "text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    Size: "HEIGHTxWIDTH, such as 224x224",
+}
+
+
+def option(default: Any, help: str) -> Any:
+    """A field of a `SourceOptions` class; `help` is its line in docs/sources.md."""
+    return dataclasses.field(default=default, metadata={"help": help})
+
+
+@dataclasses.dataclass(frozen=True)
+class SourceOptions:
+    """The options of a source: a subclass has a field for each, made by `option`, of type str, int, float, bool,
+    `Literal[...]` of strings, or `Size`, the last also with `| None`.
+
+    A subclass checks its values by `require` in its `__post_init__`; the members of a Literal are checked here.
+
+    >>> @dataclasses.dataclass(frozen=True)
+    ... class Toy(SourceOptions):
+    ...     by: Literal["file", "line"] = option("file", "what a document is")
+    ...     width: int = option(1, "numbers in an observation")
+    ...
+    ...     def __post_init__(self):
+    ...         super().__post_init__()
+    ...         self.require("width", self.width >= 1, "at least 1")
+    >>> parse_options(Toy, {"width": "4"})
+    Toy(by='file', width=4)
+    >>> Toy(width=0)
+    Traceback (most recent call last):
+    ...
+    pipelines.sources.source.SourceError: option width=0 must be at least 1
+    """
+
+    def __post_init__(self) -> None:
+        for name, kind in typing.get_type_hints(type(self)).items():
+            if typing.get_origin(kind) is Literal:
+                legal = typing.get_args(kind)
+                self.require(name, getattr(self, name) in legal, f"one of {', '.join(legal)}")
+
+    def require(self, name: str, fulfilled: bool, legal: str) -> None:
+        """Raise SourceError unless the value of the option `name` is `legal`."""
+        if not fulfilled:
+            raise SourceError(f"option {name}={written(getattr(self, name))} must be {legal}")
+
+
+def parse_options(cls: type[_Chosen], given: Mapping[str, str]) -> _Chosen:
+    """Cast the options that a source's string gives; the rest have their defaults.
+
+    Raises SourceError for an unknown name (it lists the known ones) and for an illegal value.
+    """
+    kinds = {field.name: typing.get_type_hints(cls)[field.name] for field in dataclasses.fields(cls)}
+    if unknown := sorted(set(given) - set(kinds)):
+        raise SourceError(f"unknown option {', '.join(unknown)}; known: {', '.join(sorted(kinds)) or 'none'}")
+    return cls(**{name: _cast(name, kinds[name], text) for name, text in given.items()})
+
+
+def _cast(name: str, kind: Any, text: str) -> Any:
+    if kind == Size | None:
+        return _cast(name, Size, text) if text else None
+    if typing.get_origin(kind) is Literal:
+        return text
+    try:
+        if kind == Size:
+            height, width = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text).groups()  # type: ignore[union-attr]
+            return int(height), int(width)
+        return {"true": True, "false": False}[text] if kind is bool else kind(text)
+    except (ValueError, KeyError, AttributeError) as error:
+        raise SourceError(f"option {name}={text} must be {_FORMS[kind]}") from error
+
+
+def written(value: Any) -> str:
+    """Write a value as it stands in a source's string.
+
+    >>> [written(value) for value in (60.0, True, (224, 224), "expert", None)]
+    ['60', 'true', '224x224', 'expert', '']
+    """
+    if value is None:
+        return ""
+    if isinstance(value, tuple):
+        return "x".join(map(str, value))
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value).removesuffix(".0") if isinstance(value, float) else str(value)
+
+
+def options_table(cls: type[SourceOptions]) -> str:
+    """Render the options as the Markdown table of docs/sources.md; "" if there are none."""
+    rows = [(field.name, written(field.default), field.metadata["help"]) for field in dataclasses.fields(cls)]
+    head = "| option | default | meaning |\n|---|---|---|\n"
+    return head + "".join(f"| `{name}` | {default} | {help} |\n" for name, default, help in rows) if rows else ""
+
 
 def split_options(argument: str) -> tuple[str, dict[str, str]]:
-    """The argument and the options behind its last `?`; a `?` that no `option=` follows is a wildcard and stays.
+    """Split off the options after the last `?`; a `?` that no `option=` follows is a wildcard and stays.
 
     >>> split_options("docs/page?.txt?by=line&key=body")
     ('docs/page?.txt', {'by': 'line', 'key': 'body'})
@@ -23,17 +124,3 @@ def split_options(argument: str) -> tuple[str, dict[str, str]]:
     if len({key for key, _ in pairs}) != len(pairs):
         raise SourceError(f"an option is given twice in {argument!r}")
     return argument[: found.start()], dict(pairs)
-
-
-def take(options: dict[str, str], defaults: dict[str, Any]) -> dict[str, Any]:
-    """The options with defaults filled in, each cast to the type of its default; SourceError for any other name."""
-    unknown = sorted(set(options) - set(defaults))
-    if unknown:
-        raise SourceError(f"unknown option {', '.join(unknown)}; known: {', '.join(sorted(defaults))}")
-    taken = dict(defaults)
-    for key, text in options.items():
-        try:
-            taken[key] = type(defaults[key])(text)
-        except ValueError as error:
-            raise SourceError(f"option {key}={text!r} must be {type(defaults[key]).__name__}") from error
-    return taken

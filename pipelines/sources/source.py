@@ -1,4 +1,4 @@
-"""Source: where episodes come from. One module a source (`read_*.py`), one line in `SOURCES`, one contract test."""
+"""Source: where episodes come from. Each source is one module, one line in `SOURCES` and one contract test."""
 
 import abc
 import dataclasses
@@ -9,30 +9,32 @@ from gato_tokenize import Episode, EpisodeSpec
 
 
 class SourceError(ValueError):
-    """A source that cannot be planned at all: a missing file, an unknown option, an uninstalled package."""
+    """The source cannot be planned at all: a file is missing, an option is unknown, a package is not installed."""
 
 
 class Filtered(Exception):
-    """Raised by `Candidate.load` for what is no episode by rule (a blank line): counted by reason, not a reject."""
+    """`Candidate.load` raises it for data that is no episode by rule, such as a blank line. It is counted by its
+    reason and is not a reject."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Candidate:
-    """An episode not yet read: it is named before anything can go wrong with it."""
+    """An episode that is not read yet. It has a name before anything can go wrong with it."""
 
     episode_id: str  # stable and unique in its source
-    source_uri: str  # what a person would open to look: file, archive member, environment
-    source_index: int  # line, member or episode number in it
+    source_uri: str  # what a person would open to look at it: a file, an archive's member, an environment
+    source_index: int  # its number there: of a line, a sample or an episode
     load: Callable[[], Episode]
 
 
 class Source(abc.ABC):
-    """A named source and its argument, opened from a string such as `text:docs/*.txt?by=line`.
+    """A source of episodes with its argument and options, opened from a string such as `text:docs/*.txt?by=line`.
 
-    A subclass is constructed from (argument, options), reads nothing then, and is cheap to construct again in a worker.
-    It refuses unknown options and bad values by a SourceError that names the legal ones.
+    A subclass is built from (argument, options). Building it reads nothing, so a worker can cheaply build it again;
+    unknown options and bad values raise a SourceError that names the legal ones (see `parse_options`).
     """
 
+    Options: type[Any]  # a `SourceOptions`, from which comes the table in docs/sources.md
     source: str  # the string it was opened from; set by `open_source`
 
     @abc.abstractmethod
@@ -40,20 +42,22 @@ class Source(abc.ABC):
 
     @abc.abstractmethod
     def inputs(self) -> list[dict[str, Any]]:
-        """What the episodes depend on, as JSON, in byte order: {"uri", "bytes", "sha256"} for a file, {"uri",
-        "versions"} for an environment. Part of the plan: another input is another plan."""
+        """List what the episodes depend on, as JSON, in byte order: {"uri", "bytes", "sha256"} of a file, {"uri",
+        "versions"} of an environment. It is part of the plan: another input makes another plan."""
 
     @abc.abstractmethod
     def specs(self) -> dict[str, EpisodeSpec]:
-        """{task: its spec}. A task's name is unique in the world ("BabyAI-GoToLocal-v0"), not in this source only."""
+        """Return {task: its spec}. A task's name is unique in the world ("BabyAI-GoToLocal-v0"), not only here."""
 
     @abc.abstractmethod
     def partitions(self) -> list[dict[str, Any]]:
-        """The partitions in order, each as JSON; one becomes one shard of each split, so it holds about as many
-        episodes as make 100 MB. They depend on the inputs and the options alone, never on the number of workers. A
-        partition that knows how many candidates it has says so as "count"; others are counted if there is a limit."""
+        """Divide the episodes into partitions, in order, each as JSON. A partition becomes one shard of each split, so
+        it should hold as many episodes as make about 100 MB. Partitions depend on the inputs and the options alone,
+        never on the number of workers. One may give the number of its candidates as "count"; a limit counts them
+        otherwise."""
 
     @abc.abstractmethod
     def candidates(self, partition: dict[str, Any]) -> Iterator[Candidate]:
-        """The episodes of one partition in order, each loaded only when asked; flat in memory. What goes wrong with
-        one episode is raised by its `load`; what ends the partition (a truncated archive) is raised by the iterator."""
+        """Iterate over the episodes of a partition in order, in constant memory; none is loaded before its `load` is
+        called. `load` raises what is wrong with one episode. The iterator raises what ends the partition, such as a
+        truncated archive."""

@@ -1,44 +1,55 @@
-"""TextSource: documents from .txt and .jsonl files, plain, .gz or .zst."""
+"""TextSource: documents from .txt and .jsonl files, which may be compressed (.gz, .zst)."""
 
+import dataclasses
 import functools
 import os
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 from gato_tokenize import Episode, EpisodeSpec
 from gato_tokenize.episode import EpisodeMetadata
 from pipelines.sources.formats import lines
 from pipelines.sources.formats.files import COMPRESSED, hashed, matching, opened
-from pipelines.sources.options import take
+from pipelines.sources.options import SourceOptions, option, parse_options
 from pipelines.sources.pieces import Piece, pack
 from pipelines.sources.source import Candidate, Filtered, Source, SourceError
 
 PLAIN = (".txt", ".md", ".rst")
 JSON_LINES = (".jsonl", ".ndjson")
-BY = ("file", "line")
+
+
+@dataclasses.dataclass(frozen=True)
+class TextOptions(SourceOptions):
+    by: Literal["file", "line"] = option(
+        "file", "plain text (.txt, .md, .rst): a document is a `file` or a `line`; .jsonl and .ndjson: always a line"
+    )
+    key: str = option("text", "the JSON field that holds the document")
+    id: str = option("", "the JSON field that holds the episode id; without it, ids are `path` or `path#line`")
+    task: str = option("text", "name of the task")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require("key", bool(self.key), "a field's name, not empty")
+        self.require("task", bool(self.task), "a name, not empty")
 
 
 class TextSource(Source):
     """`text:docs/*.txt`, `text:docs/*.txt.gz?by=line`, `text:corpus/**/*.jsonl.zst?key=body&id=url`.
 
-    A plain file is one document, byte for byte, or with `by=line` one a line; a line's "\\n" or "\\r\\n" is no part of
-    the document, a byte order mark is. A .jsonl holds one object a line whose field `key` is the document (a byte
-    order mark before the first is no part of it) and whose field `id`, if asked for, names it; without, a document is
-    `<path>#<line>`, a whole file `<path>`. Blank lines are filtered; an empty document is a reject.
+    A plain file is one document, byte for byte; with `by=line`, each line is one, without its "\\n" or "\\r\\n" (a byte
+    order mark stays). Each line of a .jsonl is an object whose field `key` is the document and whose field `id`, if the
+    option is given, is the episode's id; a byte order mark before the first is dropped. Otherwise ids are
+    `<path>#<line>`, or `<path>` for a whole file. Blank lines are filtered; an empty document is a reject.
     """
 
+    Options = TextOptions
+
     def __init__(self, argument: str, options: dict[str, str]) -> None:
-        taken = take(options, {"by": "file", "key": "text", "id": "", "task": "text"})
-        if taken["by"] not in BY:
-            raise SourceError(f"option by={taken['by']!r} must be one of {', '.join(BY)}")
-        for name in ("key", "task"):
-            if not taken[name]:
-                raise SourceError(f"option {name} must not be empty")
+        self.options = parse_options(TextOptions, options)
         self._pattern, self._given, self._spec = argument, set(options), EpisodeSpec.document()
-        self._by, self._key, self._id, self._task = (taken[name] for name in ("by", "key", "id", "task"))
 
     def specs(self) -> dict[str, EpisodeSpec]:
-        return {self._task: self._spec}
+        return {self.options.task: self._spec}
 
     def inputs(self) -> list[dict[str, Any]]:
         return self._plan[0]
@@ -48,13 +59,13 @@ class TextSource(Source):
         """Read every file once: (fingerprints, pieces)."""
         files = matching(self._pattern)
         kinds = {path: _kind(path) for path in files}
-        for option, kind in (("by", PLAIN), ("key", JSON_LINES), ("id", JSON_LINES)):
-            if option in self._given and kind not in kinds.values():
-                raise SourceError(f"option {option} says nothing here: {self._pattern!r} matches no {', '.join(kind)}")
+        for name, kind in (("by", PLAIN), ("key", JSON_LINES), ("id", JSON_LINES)):
+            if name in self._given and kind not in kinds.values():
+                raise SourceError(f"option {name} has no effect: {self._pattern!r} matches no {', '.join(kind)}")
         inputs: list[dict[str, Any]] = []
         pieces: list[Piece] = []
         for path in files:
-            if kinds[path] is JSON_LINES or self._by == "line":
+            if kinds[path] is JSON_LINES or self.options.by == "line":
                 source, pieces_of_file = lines.pieces_of(path)
                 pieces += pieces_of_file
             else:
@@ -65,33 +76,33 @@ class TextSource(Source):
         return inputs, pieces
 
     def partitions(self) -> list[dict[str, Any]]:
-        """{"pieces": [a whole file {"uri", "bytes"}, or some lines of one (`lines.LineRange`)]}."""
+        """Group the pieces: {"pieces": [a whole file {"uri", "bytes"}, or some of its lines (`lines.LineRange`)]}."""
         return [{"pieces": group} for group in pack(self._plan[1])]
 
     def candidates(self, partition: dict[str, Any]) -> Iterator[Candidate]:
         for piece in partition["pieces"]:
-            name = piece["uri"]
+            path = piece["uri"]
             if "start" not in piece:
-                yield Candidate(name, name, 0, functools.partial(self._load_file, name, piece["bytes"]))
+                yield Candidate(path, path, 0, functools.partial(self._load_file, path, piece["bytes"]))
                 continue
             for number, data, _ in lines.read(piece):
-                load = functools.partial(self._load_line, name, number, data)
-                yield Candidate(self._name(name, number, data), name, number, load)
+                load = functools.partial(self._load_line, path, number, data)
+                yield Candidate(self._episode_id(path, number, data), path, number, load)
 
-    def _name(self, uri: str, number: int, data: bytes) -> str:
-        if self._id and _kind(uri) is JSON_LINES:
+    def _episode_id(self, uri: str, number: int, data: bytes) -> str:
+        if self.options.id and _kind(uri) is JSON_LINES:
             try:
                 return self._record(uri, number, data)[1]
             except ValueError:
-                pass  # `load` says it
+                pass  # `load` reports it
         return f"{uri}#{number}"
 
     def _record(self, uri: str, number: int, data: bytes) -> tuple[dict[str, Any], str]:
-        """(object, id) of a .jsonl's line."""
+        """Parse a line of a .jsonl: (object, episode id)."""
         where = f"{uri}, line {number}"
         text = lines.text_of(data, where)
         record = lines.object_of(text.removeprefix("\ufeff") if number == 1 else text, where)
-        return record, lines.id_of(record, self._id, where) if self._id else f"{uri}#{number}"
+        return record, lines.id_of(record, self.options.id, where) if self.options.id else f"{uri}#{number}"
 
     def _load_line(self, uri: str, number: int, data: bytes) -> Episode:
         if not data.strip():
@@ -99,27 +110,27 @@ class TextSource(Source):
         where = f"{uri}, line {number}"
         if _kind(uri) is PLAIN:
             return self._episode(lines.text_of(data, where), f"{uri}#{number}", uri, number)
-        record, name = self._record(uri, number, data)
-        return self._episode(lines.string_of(record, self._key, where), name, uri, number)
+        record, episode_id = self._record(uri, number, data)
+        return self._episode(lines.string_of(record, self.options.key, where), episode_id, uri, number)
 
     def _load_file(self, uri: str, size: int) -> Episode:
         with opened(uri, size) as file:
             data = file.read(lines.MAX_DOCUMENT_BYTES + 1)
         return self._episode(lines.text_of(data, uri), uri, uri, 0)
 
-    def _episode(self, text: str, name: str, uri: str, index: int) -> Episode:
+    def _episode(self, text: str, episode_id: str, uri: str, index: int) -> Episode:
         if not text:
             raise ValueError(f"{uri}{f', line {index}' if index else ''}: empty document")
-        metadata = EpisodeMetadata(name, "text", self._task, source_uri=uri, source_index=index)
+        metadata = EpisodeMetadata(episode_id, "text", self.options.task, source_uri=uri, source_index=index)
         return Episode(self._spec, {"text": [text]}, metadata=metadata)
 
 
-def _kind(name: str) -> tuple[str, ...]:
-    """PLAIN or JSON_LINES by the ending before .gz or .zst; SourceError for any other."""
-    stem = os.path.splitext(name)[0] if name.endswith(COMPRESSED) else name
+def _kind(path: str) -> tuple[str, ...]:
+    """Return PLAIN or JSON_LINES, by the ending before .gz or .zst; SourceError for any other."""
+    stem = os.path.splitext(path)[0] if path.endswith(COMPRESSED) else path
     for kind in (PLAIN, JSON_LINES):
         if stem.endswith(kind):
             return kind
     raise SourceError(
-        f"{name} is no text: a document's file ends in {', '.join(PLAIN + JSON_LINES)}, .gz or .zst behind"
+        f"{path} is no text: a document's file ends in {', '.join(PLAIN + JSON_LINES)}, then perhaps in .gz or .zst"
     )

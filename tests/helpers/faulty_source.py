@@ -6,15 +6,16 @@ It has the documents 0 .. 19, `each` of them in a partition. Loading one takes `
 """
 
 import ctypes
+import dataclasses
 import os
 import signal
 import sys
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 from gato_tokenize import Episode, EpisodeMetadata, EpisodeSpec
-from pipelines.sources.options import take
+from pipelines.sources.options import SourceOptions, option, parse_options
 from pipelines.sources.source import Candidate, Source
 
 BIG = 3 * 2**30
@@ -38,12 +39,23 @@ FAULTS = {
 }
 
 
+@dataclasses.dataclass(frozen=True)
+class FaultyOptions(SourceOptions):
+    bad: str = option("", "the numbers of documents at which the fault happens")
+    fault: str = option("segfault", "one of FAULTS")
+    at: Literal["next", "read"] = option("read", "the step at which it happens")
+    each: int = option(10, "documents in a partition")
+    knows: int = option(1, "1: a partition says its count")
+    pause: float = option(0.0, "seconds between documents")
+
+
 class FaultySource(Source):
+    Options = FaultyOptions
+
     def __init__(self, argument: str, options: dict[str, str]) -> None:
-        defaults = {"bad": "", "fault": "segfault", "at": "read", "each": 10, "knows": 1, "pause": 0.0}
-        self._options = take(options, defaults)
+        self.options = parse_options(FaultyOptions, options)
         self._count = int(argument)
-        self._bad = {int(number) for number in self._options["bad"].split(",") if number}
+        self._bad = {int(number) for number in self.options.bad.split(",") if number}
 
     def specs(self) -> dict[str, EpisodeSpec]:
         return {"toy": EpisodeSpec.document()}
@@ -52,8 +64,8 @@ class FaultySource(Source):
         return [{"uri": "faulty", "versions": {}}]
 
     def partitions(self) -> list[dict[str, Any]]:
-        name = "count" if self._options["knows"] else "number"
-        each = self._options["each"]
+        name = "count" if self.options.knows else "number"
+        each = self.options.each
         return [{"first": first, name: min(each, self._count - first)} for first in range(0, self._count, each)]
 
     def candidates(self, partition: dict[str, Any]) -> Iterator[Candidate]:
@@ -65,11 +77,11 @@ class FaultySource(Source):
     def _load(self, number: int) -> Episode:
         with open("loaded", "a") as file:
             file.write(f"{number}\n")
-        time.sleep(0 if os.path.exists("hurry") else self._options["pause"])
+        time.sleep(0 if os.path.exists("hurry") else self.options.pause)
         self._step("read", number)
         metadata = EpisodeMetadata(f"toy/{number}", "toy", "toy", source_uri="faulty", source_index=number)
         return Episode(self.specs()["toy"], {"text": [f"document {number}"]}, metadata=metadata)
 
     def _step(self, at: str, number: int) -> None:
-        if number in self._bad and at == self._options["at"] and not os.path.exists("mended"):
-            FAULTS[self._options["fault"]]()
+        if number in self._bad and at == self.options.at and not os.path.exists("mended"):
+            FAULTS[self.options.fault]()

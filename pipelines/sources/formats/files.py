@@ -1,4 +1,4 @@
-"""Input files: which there are, what they hash to, and their content without the compression, flat in memory."""
+"""Input files: finding them, hashing them, and reading their decompressed content in constant memory."""
 
 import contextlib
 import glob
@@ -13,38 +13,38 @@ from typing import Any, BinaryIO
 from pipelines.sources.source import SourceError
 
 CHUNK = 2**18
-ZSTD_STEP = 2**10  # a zstd block of 4 bytes can grow to 128 KiB: 1 KiB fed at once gives 32 MiB at most
+ZSTD_STEP = 2**10  # a zstd block of 4 bytes can grow to 128 KiB, so 1 KiB of input gives at most 32 MiB at once
 COMPRESSED = (".gz", ".zst")
 
 
 def matching(pattern: str) -> list[str]:
-    """The regular files that `pattern` names, in byte order; SourceError where there are none.
+    """List the regular files that `pattern` names, in byte order; SourceError if there are none.
 
-    `*`, `?`, `[...]` and `**` are wildcards, unless a file of just that name exists.
+    `*`, `?`, `[...]` and `**` are wildcards, unless a file of exactly that name exists.
     """
-    names = [pattern] if os.path.isfile(pattern) else glob.glob(pattern, recursive=True)
-    files = sorted({name for name in names if os.path.isfile(name)}, key=os.fsencode)
+    paths = [pattern] if os.path.isfile(pattern) else glob.glob(pattern, recursive=True)
+    files = sorted({path for path in paths if os.path.isfile(path)}, key=os.fsencode)
     if not files:
         raise SourceError(f"no file matches {pattern!r}")
-    for name in files:
+    for path in files:
         try:
-            name.encode()
+            path.encode()
         except UnicodeEncodeError as error:
-            raise SourceError(f"the name of {os.fsencode(name)!r} is not UTF-8: no record can hold it") from error
-        if name.endswith(".zst"):
-            _need_zstandard(name)
+            raise SourceError(f"the name of {os.fsencode(path)!r} is not UTF-8: no record can hold it") from error
+        if path.endswith(".zst"):
+            _need_zstandard(path)
     return files
 
 
-def _need_zstandard(name: str) -> None:
+def _need_zstandard(path: str) -> None:
     try:
         import zstandard  # noqa: F401
     except ImportError as error:
-        raise SourceError(f"{name} needs zstandard: pip install 'gato-toolchain[text]' installs it") from error
+        raise SourceError(f"{path} needs zstandard: pip install 'gato-toolchain[text]' installs it") from error
 
 
 class HashedFile:
-    """A file that is read once, by whoever looks at it first, and hashed in passing."""
+    """A file that is hashed while it is read, so that planning reads it only once."""
 
     def __init__(self, path: str, file: BinaryIO) -> None:
         self._path, self._file = path, file
@@ -57,7 +57,7 @@ class HashedFile:
         return chunk
 
     def fingerprint(self) -> dict[str, Any]:
-        """{"uri", "bytes", "sha256"} of the whole file; reads what nobody has read yet."""
+        """Return {"uri", "bytes", "sha256"} of the whole file, after reading the rest of it."""
         while self.read():
             pass
         return {"uri": self._path, "bytes": self._bytes, "sha256": self._sha256.hexdigest()}
@@ -73,10 +73,10 @@ def hashed(path: str) -> Iterator[HashedFile]:
 
 
 def opened(path: str, size: int, start: int = 0) -> BinaryIO:
-    """The content from byte `start` of a file that had `size` bytes when it was planned; .gz and .zst are unpacked.
+    """Open a file that had `size` bytes when it was planned, at byte `start`; .gz and .zst are decompressed.
 
-    Raises ValueError where the file has another size now. Compressed data that is damaged or cut short raises an
-    OSError when the reader gets there, and never ends as if it were whole.
+    Raises ValueError if the file has another size now. Compressed data that is damaged or truncated raises an OSError
+    when the reader reaches the fault; it never ends as if it were whole.
     """
     file = open(path, "rb")
     try:
@@ -86,18 +86,18 @@ def opened(path: str, size: int, start: int = 0) -> BinaryIO:
         if not path.endswith(COMPRESSED):
             file.seek(start)
             return file
-        pieces = _gunzipped(file) if path.endswith(".gz") else _unzstd(file)
-        return io.BufferedReader(_Unpacked(path, size, file, pieces), CHUNK)
+        chunks = _gunzipped(file) if path.endswith(".gz") else _unzstd(file)
+        return io.BufferedReader(_Unpacked(path, size, file, chunks), CHUNK)
     except BaseException:
         file.close()
         raise
 
 
 class _Unpacked(io.RawIOBase):
-    """Pieces of content as a stream; the fault that ends them is told at every later read, too."""
+    """A stream of decompressed chunks. The fault that ends them is raised again by every later read."""
 
-    def __init__(self, path: str, size: int, file: BinaryIO, pieces: Iterator[bytes]) -> None:
-        self._path, self._file, self._pieces = path, file, pieces
+    def __init__(self, path: str, size: int, file: BinaryIO, chunks: Iterator[bytes]) -> None:
+        self._path, self._file, self._chunks = path, file, chunks
         self._rest, self._given = memoryview(b""), 0
         self._fault: Exception | None = None if size else EOFError("the file is empty")
 
@@ -107,7 +107,7 @@ class _Unpacked(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         while not self._rest and not self._fault:
             try:
-                self._rest = memoryview(next(self._pieces))
+                self._rest = memoryview(next(self._chunks))
             except StopIteration:
                 return 0
             except (OSError, EOFError, zlib.error) as error:
@@ -129,23 +129,23 @@ class _Unpacked(io.RawIOBase):
 
 def _gunzipped(file: BinaryIO) -> Iterator[bytes]:
     unpacked = gzip.GzipFile(fileobj=file)
-    while piece := unpacked.read1(CHUNK):  # read() would lose what comes before a fault
-        yield piece
+    while chunk := unpacked.read1(CHUNK):  # read() would lose the data before a fault
+        yield chunk
 
 
 def _unzstd(file: BinaryIO) -> Iterator[bytes]:
     import zstandard
 
-    frame = None  # zstandard's own stream reader ends a frame that was cut short as if it were whole
+    frame = None  # zstandard's own stream reader ends a truncated frame as if it were whole
     while data := file.read(ZSTD_STEP):
         while data:
             frame = frame or zstandard.ZstdDecompressor().decompressobj()
             try:
-                piece = frame.decompress(data)
+                chunk = frame.decompress(data)
             except zstandard.ZstdError as error:
                 raise OSError(str(error)) from error
-            if piece:
-                yield piece
+            if chunk:
+                yield chunk
             data, frame = (frame.unused_data, None) if frame.eof else (b"", frame)
     if frame:
         raise EOFError("the last frame has no end")

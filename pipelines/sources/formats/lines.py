@@ -1,4 +1,4 @@
-"""Lines: cutting a file of lines into pieces of work, reading a piece back, the JSON object of a line."""
+"""Lines: how a file of lines is cut into pieces, how a piece is read, and the JSON object of a line."""
 
 import itertools
 import json
@@ -13,20 +13,20 @@ MAX_DOCUMENT_BYTES = 64 * 2**20
 
 
 class LineRange(TypedDict):
-    """Lines of one file, as JSON: the bytes [start, stop) of a plain file, all of a compressed one."""
+    """Some lines of a file, as JSON: the bytes [start, stop) of a plain file, or all of a compressed one."""
 
     uri: str
     bytes: int  # of the whole file, when it was planned
     start: int
     stop: int
     line: int  # number of the first line, from 1
-    lines: int | None  # how many of them; None: all
+    lines: int | None  # at most so many; None, as it is planned today: all
 
 
 class Line(NamedTuple):
     number: int  # from 1
-    data: bytes  # without its "\n" or "\r\n"; only the beginning where it is longer than MAX_DOCUMENT_BYTES
-    stop: int  # the byte behind it in the content
+    data: bytes  # without its "\n" or "\r\n"; only the beginning if it is longer than MAX_DOCUMENT_BYTES
+    stop: int  # the byte of the content at which the next line begins
 
 
 def pieces_of(path: str) -> tuple[dict[str, Any], list[Piece]]:
@@ -48,7 +48,7 @@ def pieces_of(path: str) -> tuple[dict[str, Any], list[Piece]]:
 
 
 def _marks(file: HashedFile) -> Iterator[Mark]:
-    """The last end of a line in each chunk, and the end of the file."""
+    """Yield the last end of a line in each chunk, and the end of the file."""
     offset, count, last = 0, 0, b"\n"
     while chunk := file.read():
         border = offset + chunk.rfind(b"\n") + 1
@@ -59,14 +59,14 @@ def _marks(file: HashedFile) -> Iterator[Mark]:
 
 
 def line_range(source: dict[str, Any], start: int, stop: int, line: int) -> LineRange:
-    """Lines of the file whose fingerprint is `source`."""
+    """Name lines of the file whose fingerprint is `source`."""
     return LineRange(uri=source["uri"], bytes=source["bytes"], start=start, stop=stop, line=line, lines=None)
 
 
 def read(piece: LineRange) -> Iterator[Line]:
-    """The lines of a piece. "\\n" ends a line, and so does "\\r\\n"; no other character does.
+    """Yield the lines of a piece. Only "\\n" and "\\r\\n" end a line.
 
-    Raises ValueError where the file has changed since it was planned, OSError where compressed data ends too early.
+    Raises ValueError if the file has changed since it was planned, OSError if compressed data ends too early.
     """
     stop = None if piece["uri"].endswith(COMPRESSED) else piece["stop"]
     offset = piece["start"]
@@ -92,7 +92,7 @@ def _stop(piece: LineRange) -> int:
 
 
 def text_of(data: bytes, where: str) -> str:
-    """UTF-8 bytes as str; ValueError names the byte (from 1) that is none. A byte order mark stays: U+FEFF."""
+    """Decode UTF-8; ValueError names the first byte (from 1) that is invalid. A byte order mark stays, as U+FEFF."""
     if len(data) > MAX_DOCUMENT_BYTES:
         raise ValueError(f"{where}: longer than {MAX_DOCUMENT_BYTES} bytes, the most that a document may have")
     try:
@@ -102,7 +102,7 @@ def text_of(data: bytes, where: str) -> str:
 
 
 def object_of(text: str, where: str) -> dict[str, Any]:
-    """The JSON object that `text` is; ValueError names the column (from 1) of what is wrong."""
+    """Parse a JSON object; ValueError names the column (from 1) of the fault."""
     try:
         value = json.loads(text)
     except json.JSONDecodeError as error:
@@ -118,9 +118,9 @@ def object_of(text: str, where: str) -> dict[str, Any]:
 
 
 def string_of(record: dict[str, Any], key: str, where: str) -> str:
-    """record[key], a str of characters; ValueError otherwise."""
+    """Return record[key], a str that UTF-8 can encode; ValueError otherwise."""
     if key not in record:
-        raise ValueError(f"{where}: no key {key!r}; it has {[name[:40] for name in sorted(record)[:20]]}")
+        raise ValueError(f"{where}: no key {key!r}; it has {[known[:40] for known in sorted(record)[:20]]}")
     value = record[key]
     if not isinstance(value, str):
         raise ValueError(f"{where}: {key!r} must be a string, not {type(value).__name__}")
@@ -132,7 +132,7 @@ def string_of(record: dict[str, Any], key: str, where: str) -> str:
 
 
 def id_of(record: dict[str, Any], key: str, where: str) -> str:
-    """record[key], a string or a whole number, as an episode's id; ValueError otherwise."""
+    """Return record[key], a string or a whole number, as an episode's id; ValueError otherwise."""
     value = record.get(key)
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)

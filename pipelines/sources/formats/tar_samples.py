@@ -20,9 +20,9 @@ EXTENDED = {
     tarfile.XGLTYPE,
     tarfile.SOLARIS_XHDTYPE,
 }
-BUFFER = 2**16  # tarfile copies what is left of it at every small read
-NAME = re.compile(r"((?:.*/)?[^./]+)\.([^/]*)", re.DOTALL)  # folders and key, then what is behind the first dot
-META = re.compile(r"__[^/]*__(?:/.*)?", re.DOTALL)  # notes about the archive
+BUFFER = 2**16  # small, because tarfile copies the rest of its buffer at every small read
+NAME = re.compile(r"((?:.*/)?[^./]+)\.([^/]*)", re.DOTALL)  # (folders and key, what follows the first dot)
+META = re.compile(r"__[^/]*__(?:/.*)?", re.DOTALL)  # notes of webdataset about the archive
 
 
 class Readable(Protocol):
@@ -30,21 +30,23 @@ class Readable(Protocol):
 
 
 class SampleRange(TypedDict):
-    """Samples of one archive, as JSON."""
+    """Some samples of an archive, as JSON."""
 
     uri: str
     bytes: int  # of the whole file, when it was planned
     start: int  # byte of the first sample's header
     first: int  # number of that sample, from 1
-    samples: int | None  # how many; None: all to the archive's end, which must be one
+    samples: int | None  # how many; None: all, and the archive must end properly after them
 
 
 @dataclasses.dataclass
 class Sample:
+    """Neighbouring members with one key."""
+
     key: str  # folders, and the file name up to its first dot
-    start: int  # byte of its first header, from where the reading began
+    start: int  # byte of its first header, counted from where reading began
     members: dict[str, bytes | None] = dataclasses.field(default_factory=dict)  # by lower-case extension; None: too big
-    twice: str = ""  # an extension that came twice
+    twice: str = ""  # an extension that two members have
 
 
 def pieces_of(path: str) -> tuple[dict[str, Any], list[SampleRange]]:
@@ -69,9 +71,9 @@ def pieces_of(path: str) -> tuple[dict[str, Any], list[SampleRange]]:
 
 
 def _marks(file: Readable) -> Iterator[Mark]:
-    """The beginning of each sample, and the end of the last."""
+    """Yield the beginning of each sample, and a last mark that counts them all."""
     count, start = 0, 0
-    with contextlib.suppress(ValueError):
+    with contextlib.suppress(ValueError):  # reading the last piece reports the damage
         for count, sample in enumerate(samples(file), 1):
             start = sample.start
             yield Mark(start, count - 1, start)
@@ -79,12 +81,12 @@ def _marks(file: Readable) -> Iterator[Mark]:
 
 
 def samples(file: Readable, wanted: Collection[str] = ()) -> Iterator[Sample]:
-    """The samples in order, with the content of the members whose extension is `wanted`; nothing is extracted to disk.
+    """Yield the samples in order, with the content of members whose extension is `wanted`; nothing goes to disk.
 
-    As webdataset has it, the key ends at the first dot of the file name and keeps its folders; what does not count is
-    a member without an extension, with a name that begins with a dot, below a folder `__so__`, or no regular file.
-    Raises ValueError where the archive is damaged, ends before its end-of-archive block (the sample in hand, whose
-    next member may be what is lost, is not given out), or where anything but zeros follows that block.
+    As in webdataset, a key keeps its folders and ends at the first dot of the file name. Members are skipped that have
+    no extension, whose names begin with a dot, that lie below a folder such as `__so__`, or that are no regular files.
+    Raises ValueError if the archive is damaged, if it ends before its end-of-archive block (the current sample is not
+    yielded then: its next member may be lost), or if anything but zeros follows that block.
     """
     current: Sample | None = None
     offset = 0
@@ -111,12 +113,13 @@ def samples(file: Readable, wanted: Collection[str] = ()) -> Iterator[Sample]:
             if current is not None:
                 yield current
             _check_rest(archive)
-    except Exception as error:  # a damaged header makes tarfile raise IndexError and others as well as its own
-        raise ValueError(f"the archive is damaged or cut short behind its byte {offset}: {error}") from error
+    except Exception as error:  # besides its own errors, tarfile raises IndexError and others for damaged headers
+        raise ValueError(f"the archive is damaged or cut short after its byte {offset}: {error}") from error
 
 
 class _Header(tarfile.TarInfo):
-    """Refuses sizes that would fill the memory or send tarfile back, and remembers what ended the archive."""
+    """A header that refuses sizes which would exhaust memory or make tarfile go back, and remembers what ended the
+    archive."""
 
     @classmethod
     def frombuf(cls, buf: Any, encoding: Any, errors: Any) -> "_Header":
@@ -129,23 +132,23 @@ class _Header(tarfile.TarInfo):
     def fromtarfile(cls, archive: Any) -> "_Header":
         try:
             return super().fromtarfile(archive)
-        except Exception as error:  # tarfile ends silently at some of them
+        except Exception as error:  # tarfile ends the archive silently for some of these
             archive.ended_by = error
             raise
 
 
 def _read(archive: Any, size: int) -> bytes:
     data = bytearray()
-    while len(data) < size:  # by pieces, for the size may be a lie
-        piece = archive.fileobj.read(min(size - len(data), CHUNK))
-        if not piece:
+    while len(data) < size:  # chunk by chunk, because the size may be false
+        chunk = archive.fileobj.read(min(size - len(data), CHUNK))
+        if not chunk:
             raise tarfile.ReadError(f"a member ends {size - len(data)} bytes too early")
-        data += piece
+        data += chunk
     return bytes(data)
 
 
 def _skip(archive: Any) -> None:
-    """Read on to the member's end; tarfile would step there even if that is 2^60 bytes behind the file's."""
+    """Read on to the member's end. tarfile itself would seek there, even to 2^60 bytes after the end of the file."""
     while (left := archive.offset - archive.fileobj.tell()) > 0:
         if not archive.fileobj.read(min(left, BUFFER)):
             raise tarfile.ReadError(f"a member ends {left} bytes too early")
@@ -160,4 +163,4 @@ def _check_end(archive: Any) -> None:
 def _check_rest(archive: Any) -> None:
     while rest := archive.fileobj.read(CHUNK):
         if rest.count(0) != len(rest):
-            raise tarfile.ReadError("there is data behind the end of the archive")
+            raise tarfile.ReadError("there is data after the end of the archive")

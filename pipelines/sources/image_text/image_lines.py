@@ -1,4 +1,4 @@
-"""Lines of JSON that name pictures below their file's folder: {"image": "cats/1.png", ...}."""
+"""JSON lines that name pictures below the folder of their file: {"image": "cats/1.png", ...}."""
 
 import contextlib
 import hashlib
@@ -18,9 +18,9 @@ MAX_IMAGE_BYTES = 64 * 2**20
 
 
 def pieces_of(path: str) -> tuple[list[dict[str, Any]], list[lines.LineRange]]:
-    """Read the lines and the sizes of their pictures: (the fingerprints of the file and of that list, pieces).
+    """Read the lines and the sizes of their pictures: (the fingerprints of both, the pieces).
 
-    A bad line or a missing picture weighs nothing.
+    A bad line or a missing picture adds no weight.
     """
     with hashed(path) as file:
         source = file.fingerprint()
@@ -31,13 +31,13 @@ def pieces_of(path: str) -> tuple[list[dict[str, Any]], list[lines.LineRange]]:
 
 
 class _Pictures:
-    """The pictures that the lines of a file name, as far as they are there."""
+    """The pictures that the lines of a file name. Those that cannot be found count as empty."""
 
     def __init__(self, path: str) -> None:
         self._path, self._names, self._bytes = path, hashlib.sha256(), 0
 
     def add(self, line: lines.Line) -> int:
-        """The bytes of the picture that one more line names."""
+        """Add the picture of one more line; return its size in bytes."""
         name, size = "", 0
         with contextlib.suppress(ValueError, OSError, Filtered):
             name = str(record_of(line, self._path).get("image", ""))
@@ -51,7 +51,7 @@ class _Pictures:
 
 
 def _marks(whole: lines.LineRange, pictures: _Pictures) -> Iterator[Mark]:
-    """The end of each line."""
+    """Yield the end of each line, weighed with its picture."""
     weight = 0
     for line in lines.read(whole):
         weight += pictures.add(line) + len(line.data)
@@ -59,7 +59,7 @@ def _marks(whole: lines.LineRange, pictures: _Pictures) -> Iterator[Mark]:
 
 
 def record_of(line: lines.Line, where: str) -> dict[str, Any]:
-    """The object of a line."""
+    """Parse the object of a line."""
     if not line.data.strip():
         raise Filtered("blank line")
     text = lines.text_of(line.data, where)
@@ -67,7 +67,7 @@ def record_of(line: lines.Line, where: str) -> dict[str, Any]:
 
 
 def _path(uri: str, name: str, where: str) -> str:
-    """The picture `name` below the folder of `uri`; ValueError where it would be outside, also by a link."""
+    """Find the picture `name` below the folder of `uri`; ValueError if it lies outside, even through a link."""
     folder = os.path.realpath(os.path.dirname(uri))
     if os.path.isabs(name) or ".." in re.split(r"[/\\]", name) or "\0" in name:
         raise ValueError(
@@ -80,7 +80,7 @@ def _path(uri: str, name: str, where: str) -> str:
 
 
 def image_of(uri: str, where: str, record: dict[str, Any]) -> bytes:
-    """The bytes of the file that the record of a line names; ValueError where there are none to be had."""
+    """Read the file that the record of a line names; ValueError if it cannot be read."""
     name = lines.string_of(record, "image", where)
     path, name = _path(uri, name, where), name[:200]
     try:

@@ -1,8 +1,8 @@
 """ImageTextSource: pictures with a caption, or a question and its answer, from .jsonl files or webdataset archives."""
 
+import dataclasses
 import functools
 import itertools
-import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,7 +10,7 @@ from gato_tokenize import Episode, EpisodeMetadata, EpisodeSpec, ImageSpec
 from pipelines.sources.formats import lines, tar_samples
 from pipelines.sources.formats.files import matching, opened
 from pipelines.sources.image_text import image_lines
-from pipelines.sources.options import take
+from pipelines.sources.options import Size, SourceOptions, option, parse_options, written
 from pipelines.sources.source import Candidate, Filtered, Source, SourceError
 
 IMAGES = ("jpg", "jpeg", "png", "webp")
@@ -18,28 +18,46 @@ TEXTS = ("txt", "json")
 ARCHIVES = (".tar", ".tar.gz", ".tar.zst")
 
 
+@dataclasses.dataclass(frozen=True)
+class ImageTextOptions(SourceOptions):
+    resize: Size | None = option(
+        None, "HEIGHTxWIDTH in multiples of 16 for every picture; without it the nearest multiples of its own sides"
+    )
+    task: str = option("", "`NAME` makes the tasks `NAME-caption` and `NAME-vqa` instead of `caption` and `vqa`")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        try:
+            ImageSpec(resize=self.resize)
+        except ValueError as error:
+            raise SourceError(f"option resize={written(self.resize)}: {error}") from error
+
+
 class ImageTextSource(Source):
     """`image-text:pairs.jsonl`, `image-text:shards-*.tar`, `image-text:shards-*.tar.gz?resize=224x224&task=coco`.
 
-    A line is {"image": path below the .jsonl's folder, "caption": ...}, or "question" and "answer" in the caption's
-    place; an archive holds `key.jpg` (jpeg, png, webp) beside `key.txt` (the caption, kept byte for byte) or
-    `key.json` (an object as above without "image"). An optional "id" names the sample; without, it is `<path>#<line>`
-    or `<path>#<number of the sample>`. Tasks are "caption" and "vqa", with `task=NAME` "NAME-caption" and "NAME-vqa".
+    A line is {"image": path below the .jsonl's folder, "caption": ...}, or has "question" and "answer" instead of
+    "caption". An archive holds `key.jpg` (or jpeg, png, webp) beside `key.txt` (the caption, kept byte for byte) or
+    `key.json` (an object as above, without "image"). An optional "id" is the episode's id; otherwise that is
+    `<path>#<line>` or `<path>#<number of the sample>`. Tasks are "caption" and "vqa"; with `task=NAME` they are
+    "NAME-caption" and "NAME-vqa".
     """
 
+    Options = ImageTextOptions
+
     def __init__(self, argument: str, options: dict[str, str]) -> None:
-        taken = take(options, {"resize": "", "task": ""})
+        chosen = parse_options(ImageTextOptions, options)
         self._pattern = argument
-        self._tasks = {kind: f"{taken['task']}-{kind}" if taken["task"] else kind for kind in ("caption", "vqa")}
-        image = ImageSpec(resize=_resize(taken["resize"]))
+        self._tasks = {kind: f"{chosen.task}-{kind}" if chosen.task else kind for kind in ("caption", "vqa")}
+        image = ImageSpec(resize=chosen.resize)
         self._kinds = {"caption": EpisodeSpec.caption(image), "vqa": EpisodeSpec.question_answer(image)}
 
     def specs(self) -> dict[str, EpisodeSpec]:
         return {self._tasks[kind]: spec for kind, spec in self._kinds.items()}
 
     def inputs(self) -> list[dict[str, Any]]:
-        """The files that match; for a .jsonl also `<path>#images`: how many bytes its pictures have, and the sha256
-        of the list of their names and sizes (their content is read at conversion only)."""
+        """List the files that match, and for a .jsonl also `<path>#images`: the bytes of its pictures and the sha256
+        of the list of their names and sizes. Their content is read only when they are converted."""
         return self._plan[0]
 
     @functools.cached_property
@@ -61,7 +79,7 @@ class ImageTextSource(Source):
         return inputs, partitions
 
     def partitions(self) -> list[dict[str, Any]]:
-        """Each a `lines.LineRange` or a `tar_samples.SampleRange`."""
+        """Return the pieces: each is a `lines.LineRange` or a `tar_samples.SampleRange`."""
         return self._plan[1]
 
     def candidates(self, partition: dict[str, Any]) -> Iterator[Candidate]:
@@ -87,40 +105,29 @@ class ImageTextSource(Source):
         record_of: Callable[[], dict[str, Any]],
         image_of: Callable[[dict[str, Any]], bytes],
     ) -> Candidate:
-        name = f"{uri}#{number}"
+        episode_id = f"{uri}#{number}"
         try:
             record = {key: value for key, value in record_of().items() if value is not None}
-            name = lines.id_of(record, "id", where) if "id" in record else name
+            episode_id = lines.id_of(record, "id", where) if "id" in record else episode_id
         except (ValueError, Filtered) as error:
-            return Candidate(name, place, number, functools.partial(_raise, error))
+            return Candidate(episode_id, place, number, functools.partial(_raise, error))
 
         def load() -> Episode:
             kind, texts = _texts(record, where)
             metadata = EpisodeMetadata(
-                name, "vision-language", self._tasks[kind], source_uri=place, source_index=number
+                episode_id, "vision-language", self._tasks[kind], source_uri=place, source_index=number
             )
             return Episode(self._kinds[kind], {"image": [image_of(record)], **texts}, metadata=metadata)
 
-        return Candidate(name, place, number, load)
+        return Candidate(episode_id, place, number, load)
 
 
 def _raise(error: Exception) -> Episode:
     raise error
 
 
-def _resize(text: str) -> tuple[int, int] | None:
-    sides = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
-    try:
-        if text and not sides:
-            raise ValueError("it is written HxW, such as 224x224")
-        resize = (int(sides[1]), int(sides[2])) if sides else None
-        return ImageSpec(resize=resize).resize
-    except ValueError as error:
-        raise SourceError(f"option resize={text!r}: {error}") from error
-
-
 def _texts(record: dict[str, Any], where: str) -> tuple[str, dict[str, list[str]]]:
-    """Which kind of sample a record is, and its texts as fields."""
+    """Return the kind of a record, "caption" or "vqa", and its texts as fields."""
     asked = [key for key in ("question", "answer") if key in record]
     if "caption" in record and asked:
         raise ValueError(f"{where}: has both a caption and {' and '.join(asked)}: make two samples of it")
@@ -148,7 +155,7 @@ def _samples(piece: Any, wanted: tuple[str, ...]) -> Iterator[tuple[int, tar_sam
 
 
 def _record_of(sample: tar_samples.Sample, where: str) -> dict[str, Any]:
-    """The object of a sample's .json, with the text of its .txt as the caption."""
+    """Parse a sample's .json, with the text of its .txt as the caption."""
     if sample.twice:
         raise ValueError(f"{where}: two members .{sample.twice} have this name")
     texts = {kind: data for kind, data in sample.members.items() if kind in TEXTS}

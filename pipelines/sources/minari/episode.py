@@ -1,4 +1,4 @@
-"""The episodes in a Minari dataset's HDF5 file: groups and arrays by the space that describes them, JPEG decoded."""
+"""EpisodeReader: an episode of a Minari dataset's HDF5 file, read by the spaces that describe it, JPEG decoded."""
 
 import io
 from typing import Any
@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from gato_tokenize import tuple_to_dict
-from pipelines.sources.formats.hdf5 import MAX_FIELD_BYTES, _values, child
+from pipelines.sources.formats.hdf5 import MAX_FIELD_BYTES, child, values_of
 from pipelines.sources.minari.spaces import Box, Dict, Text, Tuple
 
 
 class EpisodeReader:
-    """Reads one `episode_N` group; counts in `notes` what it leaves out or cannot restore.
+    """Reads one `episode_N` group, and counts in `notes` what it leaves out or cannot restore.
 
-    Raises ValueError naming the path of what is missing, of another length or shape, or not to be decoded.
+    Raises ValueError that names the path of what is missing, has another length or shape, or cannot be decoded.
     """
 
     def __init__(self, file: h5py.File, number: int) -> None:
@@ -33,7 +33,7 @@ class EpisodeReader:
             raise ValueError(f"{self._root}/rewards: {self.rewards[~np.isfinite(self.rewards)][0]} is not finite")
 
     def observation(self, space: Any) -> Any:
-        """The observations at which the T actions were taken; the last one, which no action follows, is left out."""
+        """Read the T observations at which the actions were taken; the last, which no action follows, is left out."""
         self.notes["final observation left out"] = 1
         return tuple_to_dict(self._tree("observations", space, self.steps + 1))
 
@@ -41,23 +41,23 @@ class EpisodeReader:
         return tuple_to_dict(self._tree("actions", space, self.steps))
 
     def ended(self, by: str) -> bool:
-        """What the last of the `terminations` or `truncations` says."""
+        """Return the last of the `terminations` or `truncations`."""
         return bool(self._flat(by, self.steps)[-1])
 
     def success(self) -> int:
-        """1 if any step's info says `success` (or `is_success`), 0 if they say not, -1 if they say nothing."""
+        """Return 1 if any step's info sets `success` (or `is_success`), 0 if none does, -1 if there is no such info."""
         infos = child(self._group, "infos", self._root) if "infos" in self._group else {}
         for key in ("success", "is_success"):
             if key in infos:
-                values = _values(child(infos, key, f"{self._root}/infos"), f"{self._root}/infos/{key}", None)
+                values = values_of(child(infos, key, f"{self._root}/infos"), f"{self._root}/infos/{key}", None)
                 if values.ndim == 1 and values.dtype.kind in "biuf":
                     return int((values[np.isfinite(values)] > 0).any())
         return -1
 
     def _flat(self, key: str, length: int | None) -> NDArray[Any]:
-        """A number a timestep."""
+        """Read an array of one number a timestep."""
         path = f"{self._root}/{key}"
-        values = _values(child(self._group, key, self._root), path, length)
+        values = values_of(child(self._group, key, self._root), path, length)
         if values.ndim != 1 or values.dtype.kind not in "biuf":
             raise ValueError(f"{path}: expected a number a timestep, got {values.dtype} of shape {list(values.shape)}")
         return values
@@ -78,7 +78,7 @@ class EpisodeReader:
                 for key, member in zip(keys, members, strict=True)
             ]
             return dict(zip(keys, read, strict=True)) if isinstance(space, Dict) else tuple(read)
-        values = _values(node, path, length)[: self.steps]
+        values = values_of(node, path, length)[: self.steps]
         if isinstance(space, Text):
             return [_text(value, f"{path}[{i}]") for i, value in enumerate(values)]
         if isinstance(space, Box) and _is_encoded(node, space):
@@ -100,7 +100,7 @@ class EpisodeReader:
 
 
 def _is_encoded(node: h5py.Dataset, space: Box) -> bool:
-    """A row of bytes a picture: of any lengths, or in a matrix where all happen to have the same."""
+    """Return whether pictures are rows of encoded bytes: of any lengths, or a matrix if all have the same length."""
     ragged = h5py.check_vlen_dtype(node.dtype) == np.uint8
     return ragged or (node.dtype == np.uint8 and node.ndim == 2 and len(space.shape) > 1)
 
@@ -117,7 +117,7 @@ def _text(value: Any, path: str) -> str:
 
 
 def _decode(data: bytes, shape: tuple[int, ...], path: str) -> tuple[NDArray[np.uint8], str]:
-    """(pixels, format); the size is compared before any pixel is decoded."""
+    """Decode an image to (pixels, format); its size is checked before any pixel is decoded."""
     try:
         with Image.open(io.BytesIO(data), formats=("JPEG", "PNG")) as image:
             if image.size == (shape[1], shape[0]):
@@ -125,6 +125,6 @@ def _decode(data: bytes, shape: tuple[int, ...], path: str) -> tuple[NDArray[np.
                 if pixels.shape == shape and pixels.dtype == np.uint8:
                     return pixels, str(image.format)
             found = f"{image.mode} image of {image.size[1]}x{image.size[0]}"
-    except Exception as error:  # Pillow has OSError, SyntaxError, struct.error, a bomb's error and more
+    except Exception as error:  # Pillow raises OSError, SyntaxError, struct.error, a bomb's error and more
         raise ValueError(f"{path}: the image cannot be decoded: {error}") from error
     raise ValueError(f"{path}: expected an image of {list(shape)}, got a {found}")

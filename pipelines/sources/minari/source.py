@@ -15,25 +15,27 @@ from pipelines.sources.formats.files import hashed
 from pipelines.sources.formats.lines import object_of, text_of
 from pipelines.sources.minari.episode import EpisodeReader
 from pipelines.sources.minari.spaces import space_from_json
-from pipelines.sources.options import take
+from pipelines.sources.options import SourceOptions, parse_options
 from pipelines.sources.pieces import ranges, samples_per_piece
 from pipelines.sources.source import Candidate, Source, SourceError
 
 DATA, METADATA = "main_data.hdf5", "metadata.json"
 MAX_EPISODES = 10**8
-PLAN_SECONDS = 600.0  # a damaged file can hold the HDF5 library up for ever
-JPEG_GROWTH = 8  # a shard holds pixels without loss: about so many times the bytes of their JPEG
+PLAN_SECONDS = 600.0  # a damaged file can make the HDF5 library hang forever
+JPEG_GROWTH = 8  # a shard stores pixels without loss, in about 8 times the bytes of their JPEG
 
 
 class MinariSource(Source):
     """`minari:datasets/D4RL/door/human-v2`: the folder that holds `data/`, that folder itself, or its main_data.hdf5.
 
-    The spec comes from the spaces in metadata.json, task and ids from its `dataset_id`. T + 1 observations stand beside
-    T actions: the last is left out, and counted in the episode's notes like every image that was stored as JPEG.
+    The spec comes from the spaces in metadata.json, task and ids from its `dataset_id`. Of the T + 1 observations the
+    last, which no action follows, is left out. The episode's notes count it, and each image that was stored as JPEG.
     """
 
+    Options = SourceOptions
+
     def __init__(self, argument: str, options: dict[str, str]) -> None:
-        take(options, {})
+        parse_options(SourceOptions, options)
         self._argument = argument
 
     def specs(self) -> dict[str, EpisodeSpec]:
@@ -44,7 +46,7 @@ class MinariSource(Source):
 
     @functools.cached_property
     def _uri(self) -> str:
-        """The HDF5 file."""
+        """The path of the HDF5 file."""
         if self._argument.endswith((".hdf5", ".h5")):
             found = [self._argument]
         else:
@@ -65,13 +67,13 @@ class MinariSource(Source):
 
     @functools.cached_property
     def _plan(self) -> tuple[dict[str, Any], int]:
-        """(fingerprint of the HDF5 file, number of its episodes); an episode that is not there is a reject later."""
-        _ = self._described  # its faults are the clearer ones
+        """(fingerprint of the HDF5 file, number of its episodes); an episode that is missing there becomes a reject."""
+        _ = self._described  # first, because its errors are clearer
         with hashed(self._uri) as file:
             source = file.fingerprint()
         try:
             stop = call_forked(functools.partial(_stop, self._uri), PLAN_SECONDS)
-        except Exception as error:  # h5py has OSError, RuntimeError, KeyError and more for a damaged file
+        except Exception as error:  # h5py raises OSError, RuntimeError, KeyError and more for a damaged file
             raise SourceError(
                 f"{self._uri} cannot be read: {error}; an HDF5 file that was cut short, or that a program was killed "
                 "while writing, is lost as a whole"
@@ -79,7 +81,7 @@ class MinariSource(Source):
         return source, max(self._described.total, stop)
 
     def partitions(self) -> list[dict[str, Any]]:
-        """{"uri", "bytes" (of the whole file), "metadata_sha256", "first" and "stop": numbers of episodes}."""
+        """{"uri", "bytes" (of the whole file), "metadata_sha256", "first", "stop"}: the episodes [first, stop)."""
         source, count = self._plan
         images = any(isinstance(field, ImageSpec) for field in self._described.spec.fields.values())
         weight = source["bytes"] * (JPEG_GROWTH if images and self._described.jpeg else 1)
@@ -92,23 +94,24 @@ class MinariSource(Source):
             raise ValueError(f"{self._described.source['uri']} has changed since it was planned; plan again")
         uri = partition["uri"]
         for number in range(partition["first"], partition["stop"]):
-            name = f"{self._described.name}/{number}"
-            yield Candidate(name, uri, number, functools.partial(self._load, name, uri, partition["bytes"], number))
+            episode_id = f"{self._described.name}/{number}"
+            load = functools.partial(self._load, episode_id, uri, partition["bytes"], number)
+            yield Candidate(episode_id, uri, number, load)
 
-    def _load(self, name: str, uri: str, size: int, number: int) -> Episode:
+    def _load(self, episode_id: str, uri: str, size: int, number: int) -> Episode:
         found = os.path.getsize(uri)
         if found != size:
             raise ValueError(f"{uri} has changed since it was planned: {found} bytes now, {size} then; plan again")
         try:
             with h5py.File(uri, "r") as data:
-                return self._episode(name, uri, number, EpisodeReader(data, number))
-        except Exception as error:  # h5py has OSError, RuntimeError, KeyError and more for a damaged file
+                return self._episode(episode_id, uri, number, EpisodeReader(data, number))
+        except Exception as error:  # h5py raises OSError, RuntimeError, KeyError and more for a damaged file
             raise ValueError(f"{uri}: {error}") from error
 
-    def _episode(self, name: str, uri: str, number: int, reader: EpisodeReader) -> Episode:
+    def _episode(self, episode_id: str, uri: str, number: int, reader: EpisodeReader) -> Episode:
         described = self._described
         metadata = EpisodeMetadata(
-            episode_id=name,
+            episode_id=episode_id,
             domain=described.domain,
             task=described.name,
             agent_id=described.agent,
@@ -124,7 +127,7 @@ class MinariSource(Source):
 
 
 def _stop(uri: str) -> int:
-    """One more than the highest number of an episode in an HDF5 file, 0 where it has none."""
+    """Return one more than the highest number of an episode in an HDF5 file; 0 if it has none."""
     with h5py.File(uri, "r") as data:
         names = (re.fullmatch(r"episode_(0|[1-9]\d{0,8})", name) for name in data)
         return max((int(name[1]) + 1 for name in names if name), default=0)
@@ -132,7 +135,7 @@ def _stop(uri: str) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class Described:
-    """What a dataset's metadata.json says."""
+    """The content of a dataset's metadata.json."""
 
     source: dict[str, Any]  # the file's fingerprint
     name: str
@@ -150,7 +153,7 @@ class Described:
 
 
 def describe(path: str) -> Described:
-    """The metadata.json at `path`; ValueError says what it lacks."""
+    """Read the metadata.json at `path`; ValueError says what is missing or wrong."""
     with hashed(path) as file:
         text = text_of(b"".join(iter(file.read, b"")), path)
         source = file.fingerprint()

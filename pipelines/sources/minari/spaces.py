@@ -1,4 +1,4 @@
-"""Spaces from the JSON of a Minari dataset's metadata, as light objects that `spec_from_spaces` knows by name."""
+"""Spaces from the JSON of a Minari dataset's metadata, as light classes that `spec_from_spaces` knows by name."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -53,7 +53,7 @@ class Tuple:
 
 
 def space_from_json(text: str, where: str) -> Any:
-    """The space that `text` describes; ValueError names the part that describes none.
+    """Build the space that `text` describes; ValueError names the part that describes none.
 
     >>> space_from_json('{"type": "Discrete", "dtype": "int64", "start": 1, "n": 3}', "action_space")
     Discrete(n=3, start=1)

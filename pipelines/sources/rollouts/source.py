@@ -1,30 +1,46 @@
 """RolloutSource: Gymnasium environments played by experts or at random, each episode a function of its seed."""
 
 import contextlib
+import dataclasses
 import functools
 import json
 import math
 import os
 import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 from gato_tokenize import Episode, EpisodeMetadata, EpisodeSpec
 from gato_tokenize.environments.recipe import MakeError, Recipe
 from pipelines.processes.child_process import START, ChildProcess
-from pipelines.sources.options import take
+from pipelines.sources.options import SourceOptions, option, parse_options
 from pipelines.sources.pieces import ranges
 from pipelines.sources.rollouts.rollout import Description, Played, Rollout, describe, play
 from pipelines.sources.source import Candidate, Source, SourceError
 
-_DEFAULTS: dict[str, Any] = {
-    "episodes": 100,
-    "seed": 0,
-    "policy": "expert",
-    "image": "",
-    "time_limit": 60.0,  # seconds an episode may take
-    "max_steps": 0,
-}
+
+@dataclasses.dataclass(frozen=True)
+class RolloutOptions(SourceOptions):
+    episodes: int = option(100, "how many; episode *i* is played with seed `seed + i`, and depends on nothing else")
+    seed: int = option(0, "of the first episode")
+    policy: Literal["expert", "random"] = option(
+        "expert",
+        "`expert`: BabyAI's bot, Meta-World's scripted policies, Gymnasium's LunarLander heuristic; or `random`",
+    )
+    image: str = option(  # `Recipe` checks it: what is legal depends on the environment
+        "",
+        "MiniGrid and BabyAI: `symbolic` (the default) is the 7x7x3 grid as discrete values, `cells` one value a cell, "
+        "`rgb` the agent's view in pixels",
+    )
+    time_limit: float = option(60.0, "seconds an episode may take; then it is a reject and its process is killed")
+    max_steps: int = option(0, "end episodes after this many steps; 0: the environment's own limit")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require("episodes", self.episodes >= 1, "at least 1")
+        self.require("seed", self.seed >= 0, "at least 0")
+        self.require("max_steps", self.max_steps >= 0, "at least 0")
+        self.require("time_limit", 0 < self.time_limit < math.inf, "a number of seconds above 0")
 
 
 @functools.lru_cache(maxsize=64)
@@ -56,29 +72,23 @@ class RolloutSource(Source):
     `LunarLander-v3/continuous=true`, `Meta-World/MT1/reach-v3`.
     """
 
+    Options = RolloutOptions
+
     def __init__(self, argument: str, options: dict[str, str]) -> None:
-        """Raises SourceError for a bad value. Options of the environment are judged where it is made: `specs`."""
-        taken = take({key: value for key, value in options.items() if key in _DEFAULTS}, _DEFAULTS)
-        self.episodes: int = taken["episodes"]
-        self.seed: int = taken["seed"]
-        self.time_limit: float = taken["time_limit"]
+        """Raises SourceError for a bad value. Options of the environment are checked when it is made: by `specs`."""
         if not argument:
             raise SourceError("rollouts needs an environment: rollouts:BabyAI-GoToLocal-v0")
-        for name, least in (("episodes", 1), ("seed", 0), ("max_steps", 0)):
-            if taken[name] < least:
-                raise SourceError(f"option {name}={taken[name]} must be at least {least}")
-        if not (0 < self.time_limit < math.inf):
-            raise SourceError(f"option time_limit={self.time_limit:g} must be a number of seconds above 0")
-        if taken["policy"] not in ("expert", "random"):
-            raise SourceError(f"option policy={taken['policy']} must be expert or random")
-        kwargs = {key: _json_or_text(options[key]) for key in sorted(set(options) - set(_DEFAULTS))}
+        known = {field.name for field in dataclasses.fields(RolloutOptions)} & set(options)
+        self.options = chosen = parse_options(RolloutOptions, {name: options[name] for name in known})
+        kwargs = {name: _json_or_text(options[name]) for name in sorted(set(options) - known)}
         try:
-            recipe = Recipe(argument, json.dumps(kwargs, sort_keys=True, separators=(",", ":")), taken["image"])
+            recipe = Recipe(argument, json.dumps(kwargs, sort_keys=True, separators=(",", ":")), chosen.image)
         except MakeError as error:
             raise SourceError(str(error)) from error
-        self.rollout = Rollout(recipe, taken["policy"], taken["max_steps"])
-        settings = {**options, "seed": taken["seed"], "policy": taken["policy"]}
-        shown = "&".join(f"{key}={settings[key]}" for key in sorted(set(settings) - {"episodes", "time_limit"}))
+        self.rollout = Rollout(recipe, chosen.policy, chosen.max_steps)
+        # As written, but for what changes no episode; seed and policy always.
+        settings = {**options, "seed": chosen.seed, "policy": chosen.policy}
+        shown = "&".join(f"{name}={settings[name]}" for name in sorted(set(settings) - {"episodes", "time_limit"}))
         self.uri = f"rollouts:{argument}?{shown}"
 
     @property
@@ -95,22 +105,22 @@ class RolloutSource(Source):
     def partitions(self) -> list[dict[str, Any]]:
         """{"first": i, "count": n}: 64 partitions, unless these had fewer than 25 or more than 1000 episodes each."""
         self.specs()
-        size = min(max(math.ceil(self.episodes / 64), 25), 1000)
-        return [{"first": first, "count": stop - first} for first, stop in ranges(self.episodes, size)]
+        size = min(max(math.ceil(self.options.episodes / 64), 25), 1000)
+        return [{"first": first, "count": stop - first} for first, stop in ranges(self.options.episodes, size)]
 
     def candidates(self, partition: dict[str, Any]) -> Iterator[Candidate]:
         """One process plays them, ahead of whoever loads them in order. An iterator that comes to its end keeps it for
         the next partition; one that is closed early kills it."""
         with _process_for(self.rollout) as child:
             stop = partition["first"] + partition["count"]
-            player = _Player(child, self.rollout, self.seed, stop, self.time_limit)
+            player = _Player(child, self.rollout, self.options.seed, stop, self.options.time_limit)
             with contextlib.closing(player):
                 for i in range(partition["first"], stop):
                     yield Candidate(self._episode_id(i), self.uri, i, functools.partial(self._load, player, i))
 
     def _episode_id(self, i: int) -> str:
         cut = f"/max_steps={self.rollout.max_steps}" if self.rollout.max_steps else ""
-        return f"{self.task}/seed={self.seed + i}/{self.rollout.policy}{cut}"
+        return f"{self.task}/seed={self.options.seed + i}/{self.rollout.policy}{cut}"
 
     def _load(self, player: "_Player", i: int) -> Episode:
         try:

@@ -147,7 +147,7 @@ class TestOptions:
     @pytest.mark.parametrize(("name", "option"), [("a.jsonl", "by"), ("a.txt", "key"), ("a.txt", "id")])
     def test_one_that_would_do_nothing_is_refused(self, tmp_path: Path, name: str, option: str) -> None:
         (tmp_path / name).write_text("{}")
-        with pytest.raises(SourceError, match=f"option {option} says nothing here"):
+        with pytest.raises(SourceError, match=f"option {option} has no effect"):
             open_text(f"{tmp_path}/{name}", **{option: "line"}).partitions()
 
     def test_key_and_task(self, tmp_path: Path) -> None:

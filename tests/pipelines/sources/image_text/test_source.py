@@ -418,11 +418,11 @@ class TestTruncation:
             path.write_bytes(data)
             assert isinstance(values(open_pairs(path))[-1], str) or size in ("x", "1e3")
 
-    def test_data_behind_the_end_is_an_error(self, tmp_path: Path) -> None:
+    def test_data_after_the_end_is_an_error(self, tmp_path: Path) -> None:
         path = tmp_path / "a.tar"
         path.write_bytes(tar(MEMBERS[:2]) + tar(MEMBERS[2:4]))
         one, last = values(open_pairs(path))
-        assert one == WHOLE[0] and "data behind the end" in last
+        assert one == WHOLE[0] and "data after the end" in last
 
     def test_another_size_or_fewer_samples_than_planned(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(pieces, "MAX_SAMPLES", 3)

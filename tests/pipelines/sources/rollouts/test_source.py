@@ -27,7 +27,7 @@ def played(source: str, first: int = 0, count: int | None = None) -> list[Any]:
     """Episodes and rejects of a source, from the child process of one partition."""
     opened = open_source(source)
     assert isinstance(opened, RolloutSource)
-    partition = {"first": first, "count": opened.episodes if count is None else count}
+    partition = {"first": first, "count": opened.options.episodes if count is None else count}
     return [result for _, result in read_partition(opened, partition)]
 
 
@@ -354,12 +354,12 @@ class TestOptions:
         [
             ("rollouts:", "needs an environment"),
             ("rollouts:LunarLander-v3?episodes=0", "episodes=0 must be at least 1"),
-            ("rollouts:LunarLander-v3?episodes=many", "episodes='many' must be int"),
+            ("rollouts:LunarLander-v3?episodes=many", "episodes=many must be a whole number"),
             ("rollouts:LunarLander-v3?seed=-1", "seed=-1 must be at least 0"),
             ("rollouts:LunarLander-v3?max_steps=-1", "max_steps=-1 must be at least 0"),
             ("rollouts:LunarLander-v3?time_limit=0", "time_limit=0 must be a number of seconds above 0"),
             ("rollouts:LunarLander-v3?time_limit=nan", "time_limit=nan must be"),
-            ("rollouts:LunarLander-v3?policy=best", "policy=best must be expert or random"),
+            ("rollouts:LunarLander-v3?policy=best", "policy=best must be one of expert, random"),
             ("rollouts:LunarLander-v3?image=rgb", "image=rgb is for MiniGrid and BabyAI"),
             ("rollouts:BabyAI-GoToLocal-v0?image=jpeg", "image=jpeg must be symbolic, cells or rgb"),
         ],

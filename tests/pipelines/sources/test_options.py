@@ -1,0 +1,96 @@
+"""Options of a source: split off its string, cast by their annotations, refused by name."""
+
+import dataclasses
+import pickle
+from typing import Any, Literal
+
+import pytest
+
+from pipelines.sources.options import Size, SourceOptions, option, options_table, parse_options, split_options, written
+from pipelines.sources.source import SourceError
+
+
+@dataclasses.dataclass(frozen=True)
+class Resized(SourceOptions):
+    """What several sources have is written once and inherited."""
+
+    resize: Size | None = option(None, "HEIGHTxWIDTH")
+
+
+@dataclasses.dataclass(frozen=True)
+class Toy(Resized):
+    by: Literal["file", "line"] = option("file", "what a document is")
+    width: int = option(1, "numbers in an observation")
+    rate: float = option(0.5, "a second")
+    strict: bool = option(False, "refuse the rest")
+    shape: Size = option((16, 32), "of a picture")
+    task: str = option("", "its name")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require("width", self.width >= 1, "at least 1")
+
+
+def test_by_hand() -> None:
+    assert parse_options(Toy, {}) == Toy()
+    given = {"by": "line", "width": "3", "rate": "2", "strict": "true", "resize": "16x48", "task": "web"}
+    assert parse_options(Toy, given) == Toy((16, 48), "line", 3, 2.0, True, task="web")
+    assert parse_options(Toy, {"resize": ""}).resize is None
+
+
+def test_what_is_written_is_read_back() -> None:
+    for toy in (Toy(), Toy((1, 2), "line", 7, 0.1, True, (3, 4), "a b")):
+        given = {field.name: written(getattr(toy, field.name)) for field in dataclasses.fields(toy)}
+        assert parse_options(Toy, given) == toy == pickle.loads(pickle.dumps(toy))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"by": "word"}, "option by=word must be one of file, line"),
+        ({"width": "many"}, "option width=many must be a whole number"),
+        ({"width": "1.5"}, "option width=1.5 must be a whole number"),
+        ({"width": "0"}, "option width=0 must be at least 1"),
+        ({"rate": "fast"}, "option rate=fast must be a number"),
+        ({"strict": "yes"}, "option strict=yes must be true or false"),
+        ({"resize": "16"}, "option resize=16 must be HEIGHTxWIDTH, such as 224x224"),
+        ({"shape": ""}, "option shape= must be HEIGHTxWIDTH, such as 224x224"),
+        (
+            {"b": "1", "a": "2"},
+            "unknown option a, b; known: by, rate, resize, shape, strict, task, width",
+        ),
+    ],
+)
+def test_nonsense_is_refused(given: dict[str, str], message: str) -> None:
+    with pytest.raises(SourceError) as caught:
+        parse_options(Toy, given)
+    assert str(caught.value) == message
+
+
+def test_what_is_built_in_python_is_checked_too() -> None:
+    wrong: Any = "word"
+    for build in (lambda: Toy(by=wrong), lambda: Toy(width=0), lambda: dataclasses.replace(Toy(), width=-1)):
+        with pytest.raises(SourceError, match="must be"):
+            build()
+    with pytest.raises(SourceError, match="unknown option a; known: none"):
+        parse_options(SourceOptions, {"a": "1"})
+
+
+def test_the_table() -> None:
+    assert options_table(SourceOptions) == ""
+    assert options_table(Toy).splitlines()[:4] == [
+        "| option | default | meaning |",
+        "|---|---|---|",
+        "| `resize` |  | HEIGHTxWIDTH |",
+        "| `by` | file | what a document is |",
+    ]
+
+
+@pytest.mark.parametrize("argument", ["a?b", "a?b=", "a?b=1&b=2", "a?b=1&c", "a?.txt"])
+def test_a_question_mark(argument: str) -> None:
+    whole: dict[str, Any] = {"a?b": ("a?b", {}), "a?b=": ("a", {"b": ""}), "a?.txt": ("a?.txt", {})}
+    if argument in whole:
+        assert split_options(argument) == whole[argument]
+    else:
+        with pytest.raises(SourceError):
+            split_options(argument)
