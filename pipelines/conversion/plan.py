@@ -78,7 +78,7 @@ class Plan:
         """Raises TypeError for a key that is missing or unknown."""
         data = json.loads(text)
         works = map(Work.from_json, data.pop("partitions", ()))
-        return cls(partitions=tuple(works), **{**data, "inputs": tuple(data["inputs"])})
+        return cls(partitions=tuple(works), inputs=tuple(data.pop("inputs", ())), **data)
 
     @functools.cached_property
     def sha256(self) -> str:

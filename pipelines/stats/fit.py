@@ -169,5 +169,7 @@ def advice(fit: Fit, action: bool, m: float) -> str:
 
 def _up(value: float, of: float) -> float:
     """Round up to two digits of `of`, so that the values stay inside."""
-    digits = 1 - math.floor(math.log10(of))
-    return math.ceil(round(value * 10.0**digits, 6)) / 10.0**digits  # 0.003 * 10^4 is 30.000000000000004
+    unit = 10.0 ** (1 - math.floor(math.log10(of)))
+    scaled, nearest = value * unit, round(value * unit)
+    exact = math.isclose(scaled, nearest, rel_tol=1e-9)  # 0.003 * 10^4 is 30.000000000000004
+    return (nearest if exact else math.ceil(scaled)) / unit

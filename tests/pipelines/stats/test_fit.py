@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gato_tokenize import ContinuousSpec, DiscreteSpec, Episode, EpisodeSpec, EpisodeTokenizer, TextSpec
@@ -122,6 +122,7 @@ def test_an_observation_that_is_scaled_as_proposed_fits(place: float, size: floa
 
 
 @given(SIZES, SIZES, st.sampled_from([-1, 0, 1]))
+@example(0.0, 1e-9, -1)  # a range that ends just above 0
 def test_an_action_with_the_bounds_proposed_fits(place: float, size: float, sign: int) -> None:
     x = spread(sign * 10**place, 10**size)
     (fit,) = fits(counted(x, ContinuousTokenizer(companded=False)))
