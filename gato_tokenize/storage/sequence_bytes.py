@@ -38,8 +38,8 @@ def sequence_of(values: Mapping[str, Any], vocabulary_size: int = 2**31) -> Toke
         raise ValueError(f"schema_version {version[0]}: this release reads {SCHEMA_VERSION}")
     if ids.size and (ids.min() < 0 or ids.max() >= vocabulary_size):
         raise ValueError(f"feature 'tokens' holds ids outside the vocabulary [0, {vocabulary_size})")
-    if not splits.size or splits[-1] != len(ids):  # `TokenSequence` checks the rest; it would allow padding
-        raise ValueError(f"feature 'step_splits' does not end at the {len(ids)} tokens: {splits[-8:]}")
+    if splits.size and splits[-1] != len(ids):  # `TokenSequence` checks the rest, but allows padding
+        raise ValueError(f"feature 'step_splits' ends at {splits[-1]}, there are {len(ids)} tokens")
     kinds = _numbers(values, "token_kind", len(ids), _MAX_KIND)
     loss_mask = _numbers(values, "loss_mask", len(ids), 1)
     patches, grids = _images(values, kinds)

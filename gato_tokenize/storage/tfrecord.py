@@ -127,7 +127,7 @@ def read_frames(path: "str | os.PathLike[str]", damaged: "list[Damage] | None" =
                 return
             offset, record = after, record + 1
     if record < len(ends):
-        reason = f"the file ends here, its index lists {len(ends)} records"
+        reason = f"the file ends here, its index knows {len(ends)} records"
         _report(Damage(os.fspath(path), record, offset, reason, ends_shard=True), damaged)
 
 

@@ -169,7 +169,7 @@ def test_lost_records_are_numbered_as_they_stand_in_the_shard(tmp_path: Path) ->
         ({"loss_mask": [zlib.compress(bytes([2] * 4))]}, "holds 2"),
         ({"token_kind": [zlib.compress(bytes(10**6))]}, "does not inflate to 4 bytes"),
         ({"token_kind": [zlib.compress(bytes(3))]}, "does not inflate to 4 bytes"),
-        ({"step_splits": np.array([0, 9])}, r"does not end at the 4 tokens: \[0 9\]"),
+        ({"step_splits": np.array([0, 9])}, "ends at 9, there are 4 tokens"),
         ({"step_splits": np.array([0, 3, 1, 4])}, "step_splits must rise"),
         ({"image_grid": np.array([1])}, "pairs of rows and columns"),
         ({"schema_version": np.array([2])}, "this release reads 1"),
