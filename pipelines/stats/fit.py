@@ -170,6 +170,6 @@ def advice(fit: Fit, action: bool, m: float) -> str:
 def _up(value: float, of: float) -> float:
     """Round up to two digits of `of`, so that the values stay inside."""
     unit = 10.0 ** (1 - math.floor(math.log10(of)))
-    scaled, nearest = value * unit, round(value * unit)
-    exact = math.isclose(scaled, nearest, rel_tol=1e-9)  # 0.003 * 10^4 is 30.000000000000004
-    return (nearest if exact else math.ceil(scaled)) / unit
+    nearest = round(value * unit) / unit
+    inside = np.float32(value) <= np.float32(nearest)  # 0.003 * 10^4 is 30.000000000000004, but the values are float32
+    return nearest if inside else math.ceil(value * unit) / unit
