@@ -1,9 +1,9 @@
-"""The targets of `fuzz_targets.py` under the coverage-guided fuzzer atheris (`pip install atheris`).
+"""Run the targets of `fuzz_targets.py` under the coverage-guided fuzzer atheris (`pip install atheris`).
 
-    python tests/fuzz_atheris.py image -max_total_time=180
+    python tests/helpers/fuzz_atheris.py image -max_total_time=180
 
-What follows the target's name is libFuzzer's. A finding is written to `crash-*` in the current folder; put it into
-`test_fuzz.py` when it is mended.
+The words after the target's name are options of libFuzzer. A finding is written to `crash-*` in the current folder;
+add it to `test_fuzz.py` when it is fixed.
 """
 
 import sys
@@ -29,5 +29,5 @@ def main(target: str, options: list[str]) -> None:
 
 if __name__ == "__main__":
     if len(sys.argv) < 2:
-        sys.exit("usage: python tests/fuzz_atheris.py TARGET [libFuzzer's options]")
+        sys.exit("usage: python tests/helpers/fuzz_atheris.py TARGET [libFuzzer's options]")
     main(sys.argv[1], sys.argv[2:])

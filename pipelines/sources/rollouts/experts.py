@@ -1,4 +1,4 @@
-"""Experts: who plays an environment well."""
+"""Experts: the policies that play an environment well."""
 
 from collections.abc import Callable
 from typing import Any, TypeAlias
@@ -6,12 +6,12 @@ from typing import Any, TypeAlias
 from pipelines.sources.source import SourceError
 
 Policy: TypeAlias = Callable[[Any], Any]  # observation -> action
-# Called with an environment: (the policy's name, what starts the policy anew once the environment has been reset).
+# Called with an environment; returns the policy's name, and a function that starts the policy after each reset.
 Expert: TypeAlias = Callable[[Any], tuple[str, Callable[[], Policy]]]
 
 
 def babyai_bot(environment: Any) -> tuple[str, Callable[[], Policy]]:
-    """MiniGrid's port of the bot that made the paper's BabyAI episodes (section 3); it sees the whole grid."""
+    """MiniGrid's port of the bot that made the paper's BabyAI episodes (section 3). It sees the whole grid."""
     from minigrid.utils.baby_ai_bot import BabyAIBot
 
     def start() -> Policy:
@@ -28,7 +28,7 @@ def babyai_bot(environment: Any) -> tuple[str, Callable[[], Policy]]:
 
 
 def metaworld_policy(environment: Any) -> tuple[str, Callable[[], Policy]]:
-    """Meta-World's scripted policy of the environment's `env_name`. Raises SourceError for a name without one."""
+    """Meta-World's scripted policy for the environment's `env_name`; SourceError if there is none."""
     from metaworld.policies import ENV_POLICY_MAP
 
     name = environment.unwrapped.spec.kwargs["env_name"]
@@ -39,6 +39,7 @@ def metaworld_policy(environment: Any) -> tuple[str, Callable[[], Policy]]:
 
 
 def lunar_lander_heuristic(environment: Any) -> tuple[str, Callable[[], Policy]]:
+    """Gymnasium's controller for LunarLander, written by hand."""
     from gymnasium.envs.box2d.lunar_lander import heuristic
 
     return "gymnasium.lunar_lander.heuristic", lambda: lambda observation: heuristic(environment, observation)
@@ -52,9 +53,9 @@ EXPERTS: dict[str, Expert] = {  # {beginning of an environment's id: its expert}
 
 
 def expert_of(name: str) -> Expert:
-    """The expert of an environment's id, `module:` in front of it left out; SourceError where none is known."""
+    """Find the expert for an environment's id, given without `module:`; SourceError if none is known."""
     for beginning, expert in EXPERTS.items():
         if name.startswith(beginning):
             return expert
     known = ", ".join(f"{beginning}*" for beginning in EXPERTS)
-    raise SourceError(f"no expert plays {name}; experts play {known}: policy=random plays it at random")
+    raise SourceError(f"no expert plays {name}; experts play {known}. With policy=random it is played at random")

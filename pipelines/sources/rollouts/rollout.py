@@ -1,4 +1,4 @@
-"""Rollout: one episode of a Gymnasium environment, played by a policy. Meant for a process that can be killed."""
+"""Rollout: one episode of a Gymnasium environment, played by a policy, in a process that can be killed."""
 
 import copy
 import dataclasses
@@ -18,13 +18,14 @@ from gato_tokenize.spaces import tuple_to_dict
 from pipelines.sources.rollouts.experts import Policy, expert_of
 from pipelines.sources.source import SourceError
 
-# An environment's package beside gymnasium and numpy: its version counts where making the environment imports it.
+# Packages of environments. Their versions are recorded, as those of gymnasium and numpy are, if making the environment
+# has imported them.
 _SIMULATORS = ("Box2D", "ale_py", "metaworld", "minigrid", "mujoco")
 
 
 @dataclasses.dataclass(frozen=True)
 class Rollout:
-    """All that an episode depends on beside its seed. Hashable and small: it travels to the process that plays."""
+    """All that an episode depends on except its seed. It is hashable, small, and sent to the process that plays."""
 
     recipe: Recipe
     policy: str = "expert"  # or "random"
@@ -33,7 +34,7 @@ class Rollout:
 
 @dataclasses.dataclass(frozen=True)
 class Description:
-    """What is known before anything is played."""
+    """The facts that are known before anything is played."""
 
     spec: EpisodeSpec
     agent_id: str
@@ -53,10 +54,10 @@ class Played:
 
 
 def describe(rollout: Rollout) -> Description:
-    """The spec, the player's name and the installed versions; makes the environment once and plays nothing.
+    """Make the environment once, without playing, and describe it.
 
-    Raises MakeError or SourceError where `play` could not succeed for any seed: see `Recipe.make`; spaces without a
-    spec; `policy="expert"` where no expert is known.
+    Raises MakeError or SourceError if `play` would fail for every seed: the environment cannot be made (see
+    `Recipe.make`), its spaces have no spec, or `policy="expert"` and no expert is known.
     """
     environment = rollout.recipe.make(seed=0)
     try:
@@ -71,7 +72,7 @@ def describe(rollout: Rollout) -> Description:
 
 
 def _versions(module: str) -> dict[str, str]:
-    """{package: version} of what plays, a `module` that registers the environment included, if it is packaged."""
+    """{package: version} of the packages that play, with that of a `module` that registers the environment."""
     packages = {"gymnasium", "numpy", *(name for name in _SIMULATORS if name in sys.modules)}
     if module:
         packages.update(importlib.metadata.packages_distributions().get(module.partition(".")[0], ()))
@@ -79,7 +80,7 @@ def _versions(module: str) -> dict[str, str]:
 
 
 def play(rollout: Rollout, seed: int) -> Played:
-    """One episode, a function of the rollout and the seed alone. Whatever environment or policy raise is raised."""
+    """Play one episode, a function of the rollout and the seed alone. Raises what environment and policy raise."""
     # A new environment each time: reset(seed) alone does not rewind all of them (Meta-World draws its goal when made).
     environment, observation = rollout.recipe.start(seed)
     try:
@@ -108,7 +109,7 @@ def _played(environment: Any, observation: Any, policy: Policy, max_steps: int) 
 
 
 def player(rollout: Rollout, environment: Any) -> tuple[str, Callable[[], Policy]]:
-    """(agent_id, what starts the policy after a reset). SourceError for `policy="expert"` where there is none."""
+    """(agent_id, a function that starts the policy after a reset); SourceError if there is no expert to play."""
     if rollout.policy == "random":
         return "random", lambda: lambda observation: environment.action_space.sample()
     return expert_of(rollout.recipe.name)(environment)
@@ -120,7 +121,7 @@ def _clipped(space: Any, chosen: Any) -> int:
 
 
 def _stack(steps: list[Any]) -> Any:
-    """T trees as one tree of arrays [T, ...]; texts stay a list of T."""
+    """Stack T trees into one tree of arrays [T, ...]; texts stay a list of T."""
     if isinstance(steps[0], Mapping):
         return {key: _stack([step[key] for step in steps]) for key in steps[0]}
     return steps if isinstance(steps[0], str) else np.stack([np.asarray(step) for step in steps])
