@@ -1,4 +1,4 @@
-"""Archives as a person would make them."""
+"""Archives, made as users make them."""
 
 import io
 import tarfile

@@ -12,7 +12,7 @@ from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete, Text, Tuple
 
 
 class OwnError(Exception):
-    """Cannot be unpickled: it is made from two arguments and keeps one."""
+    """An exception that cannot be unpickled: it is made from two arguments and keeps one."""
 
     def __init__(self, one: str, two: str) -> None:
         super().__init__(one + two)
@@ -46,7 +46,7 @@ FAULTS = {
 
 
 class Count(gymnasium.Env):
-    """Counts to 3 in an array that it writes in place; at the second step of seed `bad`, the fault happens."""
+    """Counts to 3 in an array that it changes in place; the fault happens at the second step of seed `bad`."""
 
     def __init__(self, fault: str = "none", bad: int = 1) -> None:
         self.fault, self.bad = FAULTS[fault], bad
@@ -67,7 +67,7 @@ class Count(gymnasium.Env):
 
 
 class Global(gymnasium.Env):
-    """Draws from everything but its own generator, and remembers earlier episodes if it is used twice."""
+    """Draws from every generator but its own, and remembers earlier episodes if it is used twice."""
 
     observation_space = Tuple([Box(-10, 10, (3,), np.float64), Dict({"text": Text(9)}), Discrete(5, start=-2)])
     action_space = Tuple([Discrete(3), MultiDiscrete([2, 4])])
@@ -86,7 +86,7 @@ class Global(gymnasium.Env):
 
 
 class Broken(gymnasium.Env):
-    """Cannot be made."""
+    """An environment that cannot be made."""
 
     def __init__(self, code: int = 4) -> None:
         os._exit(code)

@@ -1,4 +1,4 @@
-"""The targets of `fuzz_targets.py` under the coverage-guided fuzzer atheris (`pip install atheris`).
+"""Run the targets of `fuzz_targets.py` under the coverage-guided fuzzer atheris (`pip install atheris`).
 
     python tests/helpers/fuzz_atheris.py image -max_total_time=180
 
@@ -29,5 +29,5 @@ def main(target: str, options: list[str]) -> None:
 
 if __name__ == "__main__":
     if len(sys.argv) < 2:
-        sys.exit("usage: python tests/fuzz_atheris.py TARGET [libFuzzer's options]")
+        sys.exit("usage: python tests/helpers/fuzz_atheris.py TARGET [libFuzzer's options]")
     main(sys.argv[1], sys.argv[2:])

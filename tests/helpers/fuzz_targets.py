@@ -1,5 +1,5 @@
-"""What is fuzzed, one function a target: any bytes in; AssertionError, or what the code under test must not raise,
-where a promise is broken. `test_fuzz.py` feeds them from Hypothesis, `fuzz_atheris.py` from a coverage-guided fuzzer.
+"""The targets of fuzzing. Each takes any bytes and raises an exception, AssertionError or another, if the code under
+test breaks a promise. `test_fuzz.py` feeds them by Hypothesis, `fuzz_atheris.py` by a coverage-guided fuzzer.
 """
 
 import contextlib
@@ -33,7 +33,7 @@ SUFFIXES = (".txt", ".md", ".jsonl", ".txt.gz", ".jsonl.gz", ".txt.zst", ".jsonl
 
 
 def check_example(data: bytes) -> None:
-    """Wire bytes are refused by ValueError, or mean one set of features: written again and read, it is the same."""
+    """Wire bytes are refused by ValueError, or mean one set of features, which stays the same if written and read."""
     try:
         features = decode_example(data)
     except ValueError:
@@ -45,7 +45,7 @@ def check_example(data: bytes) -> None:
 
 
 def check_record(data: bytes) -> None:
-    """A record is refused by ValueError, or is one: it can be written, and comes back as it was."""
+    """A record is refused by ValueError, or can be written and read back unchanged."""
     try:
         record = Record.from_bytes(data)
     except ValueError:
@@ -59,7 +59,7 @@ def check_record(data: bytes) -> None:
 
 
 def check_fields(data: bytes) -> None:
-    """As `check_record`, with the sound record's fields changed one by one: bytes choose field, place and value."""
+    """`check_record` for a sound record whose fields are changed one by one: bytes choose field, place and value."""
     values = dict(decode_example(RECORDS[len(data) % len(RECORDS)]))
     for at in range(0, len(data) - 3, 4):
         number, place, kind, value = data[at : at + 4]
@@ -86,8 +86,8 @@ def _changed(value: Any, place: int, kind: int, byte: int) -> Any:
 
 
 def check_shard(data: bytes) -> None:
-    """A sound shard with bytes changed (three a change: which, xor) and cut (the first two): nothing but sound records
-    is read, the other ones are named, and only damaged ones are lost where the index is there."""
+    """A sound shard is truncated (by the first two bytes) and changed (by three bytes each: place, xor). Only sound
+    records are read, the others are named, and with an index only damaged ones are lost."""
     framed = [frame(record) for record in RECORDS]
     sound = b"".join(framed)
     cut = len(sound) - struct.unpack("<H", data[:2].ljust(2, b"\0"))[0] % 64
@@ -121,7 +121,7 @@ def check_shard(data: bytes) -> None:
 
 
 def check_index(data: bytes) -> None:
-    """An index is refused by ValueError, or is the text of the extents that it gives."""
+    """An index is refused by ValueError, or is exactly the text of the extents that it gives."""
     with folder() as place:
         (place / "a.idx").write_bytes(data)
         with contextlib.suppress(ValueError):
@@ -130,8 +130,8 @@ def check_index(data: bytes) -> None:
 
 
 def check_image(data: bytes) -> None:
-    """A picture is refused by ValueError, or gives as many patches as its grid says; a file passes through only where
-    a plain decoder sees the same pixels."""
+    """A picture is refused by ValueError, or gives as many patches as its grid has; a file passes through only if a
+    plain decoder sees the same pixels."""
     tokenizer = ImageTokenizer(max_pixels=MAX_PIXELS)
     try:
         patches, plain = tokenizer.encode_file(data)
@@ -147,7 +147,7 @@ def check_image(data: bytes) -> None:
 
 
 def check_text(data: bytes, suffixes: tuple[str, ...] = SUFFIXES) -> None:
-    """A file of any bytes is read to its end: each document is an episode, a reject or filtered, and none raises."""
+    """A file of any bytes is read without an exception: each document is an episode, a reject or filtered."""
     with folder() as place:
         for suffix in suffixes:
             path = place / f"a{suffix}"
@@ -168,7 +168,7 @@ def check_text(data: bytes, suffixes: tuple[str, ...] = SUFFIXES) -> None:
 
 
 def check_tar(data: bytes) -> None:
-    """An archive is refused by ValueError, or its samples have what was wanted of them; none is more than the file."""
+    """An archive is refused by ValueError, or its samples have the wanted members, none larger than the file."""
     with contextlib.suppress(ValueError):
         for sample in tar_samples.samples(io.BytesIO(data), ("png", "txt", "json")):
             assert sample.key
@@ -194,7 +194,7 @@ def folder() -> Any:
 
 
 def picture(form: str, mode: str = "RGB", size: tuple[int, int] = (16, 32), seed: int = 0) -> bytes:
-    """A small picture's file, with an EXIF orientation where the format has one."""
+    """A small picture as a file, with an EXIF orientation if the format has one."""
     out = io.BytesIO()
     height, width = size
     pixels = np.random.default_rng(seed).integers(0, 256, (height // 4, width // 4, 3), dtype=np.uint8)

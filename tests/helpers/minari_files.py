@@ -31,7 +31,7 @@ def pixels(seed: int, height: int = 32, width: int = 48) -> Any:
 
 
 def by_hand(folder: Path, episodes: int = 3, **metadata: Any) -> Path:
-    """A dataset as minari 0.5 lays it out: episode i has i + 1 steps, a camera, a word and a vector."""
+    """Write a dataset in the layout of minari 0.5: episode i has i + 1 steps, a camera, a word and a vector."""
     data = folder / "data"
     data.mkdir(parents=True)
     observation = {"camera": EYES, "word": {"type": "Text", "max_length": 9, "min_length": 0, "charset": "a"}}

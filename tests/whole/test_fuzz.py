@@ -1,4 +1,4 @@
-"""The targets of `fuzz_targets.py` under Hypothesis, what fuzzing has found, and pictures that claim to be huge."""
+"""Hypothesis runs the targets of `fuzz_targets.py`; then come its findings, and pictures that claim to be huge."""
 
 import dataclasses
 import io
@@ -22,11 +22,11 @@ from gato_tokenize.modalities.image import ImageTokenizer
 from gato_tokenize.storage.example import decode_example, encode_example
 from gato_tokenize.storage.records import Record
 
-SLOWEST = 5.0  # seconds for one input: what takes longer hangs
+SLOWEST = 5.0  # seconds for one input; more counts as a hang
 
 
 def mutated(seeds: list[bytes]) -> st.SearchStrategy[bytes]:
-    """A sound input with some bytes replaced, put in or taken out, perhaps cut."""
+    """Sound inputs with some bytes replaced, inserted or removed, perhaps truncated."""
     edit = st.tuples(st.integers(0, 2**16), st.integers(0, 3), st.binary(max_size=4))
     return st.builds(_edited, st.sampled_from(seeds), st.lists(edit, max_size=6), st.none() | st.integers(0, 2**16))
 
@@ -40,10 +40,10 @@ def _edited(data: bytes, edits: list[tuple[int, int, bytes]], cut: int | None) -
 
 def run(target: str, data: bytes) -> None:
     start = time.process_time()
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         fuzz_targets.TARGETS[target](data)
-    assert not told, [str(warning.message) for warning in told]
+    assert not caught, [str(warning.message) for warning in caught]
     assert time.process_time() - start < SLOWEST
 
 
@@ -75,7 +75,7 @@ def test_mutated_pictures_of_each_format(form: str) -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=200))
-def test_bytes_behind_a_picture_s_first_ones(data: bytes) -> None:
+def test_bytes_after_a_picture_s_first_ones(data: bytes) -> None:
     for magic in (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF\x00\x00\x00\x00WEBPVP8 ", b"GIF89a", b"BM"):
         run("image", magic + data)
 
@@ -109,7 +109,7 @@ def test_texts_of_any_bytes(suffix: str) -> None:
 
 @pytest.mark.parametrize("number", range(len(RECORDS)))
 def test_a_record_whose_timesteps_end_before_its_tokens(number: int) -> None:
-    """It was read as a padded sequence, which cannot be written again, and lost tokens when it was decoded."""
+    """It was once read as a padded sequence, which cannot be written again and loses tokens when it is decoded."""
     values = dict(decode_example(RECORDS[number]))
     splits = np.asarray(values["step_splits"])
     assert len(splits) > 1
@@ -132,7 +132,7 @@ def png(width: int, height: int, more: bytes = b"", pixels: bytes = b"") -> byte
 
 
 def bombs() -> dict[str, bytes]:
-    """Small files that would take much memory: in the claimed size of the picture, in texts, in a colour profile."""
+    """Small files that would take much memory, by the picture's claimed size, by texts or by a colour profile."""
     packed = zlib.compress(bytes(2**28), 1)
     gif, bmp, webp = (bytearray(picture(form)) for form in ("GIF", "BMP", "WEBP"))
     gif[6:10] = struct.pack("<HH", 65535, 65535)
@@ -153,7 +153,7 @@ def bombs() -> dict[str, bytes]:
 
 
 def test_a_small_file_takes_little_memory(tmp_path: Path) -> None:
-    """Each is refused, or decoded, with 200 MB to write to; the limit of the class is 256 MB of pixels."""
+    """Each is refused or decoded within 200 MB of memory; the class's own limit is 256 MB of pixels."""
     files = bombs()
     for name, data in files.items():
         (tmp_path / name).write_bytes(data)
@@ -173,17 +173,17 @@ def test_a_small_file_takes_little_memory(tmp_path: Path) -> None:
     words = [sys.executable, "-W", "error", "-c", textwrap.dedent(script), str(tmp_path)]
     done = subprocess.run(words, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0 and not done.stderr, done.stderr
-    told = dict(line.split(" ", 1) for line in done.stdout.splitlines())
-    assert set(told) == set(files)
-    assert told["webp"].startswith("cannot open")  # libwebp reserves the memory before it tells the size
+    answers = dict(line.split(" ", 1) for line in done.stdout.splitlines())
+    assert set(answers) == set(files)
+    assert answers["webp"].startswith("cannot open")  # libwebp reserves the memory before it gives the size
     large = ("png", "png-wide", "gif", "bmp", "jpeg")
-    assert all("pixels, more than max_pixels" in told[name] for name in large), told
-    assert not any("MemoryError" in reason for reason in told.values()), told
+    assert all("pixels, more than max_pixels" in answers[name] for name in large), answers
+    assert not any("MemoryError" in reason for reason in answers.values()), answers
 
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_memory_of_a_picture_is_bounded_by_its_pixels(form: str) -> None:
-    """At most 24 bytes a pixel besides the file: 2 GB for the largest that is not refused, 16 MB here."""
+    """Decoding takes at most 24 bytes a pixel besides the file: 2 GB for the largest legal picture, 16 MB here."""
     out = io.BytesIO()
     from PIL import Image
 
@@ -208,7 +208,7 @@ def test_memory_of_a_picture_is_bounded_by_its_pixels(form: str) -> None:
 
 
 def test_the_targets_find_what_is_planted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A fuzz test that cannot fail proves nothing: a reader that loses a field, a decoder that raises another error."""
+    """The targets find a reader that loses a field and a decoder that raises a wrong error."""
     real = Record.from_bytes.__func__  # type: ignore[attr-defined]
 
     def forgetful(cls: type[Record], data: bytes) -> Record:

@@ -1,6 +1,6 @@
-"""Data is data: nothing in a source or a dataset is executed or imported, leaves its folder, or takes what it likes.
+"""Data stays data: nothing in a source or a dataset is executed or imported, leaves its folder, or uses memory at will.
 
-The limits of pictures and members, and links out of an HDF5 file, are in the tests of their modules.
+The limits of pictures and archive members, and links out of an HDF5 file, are tested with their modules.
 """
 
 import ast
@@ -40,7 +40,7 @@ def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def evil(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A module that could be imported, and must not be."""
+    """A module that could be imported but must not be."""
     folder = tmp_path_factory.mktemp("path")
     (folder / "evil_module.py").write_text("class Run: pass\n")
     monkeypatch.syspath_prepend(folder)
@@ -61,7 +61,8 @@ def calls_and_imports(path: Path) -> Any:
 
 
 def test_no_module_runs_code_or_unpickles() -> None:
-    """A child process of ours answers by pickle, through a pipe that no data reaches; the contract copies a source."""
+    """Two files are excused: a child process answers by pickle, through a pipe that no data reaches; the contract test
+    copies a source."""
     excused = {"pipelines/processes/child_process.py": {"pickle"}, "pipelines/sources/contract.py": {"pickle"}}
     wrong, seen = [], 0
     for package in ("gato_tokenize", "pipelines", "gato_model"):
@@ -114,7 +115,7 @@ def test_what_a_dataset_says_of_its_environment_is_not_imported(evil: str) -> No
 
 
 def test_modules_beside_the_data_are_not_imported() -> None:
-    """Beside and inside: named as Python, this project and its libraries would look for them."""
+    """Files beside and inside the data have the names that Python, this project and its libraries would look for."""
     Path("docs").mkdir()
     Path("docs/a.txt").write_text("fine")
     names = (
@@ -180,7 +181,7 @@ def test_a_line_s_picture_is_below_its_folder(name: str) -> None:
 
 
 def made() -> Path:
-    """A dataset of one document, to be forged."""
+    """A dataset of one document, which the tests forge."""
     write_lines("docs.jsonl.gz", [json.dumps({"text": "one"})])
     assert convert("text:docs.jsonl.gz") == 0
     return Path("out/toy/1.0.0")
@@ -191,7 +192,7 @@ def sign(folder: Path, manifest: Any) -> None:
 
 
 def test_a_manifest_that_names_files_elsewhere() -> None:
-    """Signed, and with the right hash: what is not in the folder is missing, and is not read."""
+    """A file outside the folder counts as missing and is not read, even if the manifest has its right hash."""
     folder = made()
     Path("secret").write_text("x")
     manifest = json.loads((folder / "manifest.json").read_text())
@@ -250,7 +251,7 @@ def test_json_nested_without_end_costs_its_line(text: str) -> None:
 
 @pytest.mark.parametrize("content", [DEEP, "[]", "null", "{}", '{"splits": 3}', "\0", ""])
 def test_a_dataset_whose_json_is_nonsense(content: str) -> None:
-    """Where the file alone is spoilt its hash tells; where the manifest was signed for it, its reader does."""
+    """Its hash reveals a spoilt file; if the manifest was forged for it, its reader refuses it."""
     folder = made()
     sound = {name: (folder / name).read_bytes() for name in ("manifest.json", "_run/plan.json", "tokenizer/spec.json")}
     for name in sound:
@@ -287,7 +288,7 @@ def test_a_plan_s_unknown_keys_are_refused() -> None:
 
 
 def test_a_compressed_bomb_is_one_reject() -> None:
-    """64 MiB is the most that a document may have; 200 MB of zeros are 200 kB on disk."""
+    """A document has at most 64 MiB; 200 MB of zeros take only 200 kB on disk."""
     with gzip.open("bomb.txt.gz", "wb", compresslevel=9) as file:
         for _ in range(20):
             file.write(bytes(10_000_000))

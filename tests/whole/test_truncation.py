@@ -1,7 +1,7 @@
-"""Inputs cut at any byte: after the plan was made, and what the formats' own tests leave out.
+"""Inputs that are truncated at any byte after they were planned, and cases that the formats' own tests leave out.
 
-Cut before planning they are in the tests of each source (TestTruncation there): .jsonl, .gz, .zst, .tar, .hdf5. A plain
-text that is cut before anyone looked at it is a shorter text: nothing in it tells.
+The tests of each source (TestTruncation) truncate .jsonl, .gz, .zst, .tar and .hdf5 files before planning. A plain text
+that is truncated before planning is just a shorter text: nothing in it shows the loss.
 """
 
 import gzip
@@ -90,7 +90,7 @@ def read(name: str) -> list[Episode | Reject | Filtered]:
 
 @pytest.mark.parametrize("kind", SOURCES)
 def test_cut_at_every_byte_after_it_was_planned(kind: str) -> None:
-    """Nothing is read of a file that is not the planned one: an episode of it could be a part of one."""
+    """Nothing is read from a file that is not the planned one: its episodes could be incomplete."""
     name, make = SOURCES[kind]
     path = make()
     assert read(name) and all(isinstance(result, Episode) for result in read(name))
@@ -104,7 +104,7 @@ def test_cut_at_every_byte_after_it_was_planned(kind: str) -> None:
 
 
 def whole_hdf5() -> Path:
-    """The folder of the two episodes, their HDF5 file without the pictures that make it large."""
+    """The folder of two episodes, without the pictures that would make the HDF5 file large."""
     h5py = pytest.importorskip("h5py")
     folder = minari()
     with h5py.File(folder / "data/main_data.hdf5", "a") as data:
@@ -115,8 +115,8 @@ def whole_hdf5() -> Path:
 
 
 def test_an_hdf5_of_whole_episodes_cut_before_and_after_it_was_planned() -> None:
-    """At every 37th byte, and at each of the last 200: HDF5 keeps its length in its first bytes and checks it when it
-    opens, so that one place is like another; tests/test_read_minari.py cuts a smaller file at every byte."""
+    """Truncate at every 37th byte and at each of the last 200. HDF5 stores its length in its first bytes and checks it
+    when a file is opened, so all places are alike; the tests of the source truncate a smaller file at every byte."""
     folder = whole_hdf5()
     name, path = f"minari:{folder}", folder / "data/main_data.hdf5"
     assert [type(result) for result in read(name)] == [Episode, Episode]
@@ -146,7 +146,7 @@ def test_an_hdf5_of_whole_episodes_cut_before_and_after_it_was_planned() -> None
     ],
 )
 def test_a_picture_cut_at_every_byte(form: str, options: dict[str, int]) -> None:
-    """It is refused, or, where only marks behind its last pixel are gone, whole."""
+    """A truncated picture is refused, unless only marks after its last pixel are missing: then it is whole."""
     data, tokenizer = picture(form, **options), ImageTokenizer()
     expected = tokenizer.encode(data).pixels
     refused = 0

@@ -58,4 +58,4 @@ def expert_of(name: str) -> Expert:
         if name.startswith(beginning):
             return expert
     known = ", ".join(f"{beginning}*" for beginning in EXPERTS)
-    raise SourceError(f"no expert plays {name}; experts play {known}: policy=random plays it at random")
+    raise SourceError(f"no expert plays {name}; experts play {known}. With policy=random it is played at random")

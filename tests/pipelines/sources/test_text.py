@@ -36,7 +36,7 @@ def open_text(pattern: str, **options: str) -> TextSource:
 
 
 def texts(source: TextSource, limit: int | None = None) -> list[str]:
-    """The documents; whatever else came is an error of the test."""
+    """The documents. Any other result is an error of the test."""
     read = [result for _, result in read_source(source, limit)]
     assert all(isinstance(result, Episode) for result in read), read
     return [result.observation["text"][0] for result in read]
@@ -97,7 +97,7 @@ class TestFiles:
         for name in ("b.txt", "é.txt", "B.txt", "a.txt"):
             (tmp_path / name).write_text(name)
         (tmp_path / "z.txt").mkdir()
-        os.mkfifo(tmp_path / "y.txt")  # would hang whoever opened it
+        os.mkfifo(tmp_path / "y.txt")  # opening it would hang
         assert texts(open_text(f"{tmp_path}/*.txt")) == ["B.txt", "a.txt", "b.txt", "é.txt"]
 
     def test_a_name_with_wildcards_in_it_is_found(self, tmp_path: Path) -> None:
@@ -263,7 +263,7 @@ class TestFaults:
 
 
 class TestTruncation:
-    """At every byte: what is whole is read, what is not is an error, nothing hangs."""
+    """Files truncated at every byte: whole documents are read, the rest is an error, and nothing hangs."""
 
     ROWS = [{"text": "one", "n": 1}, {"text": "zwei"}, {"text": "drüben"}]
     DATA = b"".join(json.dumps(row).encode() + b"\n" for row in ROWS)
@@ -273,7 +273,7 @@ class TestTruncation:
     def test_of_a_compressed_file(self, tmp_path: Path, ending: str, make: Callable[[bytes, str], bytes]) -> None:
         path = tmp_path / f"a.jsonl{ending}"
         whole = make(self.DATA, ending)
-        borders = (len(pack(self.DATA, ending)), len(whole))  # a member's end cannot be told from the file's
+        borders = (len(pack(self.DATA, ending)), len(whole))  # the end of a member looks like the end of the file
         for size in range(len(whole) + 1):
             path.write_bytes(whole[:size])
             read = [result for _, result in read_source(open_text(str(path)))]

@@ -346,7 +346,7 @@ class TestFaultsOfArchives:
 
 
 class TestTruncation:
-    """At every byte: whole samples are read, the rest is one error."""
+    """Archives truncated at every byte: whole samples are read, the rest is one error."""
 
     @pytest.mark.parametrize("ending", [".tar", ".tar.gz", ".tar.zst"])
     def test_of_an_archive(self, tmp_path: Path, ending: str) -> None:

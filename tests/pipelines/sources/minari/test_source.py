@@ -337,10 +337,13 @@ FAULTS: list[tuple[Callable[[Any], None], str]] = [
     (camera(encoded(np.zeros((9_000, 9_999), np.uint8), "PNG")), "camera[0]: "),
     (
         lambda g: linked(g, "actions", h5py.ExternalLink("other.hdf5", "/actions")),
-        "actions: is a link to another place",
+        "actions: is a link, perhaps into another file",
     ),
-    (lambda g: linked(g, "actions", h5py.SoftLink("/episode_0/actions")), "actions: is a link to another place"),
-    (lambda g: linked(g, "actions", h5py.SoftLink("/nowhere")), "actions: is a link to another place"),
+    (
+        lambda g: linked(g, "actions", h5py.SoftLink("/episode_0/actions")),
+        "actions: is a link, perhaps into another file",
+    ),
+    (lambda g: linked(g, "actions", h5py.SoftLink("/nowhere")), "actions: is a link, perhaps into another file"),
     (lambda g: g.move("infos/success", "infos/x"), ""),
 ]
 

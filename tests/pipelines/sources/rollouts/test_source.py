@@ -16,7 +16,7 @@ from pipelines.conversion.limit import limited_works
 from pipelines.sources import open_source
 from pipelines.sources.contract import SourceContract
 from pipelines.sources.reading import Reject, read_partition
-from pipelines.sources.rollouts import source as read_rollouts
+from pipelines.sources.rollouts import player
 from pipelines.sources.rollouts.source import RolloutSource
 from pipelines.sources.source import Source, SourceError
 
@@ -45,7 +45,7 @@ class TestContract(SourceContract):
 
 class TestAnEpisode:
     def test_of_counting_to_three(self) -> None:
-        """Observations are seen before the action, copied; the fourth, after the last action, is left out."""
+        """Observations are copied before each action; the fourth, after the last action, is left out."""
         (episode,) = played(COUNT + "&episodes=1&seed=5")
         assert episode.observation[:, 0].tolist() == [0, 1, 2]
         assert episode.action.shape == (3, 1) and np.abs(episode.action).max() <= 2
@@ -74,8 +74,8 @@ class TestAnEpisode:
     )
     @pytest.mark.filterwarnings("ignore::DeprecationWarning:pygame.*")
     def test_played_again_by_hand_gives_the_same(self, source: str) -> None:
-        """An independent oracle: this process's own environment, given the recorded actions. (Not with Box2D: its
-        import is a segmentation fault where warnings are errors.)"""
+        """An independent oracle: an environment of this process is given the recorded actions. (Not with Box2D, whose
+        import crashes if warnings are errors.)"""
         import minigrid.wrappers
 
         (episode,) = played(f"rollouts:{source}&episodes=1&seed=11")
@@ -114,7 +114,7 @@ class TestFamilies:
         assert set(inputs["versions"]) == {"gymnasium", "minigrid", "numpy"}
 
     def test_babyai_cells_are_one_value_each(self) -> None:
-        """The same episodes as the grid's, told shorter: 49 cells, direction, mission, separator, action."""
+        """The episodes are those of the grid, in fewer tokens: 49 cells, direction, mission, separator, action."""
         (episode,) = played("rollouts:BabyAI-GoToLocal-v0?episodes=1&image=cells&seed=3")
         (symbolic,) = played("rollouts:BabyAI-GoToLocal-v0?episodes=1&seed=3")
         assert episode.metadata.task == "BabyAI-GoToLocal-v0-cells"
@@ -237,16 +237,16 @@ class TestFaults:
 
 @pytest.fixture
 def nothing_kept() -> Iterator[None]:
-    """No process of an earlier test, and none left to a later one."""
+    """End the processes of earlier tests before the test, and its own after it."""
     _end_the_idle()
     yield
     _end_the_idle()
 
 
 def _end_the_idle() -> None:
-    for child in read_rollouts._idle.values():
+    for child in player._idle.values():
         child.close()
-    read_rollouts._idle.clear()
+    player._idle.clear()
 
 
 @pytest.mark.usefixtures("nothing_kept")
@@ -259,7 +259,7 @@ class TestLife:
         assert not _children()
 
     def test_single_episodes_are_played_by_one_process_that_plays_no_others(self) -> None:
-        """A retry asks for the rejects of a partition alone: were those behind them played, here they would hang."""
+        """A retry asks only for the rejects of a partition. Here it would hang if later episodes were played, too."""
         pids = []
         for candidate in open_source(f"{COUNT}&fault=loop&bad=2").candidates({"first": 0, "count": 9}):
             if candidate.source_index in (1, 3, 7):
@@ -269,7 +269,7 @@ class TestLife:
 
     def test_an_iterator_that_ends_before_its_episodes_leaves_no_child(self) -> None:
         for candidate in open_source(COUNT).candidates({"first": 0, "count": 4}):
-            if candidate.source_index < 2:  # the second in order: those behind it are played, too
+            if candidate.source_index < 2:  # after the second in order, the later ones are played ahead
                 candidate.load()
         assert not _children()
 
@@ -299,8 +299,8 @@ class TestLife:
         played(COUNT + "&max_steps=2", 0, 1)
         assert sorted(_children()) == sorted(three)
 
-    def test_it_is_not_kept_for_ever(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("pipelines.sources.rollouts.source._MOST_EPISODES", 3)
+    def test_it_is_not_kept_forever(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("pipelines.sources.rollouts.player.MOST_EPISODES", 3)
         played(COUNT, 0, 2)
         (first,) = _children()
         played(COUNT, 2, 1)
@@ -320,7 +320,7 @@ class TestLife:
         (first,) = _children()
         pid = os.fork()
         if pid == 0:
-            os._exit(7 if not read_rollouts._idle else 8)
+            os._exit(7 if not player._idle else 8)
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
         played(COUNT, 2, 2)
         assert _children() == [first]
@@ -335,7 +335,7 @@ class TestLife:
 
 
 def _children() -> list[int]:
-    """Processes of this one, but for the tracker that multiprocessing keeps until the end."""
+    """The child processes of this one, without the tracker that multiprocessing keeps until the end."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
