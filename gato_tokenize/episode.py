@@ -1,6 +1,7 @@
 """Episode: stacked timesteps, checked against a spec."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -44,13 +45,21 @@ class EpisodeMetadata:
     content_hash: str = ""  # sha256 of the whole episode's tokens and pixels
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            value, kind = getattr(self, field.name), field.type
+        for name, kind in _kinds():
+            value = getattr(self, name)
+            if type(value) is kind:  # nearly always, and each record makes three of these
+                continue
             if not isinstance(value, _ACCEPTED[kind]):
-                raise ValueError(f"{field.name}: expected {kind.__name__}, got {type(value).__name__} {value!r}")  # type: ignore[union-attr]
-            object.__setattr__(self, field.name, kind(value))  # type: ignore[operator]
+                raise ValueError(f"{name}: expected {kind.__name__}, got {type(value).__name__} {value!r}")
+            object.__setattr__(self, name, kind(value))
         if self.success not in (-1, 0, 1):
             raise ValueError(f"success is 1, 0 or -1 (unknown), not {self.success!r}")
+
+
+@functools.cache
+def _kinds() -> list[tuple[str, Any]]:
+    """(name, type) of each field of `EpisodeMetadata`."""
+    return [(field.name, field.type) for field in dataclasses.fields(EpisodeMetadata)]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)  # a comparison of arrays has no single truth value

@@ -38,7 +38,8 @@ class TextField:
         distinct = {text: i for i, text in enumerate(dict.fromkeys(texts))}  # an instruction repeats in every timestep
         ids = self.tokenizer.encode_batch(list(distinct))
         if self.ends:
-            ids = [np.append(row, np.int32(self.tokenizer.end_id)) for row in ids]
+            end = np.array([self.tokenizer.end_id], np.int32)
+            ids = [np.concatenate((row, end)) for row in ids]
         chosen = [ids[distinct[text]] for text in texts]
         return Encoded(np.concatenate(chosen), np.array([len(row) for row in chosen], np.int64))
 

@@ -102,6 +102,9 @@ class Arrangement:
     def fill(self, values: Mapping[str, "int | NDArray[np.generic]"], dtype: type[np.generic]) -> NDArray[np.generic]:
         """Make a stream with values[path] at each slot's places: one number for all, or one for each token in order."""
         stream = np.zeros(int(self.step_splits[-1]), dtype)
+        if len(self.slots) == 1:  # a document: all tokens are its text's
+            stream[:] = np.ravel(values[self.slots[0].path])
+            return stream
         uniform = all(isinstance(length, int) for length in self.lengths.values())
         table = stream.reshape(self.steps, -1) if uniform else stream
         column = 0
@@ -118,13 +121,14 @@ class Arrangement:
 def arrange(slots: tuple[Slot, ...], lengths: Mapping[str, "int | NDArray[np.int64]"], steps: int) -> Arrangement:
     """Place the slots of `steps` timesteps one after the other; `lengths` as in `Arrangement`, one for each slot."""
     per_step = np.zeros(steps, np.int64)
-    offsets = {}
+    starts = {}
     for slot in slots:
-        offsets[slot.path] = per_step.copy()
+        starts[slot.path] = per_step.copy()
         per_step += lengths[slot.path]
     step_splits = np.zeros(steps + 1, np.int64)
-    np.cumsum(per_step, out=step_splits[1:])
-    starts = {path: step_splits[:-1] + offset for path, offset in offsets.items()}
+    per_step.cumsum(out=step_splits[1:])
+    for offset in starts.values():
+        offset += step_splits[:-1]
     return Arrangement(slots, dict(lengths), starts, step_splits)
 
 

@@ -1,6 +1,7 @@
 """The spec of a task: nested field specs of its observation and its action."""
 
 import dataclasses
+import functools
 import hashlib
 import json
 from collections.abc import Mapping
@@ -133,15 +134,20 @@ class EpisodeSpec:
     @property
     def observation_fields(self) -> dict[str, FieldSpec]:
         """{path: field} in token order."""
-        return flatten(self.observation, "observation", ordered=self.timesteps)
+        return dict(self._flat[0])
 
     @property
     def action_fields(self) -> dict[str, FieldSpec]:
-        return flatten(self.action, "action")
+        return dict(self._flat[1])
 
     @property
     def fields(self) -> dict[str, FieldSpec]:
-        return {**self.observation_fields, **self.action_fields}
+        return {**self._flat[0], **self._flat[1]}
+
+    @functools.cached_property
+    def _flat(self) -> tuple[dict[str, FieldSpec], dict[str, FieldSpec]]:
+        """The fields of the observation and of the action: every episode asks for them, many times."""
+        return flatten(self.observation, "observation", ordered=self.timesteps), flatten(self.action, "action")
 
     def validate(self, observation: Any, action: Any = None) -> None:
         """Check one timestep; `action=None` is not checked. Raises ValueError naming the path of what does not fit."""

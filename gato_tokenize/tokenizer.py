@@ -56,7 +56,7 @@ class EpisodeTokenizer:
         if text is not None and text.vocabulary_size > self.vocabulary.text_size:
             raise ValueError(
                 f"the text model has {text.vocabulary_size} pieces, the vocabulary {self.vocabulary.text_size} text"
-                f" ids: use Vocabulary(text_size={text.vocabulary_size})"
+                f" ids: set the vocabulary's text_size to {text.vocabulary_size}"
             )
         self.text = text
         self._fields = {slot.path: self._tokenizer(slot) for slot in self.slots if slot.path}
@@ -158,8 +158,9 @@ class EpisodeTokenizer:
 
     def _too_long(self, tokens: int) -> str:
         return (
-            f"observation: {tokens} tokens in a timestep, but {self.local_positions} local positions: raise"
-            " local_positions (here and in the model), or make the pictures or texts smaller"
+            f"observation: {tokens} tokens in a timestep, but {self.local_positions} local positions: make the"
+            " pictures or texts smaller, or raise local_positions here and in the model (gato-data convert"
+            f" --local-positions {tokens}; a model that is trained on that data follows)"
         )
 
     def _tokenizer(self, slot: Slot) -> Any:

@@ -64,7 +64,7 @@ class Vocabulary:
         if not self.disjoint and self.discrete_size > self.text_size:
             raise ValueError(
                 f"discrete_size {self.discrete_size} does not fit into the {self.text_size} text ids that the "
-                "paper's layout shares with it: use disjoint=True"
+                "paper's layout shares with it: set disjoint to true, which gives discrete values ids of their own"
             )
 
     @property
@@ -88,6 +88,16 @@ class Vocabulary:
     def size(self) -> int:
         """The number of ids, which is the number of rows of the embedding table."""
         return self.separator + 1 + (self.discrete_size if self.disjoint else 0)
+
+    def describe(self) -> str:
+        """The id ranges in one line.
+
+        >>> Vocabulary().describe()
+        '33025 ids: text [0, 32000), discrete [0, 1024), continuous [32000, 33024), separator 33024'
+        """
+        names = ("text", "discrete", "continuous")
+        ranges = [f"{name} [{ids.start}, {ids.stop})" for name in names for ids in [getattr(self, name)]]
+        return f"{self.size} ids: {', '.join(ranges)}, separator {self.separator}"
 
     def check(self, ids: NDArray[Any]) -> None:
         """Raise ValueError naming the first of `ids` that is outside [0, size)."""

@@ -115,7 +115,8 @@ class GatoPolicy:
         if chunk.positions.max() >= self.config.local_positions:
             raise ValueError(
                 f"an observation of {len(chunk) - 1} tokens, but the model has {self.config.local_positions} local"
-                " positions: make pictures or texts smaller, or train a model with more (local_positions)"
+                " positions: make pictures or texts smaller, or train a model with more, on data that is converted with"
+                f" --local-positions {len(chunk) - 1}"
             )
         return chunk
 

@@ -16,7 +16,7 @@ from gato_model.training.checkpoint import CONFIG, CheckpointError
 from gato_model.training.optimizer import OptimizerSettings
 from gato_model.training.run import RefusedError, TrainingError, train
 from gato_model.training.settings import RunOptions, TrainSettings
-from gato_tokenize import CorruptRecordError
+from gato_tokenize import CorruptRecordError, Dataset
 
 PRESETS = {
     "tiny": GatoConfig.tiny, "small": GatoConfig.small, "baseline": GatoConfig.baseline, "large": GatoConfig.large,
@@ -30,7 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--data", required=True, nargs="+", metavar="DIR[:WEIGHT]", help="converted datasets (NAME/VERSION) to mix")
     add("--out", required=True, type=Path, metavar="RUN", help="the run's folder; the same command goes on in it")
     add("--preset", choices=PRESETS, help="the model's sizes (default tiny)")
-    add("--set", nargs="+", default=[], metavar="NAME=NUMBER", help="other sizes: any field of GatoConfig")
+    add("--set", nargs="+", default=[], metavar="NAME=NUMBER", help="other sizes: any field of GatoConfig"
+        " (vocabulary_size and local_positions follow the data)")  # fmt: skip
     add("--sequence-length", type=int, metavar="N", help="tokens of a training sequence (default 1024)")
     add("--steps", type=int, metavar="N", help="steps to train (fine-tuning: 10000)")
     add("--batch-size", type=int, metavar="N", help="sequences of a step, on all workers (default 512, fine-tuning 64)")
@@ -75,7 +76,8 @@ def run(arguments: argparse.Namespace) -> int:
         tf.distribute.MultiWorkerMirroredStrategy() if "TF_CONFIG" in os.environ else None
     )  # must come before any other use of TensorFlow
     try:
-        settings, options = settings_of(arguments), run_options_of(arguments)
+        options = run_options_of(arguments)
+        settings = fitted(settings_of(arguments), arguments.set)
     except (ValueError, OSError, KeyError, CheckpointError) as error:
         print(f"gato-model train: {error}", file=sys.stderr)
         return EXIT_REFUSED
@@ -113,6 +115,24 @@ def settings_of(arguments: argparse.Namespace) -> TrainSettings:
         shares, _config(arguments), _optimizer(arguments, steps, fine), steps, batch, arguments.seed,
         arguments.prompt_share, arguments.dtype, str(arguments.fine_tune or ""),
     )  # fmt: skip
+
+
+def fitted(settings: TrainSettings, sizes: list[str]) -> TrainSettings:
+    """Give the model the rows of ids and of local positions that its data needs, where --set (`sizes`) is silent.
+
+    A model that is fine-tuned keeps its rows. Raises FileNotFoundError if a folder holds no dataset.
+    """
+    if settings.fine_tune:
+        return settings
+    tokenizers = [Dataset.open(share.path).tokenizer for share in settings.data]
+    positions = [tokenizer.local_positions for tokenizer in tokenizers]
+    needed = {
+        "vocabulary_size": tokenizers[0].vocabulary.size,  # all are alike, or `train` refuses them
+        "local_positions": max(settings.config.local_positions, *positions),
+    }
+    given = {text.partition("=")[0] for text in sizes}
+    changes: dict[str, Any] = {name: rows for name, rows in needed.items() if name not in given}
+    return dataclasses.replace(settings, config=dataclasses.replace(settings.config, **changes))
 
 
 def run_options_of(arguments: argparse.Namespace) -> RunOptions:

@@ -27,8 +27,9 @@ class TokenIdentity:
         else:
             return TokenIdentity(self.vocabulary, self.text_model_sha256 or other.text_model_sha256)
         raise ValueError(
-            f"{names[0]} and {names[1]} have different {what}. An id means one thing here and another there: "
-            "convert one of them again with the other's tokenizer, or pass check_identity=False to mix them as they are"
+            f"{names[0]} and {names[1]} have different {what}. An id means one thing here and another there: convert"
+            " one of them again, with the other's --vocabulary and --text-model (tokenizer/text.model in its folder)."
+            " In Python, check_identity=False mixes them as they are"
         )
 
     def to_json(self) -> str:

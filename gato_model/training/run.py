@@ -172,17 +172,22 @@ def _reader(settings: TrainSettings, shares: Sequence[Share], rows: tuple[int, i
         seed=settings.seed if split == "train" else EVALUATION_SEED, prompt_share=settings.prompt_share,
         identity=_identity(settings),
     )  # fmt: skip
-    if reader.identity.vocabulary.size != config.vocabulary_size:
-        raise ValueError(
-            f"the data's vocabulary has {reader.identity.vocabulary.size} ids, the model's {config.vocabulary_size}:"
-            f" set vocabulary_size={reader.identity.vocabulary.size}"
-        )
-    if reader.local_positions > config.local_positions:
-        raise ValueError(
-            f"the data has up to {reader.local_positions} local positions, the model {config.local_positions}: set"
-            f" local_positions={reader.local_positions}"
-        )
+    _check_rows(settings, reader.identity.vocabulary.size, reader.local_positions)
     return reader
+
+
+def _check_rows(settings: TrainSettings, ids: int, positions: int) -> None:
+    """Raise ValueError if the model's tables have not the rows that the data needs."""
+    config = settings.config
+    if ids != config.vocabulary_size:
+        raise ValueError(
+            f"the data's vocabulary has {ids} ids, the model's {config.vocabulary_size}: set vocabulary_size={ids}, or"
+            " leave it to `gato-model train`"
+        )
+    if positions > config.local_positions:
+        again = f"convert the data with --local-positions {config.local_positions}"
+        cure = again if settings.fine_tune else f"set local_positions={positions}, or {again}"
+        raise ValueError(f"the data has up to {positions} local positions, the model {config.local_positions}: {cure}")
 
 
 def _identity(settings: TrainSettings) -> TokenIdentity | None:

@@ -53,8 +53,8 @@ class ContinuousTokenizer:
     >>> ContinuousTokenizer(companded=False, low=[0, -5], high=[10, 5]).encode([5, 5])
     array([32512, 33023], dtype=int32)
 
-    Raises ValueError if the bounds are not finite float32 numbers with low < high, if float32 cannot separate 1024 bins
-    between them, or if companded values have bounds.
+    Raises ValueError if the bounds are not finite float32 numbers with low < high, if float32 cannot separate the
+    vocabulary's bins (between the bounds), or if companded values have bounds.
     """
 
     def __init__(
@@ -64,6 +64,7 @@ class ContinuousTokenizer:
         self.vocabulary = v = vocabulary or Vocabulary()
         self.low, self.high = np.broadcast_arrays(_float32(low, "low"), _float32(high, "high"))
         self._grid = (v.continuous_bins, v.mu, v.m) if companded else (v.continuous_bins, None, None)
+        bins_of(*self._grid)  # refuses bins that float32 cannot tell apart, before any value is seen
         self._affine = bool((self.low != -1).any() or (self.high != 1).any())
         if self._affine and companded:
             raise ValueError("companded values have no bounds: low and high are for companded=False")

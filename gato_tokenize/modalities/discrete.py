@@ -32,12 +32,10 @@ class DiscreteTokenizer:
         self.vocabulary = vocabulary or Vocabulary()
         self.size = _setting(size, "size")
         self.low = _setting(low, "low")
-        wrong = (self.size < 1) | (self.size > self.vocabulary.discrete_size)
-        if wrong.any():
-            raise ValueError(
-                f"size {self.size[wrong][0]} is outside [1, {self.vocabulary.discrete_size}], the number of discrete "
-                "ids: raise the vocabulary's discrete_size or split the field"
-            )
+        if (self.size < 1).any():
+            raise ValueError(f"size {self.size.min()} is below 1: a discrete element has at least one value")
+        if self.size.max() > self.vocabulary.discrete_size:
+            raise ValueError(self._too_many(int(self.size.max())))
         if np.any(self.low > _INT64.max - (self.size - 1)):
             raise ValueError(f"low {self.low.max()} leaves no room for its values in int64")
         self._last = self.low + (self.size - 1)
@@ -75,6 +73,14 @@ class DiscreteTokenizer:
             legal = f"[{start}, {start + np.broadcast_to(self.size, array.shape)[at]})"
             raise ValueError(f"id {array[at]} at index {at} is outside {legal}, the ids of its discrete values")
         return np.asarray(array.astype(np.int64) - start + self.low)
+
+    def _too_many(self, size: int) -> str:
+        shared = not self.vocabulary.disjoint and size > self.vocabulary.text_size
+        raised = f"discrete_size={size}" + (",disjoint=true" if shared else "")
+        return (
+            f"size {size} is more than the {self.vocabulary.discrete_size} discrete ids: set the vocabulary's {raised}"
+            f" (gato-data convert --vocabulary {raised}), or split the field"
+        )
 
     def _complaint(self, array: NDArray[Any], wrong: NDArray[np.bool_]) -> str:
         at = index_of_first(wrong)

@@ -66,14 +66,28 @@ class DatasetTokenizer:
 
     @classmethod
     def for_specs(
-        cls, specs: Mapping[str, EpisodeSpec], text: TextTokenizer | None = None, local_positions: int = LOCAL_POSITIONS
+        cls,
+        specs: Mapping[str, EpisodeSpec],
+        text: TextTokenizer | None = None,
+        local_positions: int = LOCAL_POSITIONS,
+        **vocabulary: Any,
     ) -> "DatasetTokenizer":
-        """The tokenizer of these tasks. If one has text, the shipped text model is used, or the one given."""
+        """The tokenizer of these tasks. If one has text, the shipped text model is used, or the one given.
+
+        vocabulary: the fields of `Vocabulary` that are not the paper's. Unless `text_size` is given, a smaller text
+        model leaves ids unused and a larger one shifts the ids after it.
+
+        >>> specs = {"text": EpisodeSpec.document()}
+        >>> DatasetTokenizer.for_specs(specs, disjoint=True, discrete_size=4096).vocabulary.discrete
+        range(33025, 37121)
+
+        Raises ValueError if the vocabulary makes no sense, TypeError for a field that it does not have.
+        """
         has_text = any(isinstance(field, TextSpec) for spec in specs.values() for field in spec.fields.values())
         text = (text or TextTokenizer()) if has_text else None
-        paper = Vocabulary()  # a smaller text model leaves ids unused, a larger one shifts the ids after it
-        vocabulary = Vocabulary(max(text.vocabulary_size, paper.text_size)) if text else paper
-        return cls(dict(sorted(specs.items())), vocabulary, text, local_positions)
+        if text and text.vocabulary_size > Vocabulary.text_size:
+            vocabulary = {"text_size": text.vocabulary_size, **vocabulary}
+        return cls(dict(sorted(specs.items())), Vocabulary(**vocabulary), text, local_positions)
 
     @functools.cache  # noqa: B019 - a dataset has one tokenizer, which lives as long as it does
     def task(self, name: str) -> EpisodeTokenizer:

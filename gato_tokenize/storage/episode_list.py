@@ -16,6 +16,7 @@ EPISODE_COLUMNS = (  # those taken from the metadata as they are
 )
 _PLACE = ("shard", "record", "offset", "bytes")  # of the record: its shard, its number and extent in it
 COLUMNS = (*_PLACE, "tokens", "steps", *EPISODE_COLUMNS, "return")
+_ENCODER = json.JSONEncoder(sort_keys=True, ensure_ascii=False)  # `json.dumps` would make one for each line
 _REQUIRED = frozenset(COLUMNS)
 
 
@@ -35,7 +36,7 @@ def line_bytes(line: dict[str, Any]) -> bytes:
     >>> line_bytes({"task": "b", "record": 1})
     b'{"record": 1, "task": "b"}\\n'
     """
-    return (json.dumps(line, sort_keys=True, ensure_ascii=False) + "\n").encode()
+    return (_ENCODER.encode(line) + "\n").encode()
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:

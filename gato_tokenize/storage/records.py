@@ -5,6 +5,7 @@ with flat keys: those of `schema.FIELDS`.
 """
 
 import dataclasses
+import functools
 import zlib
 from typing import Any
 
@@ -12,11 +13,12 @@ import numpy as np
 
 from gato_tokenize.episode import EpisodeMetadata
 from gato_tokenize.sequence import TokenSequence
-from gato_tokenize.storage.example import Value, encode_example
+from gato_tokenize.storage.example import encode_example
 from gato_tokenize.storage.schema import SCHEMA_VERSION
 from gato_tokenize.storage.sequence_bytes import read_values, sequence_of
 
 _ZLIB_LEVEL = 1  # level 6 takes four times as long and saves little on frames of simulators
+_SHORT = 256  # tokens: deflating so few takes 20 us, nearly all to set the compressor up
 _METADATA = {field.name: f"episode_metadata/{field.name.rstrip('_')}" for field in dataclasses.fields(EpisodeMetadata)}
 
 
@@ -33,12 +35,12 @@ class Record:
         if len(sequence) != sequence.step_splits[-1]:
             raise ValueError("a padded sequence is no record: pad when batching")
         values: dict[str, Any] = {
-            "schema_version": np.array([SCHEMA_VERSION]),
+            "schema_version": SCHEMA_VERSION,
             "tokens": sequence.ids.astype(np.int64),
-            "token_kind": [zlib.compress(sequence.kinds.tobytes(), _ZLIB_LEVEL)],
-            "loss_mask": [zlib.compress(sequence.loss_mask.tobytes(), _ZLIB_LEVEL)],
+            "token_kind": _deflated(sequence.kinds.tobytes()),
+            "loss_mask": _deflated(sequence.loss_mask.tobytes()),
             "step_splits": sequence.step_splits,
-            "image_patches": [_pack_patches(sequence)],
+            "image_patches": _pack_patches(sequence),
             "images/encoded": sequence.encoded,
             "image_grid": sequence.grids.astype(np.int64).ravel(),
         }
@@ -63,10 +65,19 @@ def _pack_patches(sequence: TokenSequence) -> bytes:
     return zlib.compress(np.ascontiguousarray(sequence.patches).data, _ZLIB_LEVEL)
 
 
-def _scalar(value: Any) -> Value:
-    if isinstance(value, str):
-        return [value.encode()]
-    return np.array([value], np.float32) if isinstance(value, float) else np.array([value], np.int64)
+def _deflated(data: bytes) -> bytes:
+    return _deflated_short(data) if len(data) <= _SHORT else zlib.compress(data, _ZLIB_LEVEL)
+
+
+@functools.lru_cache(maxsize=1024)  # short documents of one length have the same kinds and the same loss mask
+def _deflated_short(data: bytes) -> bytes:
+    return zlib.compress(data, _ZLIB_LEVEL)
+
+
+def _scalar(value: Any) -> Any:
+    if type(value) is str:
+        return value.encode()
+    return np.array([value], np.float32) if type(value) is float else int(value)
 
 
 def _unscalar(value: Any, kind: Any) -> Any:

@@ -1,11 +1,13 @@
 """The command `convert`: plans a conversion, runs it, and prints what was made."""
 
 import argparse
+import dataclasses
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from gato_tokenize import TextTokenizer
+from gato_tokenize import TextTokenizer, Vocabulary
 from gato_tokenize.storage.dataset import DatasetTokenizer, read_stats
 from gato_tokenize.tokenizer import LOCAL_POSITIONS
 from pipelines.commands.exit_codes import exit_code
@@ -32,6 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--text-model", type=Path, metavar="FILE", help="a SentencePiece model instead of the shipped one"
     )
+    parser.add_argument("--vocabulary", type=vocabulary_fields, default={}, metavar="NAME=VALUE,...", help="what of the"
+                        " vocabulary is not the paper's, such as disjoint=true,discrete_size=4096")  # fmt: skip
     parser.add_argument("--local-positions", type=positive, default=LOCAL_POSITIONS, metavar="N",
                         help="most observation tokens a timestep may have (default %(default)s)")  # fmt: skip
     parser.add_argument("--runner", default=LOCAL_RUNNER, help="a Beam runner (default: %(default)s, on this machine);"
@@ -54,6 +58,7 @@ def _run(arguments: argparse.Namespace, rest: list[str]) -> None:
         limit=arguments.limit,
         text=text,
         local_positions=arguments.local_positions,
+        vocabulary=arguments.vocabulary,
         validation_fraction=arguments.validation_fraction,
         split_seed=arguments.split_seed,
     )
@@ -61,6 +66,26 @@ def _run(arguments: argparse.Namespace, rest: list[str]) -> None:
         print(describe(plan, tokenizer))
         return
     print(summary(convert(plan, tokenizer, arguments.out, budget, run), arguments.out))
+
+
+def vocabulary_fields(text: str) -> dict[str, Any]:
+    """Parse the value of --vocabulary, as argparse's `type`; the numbers are checked by `Vocabulary`.
+
+    >>> vocabulary_fields("disjoint=true,discrete_size=4096")
+    {'disjoint': True, 'discrete_size': 4096}
+    """
+    known = [field.name for field in dataclasses.fields(Vocabulary)]
+    fields: dict[str, Any] = {}
+    for part in text.split(","):
+        name, _, value = part.partition("=")
+        if name not in known or name in fields:
+            once = "given twice" if name in fields else f"unknown; known: {', '.join(known)}"
+            raise argparse.ArgumentTypeError(f"{name!r} is {once}")
+        try:
+            fields[name] = json.loads(value)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"{part!r} is not of the form NAME=NUMBER or disjoint=true") from error
+    return fields
 
 
 def _runner(arguments: argparse.Namespace, budget: RejectBudget, rest: list[str]) -> Callable[[WorkFolder], None]:
@@ -77,7 +102,7 @@ def _runner(arguments: argparse.Namespace, budget: RejectBudget, rest: list[str]
 def describe(plan: Plan, tokenizer: DatasetTokenizer) -> str:
     """Describe the plan to a person: `--dry-run` prints it."""
     lines = [f"dataset {plan.dataset} {plan.version}: {len(plan.partitions)} shards a split ({', '.join(plan.splits)})"]
-    lines += [f"plan {plan.sha256[:16]}, tokenizer {tokenizer.sha256[:16]}"]
+    lines += [f"plan {plan.sha256[:16]}, tokenizer {tokenizer.sha256[:16]}, {tokenizer.vocabulary.describe()}"]
     for given in plan.inputs:
         lines.append(
             f"input {given['uri']}: " + ", ".join(f"{k} {v}" for k, v in given.items() if k not in ("uri", "source"))

@@ -9,7 +9,7 @@ import functools
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,12 +91,13 @@ def make_plan(
     limit: int | None = None,
     text: TextTokenizer | None = None,
     local_positions: int = LOCAL_POSITIONS,
+    vocabulary: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> tuple[Plan, DatasetTokenizer]:
     """Return the plan for `sources` into `out` (.../NAME/VERSION), and the tokenizer of all their tasks.
 
-    limit: at most so many episodes of each source. settings: fields of `Plan`. Reads every input file once, for its
-    sha256. Raises PlanError or SourceError.
+    limit: at most so many episodes of each source. vocabulary: the fields of `Vocabulary` that are not the paper's.
+    settings: fields of `Plan`. Reads every input file once, for its sha256. Raises PlanError or SourceError.
     """
     if len(set(sources)) != len(sources):
         raise PlanError(f"a source is given twice: {', '.join(sources)}")
@@ -117,7 +118,8 @@ def make_plan(
         partitions += works
         inputs += [{"source": name, **given} for given in source.inputs()]
     try:
-        tokenizer = DatasetTokenizer.for_specs({task: spec for task, (_, spec) in specs.items()}, text, local_positions)
+        of_tasks = {task: spec for task, (_, spec) in specs.items()}
+        tokenizer = DatasetTokenizer.for_specs(of_tasks, text, local_positions, **(vocabulary or {}))
         for task, (name, _) in specs.items():
             check_task(tokenizer, task, name)
     except ValueError as error:

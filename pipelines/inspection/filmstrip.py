@@ -101,7 +101,7 @@ class _Reading:
 
     def _level(self, number: int) -> int:
         bins = self.tokenizer.vocabulary.continuous
-        return round(100 * (number - bins.start) / (len(bins) - 1))
+        return round(100 * (number - bins.start) / max(1, len(bins) - 1))
 
     def _texts(self, start: int, stop: int) -> list[str]:
         text, ids = self.text, self.sequence.ids[start:stop]

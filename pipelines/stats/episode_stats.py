@@ -17,6 +17,8 @@ from gato_tokenize.modalities.picture_file import orientation
 from pipelines.stats.fit import count_fit
 from pipelines.stats.lints import episode_lints, repeats
 
+_TEXT, _KIND_NAMES = int(Kind.TEXT), [kind.name.lower() for kind in Kind]  # numbered from 0
+
 
 def episode_stats(episode: Episode, tokenizer: EpisodeTokenizer, sequence: TokenSequence) -> dict[str, Any]:
     """Count one episode: {"episodes", "steps", "tokens", "loss_tokens", "tokens_by_kind", "unknown_pieces", "fields",
@@ -24,14 +26,14 @@ def episode_stats(episode: Episode, tokenizer: EpisodeTokenizer, sequence: Token
 
     The values are numbers, and arrays that `as_json` turns into lists.
     """
-    kinds = np.bincount(sequence.kinds, minlength=len(Kind))
-    text_ids = sequence.ids[sequence.kinds == Kind.TEXT]
+    kinds = np.bincount(sequence.kinds).tolist()
+    text_ids = sequence.ids[sequence.kinds == _TEXT]
     counted = {
         "episodes": 1,
         "steps": sequence.num_steps,
         "tokens": len(sequence),
         "loss_tokens": int(np.count_nonzero(sequence.loss_mask)),
-        "tokens_by_kind": {kind.name.lower(): int(kinds[kind]) for kind in Kind if kinds[kind]},
+        "tokens_by_kind": {_KIND_NAMES[kind]: count for kind, count in enumerate(kinds) if count},
         "unknown_pieces": tokenizer.text.unknown_count(text_ids) if tokenizer.text else 0,
         "fields": _fields(episode, tokenizer, sequence),
         "notes": dict(episode.notes),
@@ -41,11 +43,13 @@ def episode_stats(episode: Episode, tokenizer: EpisodeTokenizer, sequence: Token
 
 def _fields(episode: Episode, tokenizer: EpisodeTokenizer, sequence: TokenSequence) -> dict[str, dict[str, Any]]:
     counted: dict[str, dict[str, Any]] = {}
-    found = locate(tokenizer.slots, sequence)
-    for path, spec in episode.spec.fields.items():
+    specs = episode.spec.fields
+    continuous = any(isinstance(spec, ContinuousSpec) for spec in specs.values())
+    places = locate(tokenizer.slots, sequence).places if continuous else None
+    for path, spec in specs.items():
         value = episode.fields[path]
-        if isinstance(spec, ContinuousSpec):
-            ids = sequence.ids[found.places(path)].reshape(value.shape)
+        if isinstance(spec, ContinuousSpec) and places:
+            ids = sequence.ids[places(path)].reshape(value.shape)
             counted[path] = _continuous(np.asarray(value, np.float32), ids, tokenizer.field_tokenizer(path))
         elif isinstance(spec, DiscreteSpec):
             integers = np.asarray(value)

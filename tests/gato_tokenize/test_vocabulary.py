@@ -102,7 +102,7 @@ def test_another_spelling_of_a_number_does_not():
         ({"m": float("inf")}, "m must be a positive finite number, not inf"),
         ({"m": 10**400}, "m must be a positive finite number"),
         ({"text_size": 2**31}, "ids do not fit int32"),
-        ({"discrete_size": 32001}, "discrete_size 32001 does not fit into the 32000 text ids .* use disjoint=True"),
+        ({"discrete_size": 32001}, "discrete_size 32001 does not fit into the 32000 text ids .* set disjoint to true"),
     ],
 )
 def test_nonsense_is_refused_when_built(change, message):

@@ -100,8 +100,9 @@ def test_settings_must_fit_the_last_axes(shape):
 @pytest.mark.parametrize(
     "size, low, message",
     [
-        (0, 0, r"size 0 is outside \[1, 1024\]"),
-        ([2, 1025], 0, r"size 1025 is outside \[1, 1024\].* raise the vocabulary's discrete_size"),
+        (0, 0, r"size 0 is below 1"),
+        ([2, 1025], 0, r"1025 is more than the 1024 discrete ids.* --vocabulary discrete_size=1025\)"),
+        (32001, 0, r"32001 is more than the 1024 discrete ids.* --vocabulary discrete_size=32001,disjoint=true\)"),
         (2.0, 0, "size must be integers"),
         (2, "a", "low must be integers"),
         ([], 0, "size must not be empty"),

@@ -325,3 +325,10 @@ def test_arrays_of_another_dtype_are_refused(value):
 def test_varints_that_are_none(data):
     with pytest.raises(ValueError, match="a varint"):
         decode_varints(data)
+
+
+@pytest.mark.parametrize("value", [0, 1, 127, 128, -1, 2**63 - 1, -(2**63), b"", b"abc", b"x" * 200])
+def test_one_number_or_bytes_is_short_for_a_list_of_it(value):
+    listed = [value] if isinstance(value, bytes) else np.array([value], np.int64)
+    assert encode_example({"key": value}) == encode_example({"key": listed})
+    assert encode_example({"key": value}) == encode_example({"key": value})  # from the cache
