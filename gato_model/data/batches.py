@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from gato_model.data.batch_fields import BATCH_FIELDS
 from gato_model.data.packing import Placed, pack
 from gato_model.data.read_ahead import ReadAhead
-from gato_model.data.round_plan import STEPS, PlannedWindow, RoundShape, plan_round
+from gato_model.data.round_plan import STEPS, PlannedWindow, RoundShape, plan_round, shares_of_rows
 from gato_model.data.share import OpenedShare, one_identity, too_long
 from gato_model.data.share import Share as Share
+from gato_model.data.target_check import LostTargets
 from gato_model.data.token_identity import TokenIdentity, token_identity
 from gato_model.data.windows import Window, window_at
 
@@ -127,6 +128,17 @@ class Batches:
     def bytes_read(self) -> int:
         """Count the bytes read from the shards so far."""
         return sum(one.reader.bytes_read for one in self._opened)
+
+    def lost_targets(self) -> list[LostTargets]:
+        """Find the tasks whose samples may lose all their targets in these rows. It reads a few of their records."""
+        return [lost for one in self._opened for lost in one.lost_targets()]
+
+    def rows_of_shares(self, step: int) -> NDArray[np.int64]:
+        """Count the rows of each share in the whole batch of a step, int64[shares]; nothing is read."""
+        number, index = divmod(step, self._shape.batches)
+        size = self._shape.batch_size
+        shares = shares_of_rows(self.weights, self._shape, self._seed, number)[index * size : (index + 1) * size]
+        return np.bincount(shares, minlength=len(self.weights))
 
     def batch(self, step: int) -> Batch:
         """Make batch number `step`, from 0.

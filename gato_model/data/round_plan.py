@@ -174,13 +174,22 @@ def plan_round(
     weights: float64[shares], summing to 1. prompt_share: the fraction of the agents' sequences that get a prompt.
     """
     random = np.random.default_rng([seed, number])
-    shares = np.concatenate([_divided(weights, shape.batch_size, random) for _ in range(shape.batches)])
+    shares = _deal_rows(weights, shape, random)
     order = random.permutation(len(shares))  # a record's windows go to rows far from one another
     windows: list[PlannedWindow] = []
     for share, table in enumerate(tables):
         rows = order[shares[order] == share]
         windows += _fill_rows(rows, share, table, shape.length, prompt_share, random)
     return shares, windows
+
+
+def shares_of_rows(weights: NDArray[np.float64], shape: RoundShape, seed: int, number: int) -> NDArray[np.int64]:
+    """Return the share of each row of round `number`, as `plan_round` does, without planning the windows."""
+    return _deal_rows(weights, shape, np.random.default_rng([seed, number]))
+
+
+def _deal_rows(weights: NDArray[np.float64], shape: RoundShape, random: np.random.Generator) -> NDArray[np.int64]:
+    return np.concatenate([_divided(weights, shape.batch_size, random) for _ in range(shape.batches)])
 
 
 def _divided(weights: NDArray[np.float64], count: int, random: np.random.Generator) -> NDArray[np.int64]:

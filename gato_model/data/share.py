@@ -9,6 +9,7 @@ import numpy as np
 from gato_model.data.episode_table import EpisodeTable
 from gato_model.data.record_reader import SequenceReader
 from gato_model.data.round_plan import DOCUMENT, SAMPLE, STEPS, DrawTable
+from gato_model.data.target_check import LostTargets, find_lost_targets
 from gato_model.data.token_identity import TokenIdentity, token_identity
 from gato_tokenize import Dataset, ImageSpec, Record
 from gato_tokenize.layout import slots
@@ -52,6 +53,7 @@ class OpenedShare:
     left_out: dict[str, int]
     draw_table: DrawTable
     reader: SequenceReader
+    length: int  # of a row, in tokens
 
     @classmethod
     def open(cls, share: Share, split: str, length: int, cache_bytes: int) -> "OpenedShare":
@@ -70,7 +72,17 @@ class OpenedShare:
         _check_lengths(dataset.tokenizer, table, length)
         style = np.array([task_style(dataset.tokenizer, task) for task in table.tasks], np.uint8)
         reader = SequenceReader(table, dataset.tokenizer.vocabulary.size, cache_bytes)
-        return cls(share, dataset, left_out, DrawTable.of(table, style, length), reader)
+        return cls(share, dataset, left_out, DrawTable.of(table, style, length), reader, length)
+
+    def lost_targets(self) -> list[LostTargets]:
+        """Find the tasks of text with images whose samples may lose all their targets, because they are cropped."""
+        draws = self.draw_table
+        found = (
+            find_lost_targets(str(task), draws.of_task[number], self.reader, self.length)
+            for number, task in enumerate(draws.table.tasks)
+            if draws.style[number] == SAMPLE
+        )
+        return [lost for lost in found if lost]
 
     def domains(self) -> str:
         """Join the different domains of the first record of each task."""

@@ -8,10 +8,12 @@ RUN/checkpoints/last/      the last few checkpoints: weights and optimizer
 RUN/checkpoints/best/      the checkpoint with the lowest loss on held-out episodes
 """
 
+import contextlib
 import json
 import os
-import shutil
+import re
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -37,36 +39,73 @@ class Checkpoints:
     """
 
     def __init__(self, folder: Path, model: Gato, optimizer: Any, keep: int = 3, chief: bool = True) -> None:
-        self._scratch = None if chief else tempfile.mkdtemp(prefix="gato-worker-")
-        root = folder / CHECKPOINTS
+        self._open, self._folder = contextlib.ExitStack(), folder / CHECKPOINTS
+        if chief:
+            self._folder.mkdir(parents=True, exist_ok=True)
+        root = Path(self._open.enter_context(literal_path(self._folder)))
+        scratch = root if chief else Path(self._open.enter_context(tempfile.TemporaryDirectory(prefix="gato-worker-")))
         self._checkpoint = tf.train.Checkpoint(weights=_weights(model), optimizer=optimizer)
         self._read = _manager(self._checkpoint, root / "last", keep)
-        self._last = self._read if chief else _manager(self._checkpoint, Path(str(self._scratch)) / "last", 1)
-        best = root / "best" if chief else Path(str(self._scratch)) / "best"
-        self._best = _manager(self._checkpoint, best, 1)
+        self._last = self._read if chief else _manager(self._checkpoint, scratch / "last", 1)
+        self._best = _manager(self._checkpoint, scratch / "best", 1)
 
     def save(self, step: int, best: bool = False) -> None:
-        """Write a checkpoint. Raises OSError if that fails, for example on a full disk; earlier checkpoints stay."""
+        """Write a checkpoint and find it again, with every variable in it.
+
+        Raises OSError if that fails, for example on a full disk; earlier checkpoints stay.
+        """
+        manager = self._best if best else self._last
         try:
-            (self._best if best else self._last).save(checkpoint_number=step)
+            path = manager.save(checkpoint_number=step)
+            written = len(tf.train.load_checkpoint(path).get_variable_to_shape_map())
         except tf.errors.OpError as error:
             raise OSError(f"the checkpoint of step {step} cannot be written: {error.message}") from error
+        if tf.train.latest_checkpoint(manager.directory) != path or written < len(self._checkpoint.weights):
+            raise OSError(f"the checkpoint of step {step} was written to {self._folder}, but cannot be read back")
 
     def restore(self) -> int | None:
         """Read the newest checkpoint into model and optimizer. Returns its step, None if there is no checkpoint.
 
-        Raises CheckpointError if it belongs to another model.
+        Raises CheckpointError if it belongs to another model, or if there are checkpoints of which none can be read.
         """
         path = tf.train.latest_checkpoint(self._read.directory)
         if path is None:
+            last = self._folder / "last"
+            if last.is_dir() and any(name.endswith(".index") for name in os.listdir(last)):
+                raise CheckpointError(
+                    f"{last} holds checkpoints, but its file `checkpoint`, which names the newest, is missing, damaged,"
+                    " or names one that is not there: restore it, or give another --out"
+                )
             return None
         _restore(self._checkpoint, path)
         return step_of(path)
 
     def close(self) -> None:
         """Remove the scratch folder."""
-        if self._scratch:
-            shutil.rmtree(self._scratch, ignore_errors=True)
+        self._open.close()
+
+
+@contextlib.contextmanager
+def literal_path(folder: Path) -> Iterator[str]:
+    """Yield a path to `folder` that TensorFlow takes literally: a link to it where its own path is a pattern.
+
+    TensorFlow matches the paths of checkpoints, so it would not find `r[1]`, and with `r*` would delete the old
+    checkpoints of `run`, too.
+    """
+    if not re.search(r"[][*?\\]", str(folder)):
+        yield str(folder)
+        return
+    with tempfile.TemporaryDirectory(prefix="gato-link-") as place:
+        link = Path(place) / "folder"
+        link.symlink_to(folder.absolute(), target_is_directory=True)
+        yield str(link)
+
+
+def best_step(run: Path) -> int | None:
+    """Find the step of a run's best checkpoint, None if it has none."""
+    with literal_path(run / CHECKPOINTS) as folder:
+        path = tf.train.latest_checkpoint(f"{folder}/best")
+    return None if path is None else step_of(path)
 
 
 def step_of(path: str) -> int:
@@ -114,11 +153,12 @@ def load(run: "str | os.PathLike[str]", which: Literal["best", "last"] = "best",
 
 def load_weights(model: Gato, run: Path, which: Literal["best", "last"] = "best") -> None:
     """Read a run's weights into a model of the same sizes; dropout, stochastic depth and the like may differ."""
-    found = [tf.train.latest_checkpoint(str(run / CHECKPOINTS / name)) for name in dict.fromkeys((which, "last"))]
-    path = next(filter(None, found), None)
-    if path is None:
-        raise CheckpointError(f"{run} holds no checkpoint yet: it has not trained to its first --save-every")
-    _restore(tf.train.Checkpoint(weights=_weights(model)), path, partly=True)
+    with literal_path(run / CHECKPOINTS) as folder:
+        found = [tf.train.latest_checkpoint(f"{folder}/{name}") for name in dict.fromkeys((which, "last"))]
+        path = next(filter(None, found), None)
+        if path is None:
+            raise CheckpointError(f"{run} holds no checkpoint yet: it has not trained to its first --save-every")
+        _restore(tf.train.Checkpoint(weights=_weights(model)), path, partly=True)
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -37,6 +37,11 @@ class LossTable:
     groups: tuple[str, ...]
 
     @property
+    def tokens(self) -> int:
+        """Count the predicted tokens."""
+        return int(self.sums[..., 2].sum())
+
+    @property
     def loss(self) -> float:
         """Return the mean loss, NaN if nothing was predicted."""
         total = self.sums.sum((0, 1))
@@ -60,6 +65,13 @@ class LossTable:
             name: {"loss": float(loss / count), "accuracy": float(right / count), "tokens": float(count)}
             for name, (loss, right, count) in sorted(cells.items())
         }
+
+    def shares_of_tokens(self) -> dict[str, float]:
+        """Return {group: its fraction of the predicted tokens}, 0 if nothing was predicted."""
+        fractions = dict.fromkeys(self.groups, 0.0)
+        for group, count in zip(self.groups, self.sums[..., 2].sum(1), strict=True):
+            fractions[group] += float(count) / max(self.tokens, 1)
+        return fractions
 
     def not_finite(self) -> list[str]:
         """Name the groups whose loss is NaN or infinite."""

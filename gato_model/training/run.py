@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from gato_model.data.batches import Batches, batches
 from gato_model.data.share import Share
+from gato_model.data.target_check import LostTargets
 from gato_model.data.token_identity import TokenIdentity, token_identity
 from gato_model.network.model import Gato
 from gato_model.training.checkpoint import CONFIG, RUN, Checkpoints, load_weights, write_json
@@ -52,8 +53,9 @@ def train(
     chief = _task(strategy) == 0
     rows = rows_of_replicas(settings.batch_size, strategy, options.accumulate)
     readers = [[_reader(settings, settings.data, of_replica) for of_replica in part] for part in rows]
+    lost = _lost_targets(readers[0][0])
     if chief:
-        _open_run(settings, out, readers[0][0])
+        _open_run(settings, out)
     keras.utils.set_random_seed(settings.seed)  # of the initial weights
     with strategy.scope():
         model = Gato(settings.config, rematerialize=options.rematerialize, seed=settings.seed, dtype=settings.dtype)
@@ -65,7 +67,7 @@ def train(
         if start is None and settings.fine_tune:
             load_weights(model, Path(settings.fine_tune))
         run = _Run(settings, options, out, step, checkpoints, rows, readers, _held_out(settings, rows[0]))
-        return run.go(start or 0, quiet=not chief)
+        return run.go(start or 0, lost, quiet=not chief)
 
 
 class _Run:
@@ -84,11 +86,14 @@ class _Run:
         self.best = float("inf")
         self.table: LossTable | None = None
 
-    def go(self, start: int, quiet: bool) -> LossTable | None:
+    def go(self, start: int, notes: Sequence[object], quiet: bool) -> LossTable | None:
+        """Take the steps from `start` on, after printing the notes."""
         settings, options = self.settings, self.options
         tokens = settings.batch_size * settings.config.sequence_length
         with contextlib.ExitStack() as stack:
             log = stack.enter_context(RunLog(self.out, start, settings.steps, tokens, quiet))
+            for note in notes:
+                log.note(str(note))
             self.best = best_loss(self.out)
             streams = [[stack.enter_context(reader.iterate(start)) for reader in part] for part in self.readers]
             for number in range(start, settings.steps):
@@ -108,17 +113,25 @@ class _Run:
 
     def _learn(self, number: int, parts: list[Any], log: RunLog) -> None:
         sums, norm = self.step(parts, number)
-        table = LossTable(sums, self.groups)
-        if not np.isfinite([table.loss, norm]).all():
-            wrong = LossTable(sums, self.names).not_finite() or ["the gradient"]
+        table = LossTable(sums, self.names)
+        if wrong := table.not_finite() or ([] if np.isfinite(norm) else ["the gradient"]):
             raise TrainingError(
                 f"the loss is not a finite number at step {number}: {', '.join(wrong)}. Look at that data, lower"
                 " --learning-rate or set --clip-norm; the last checkpoint is from before this step"
             )
         log.advance(number + 1)
         if self._due(number + 1, self.options.log_every) or number == 0:
-            log.write(number, {"loss": table.loss, "accuracy": table.accuracy, "gradient_norm": norm})
-            log.report(number + 1, f"loss {table.loss:.4f}  accuracy {table.accuracy:.3f}")
+            measured = {"loss": table.loss, "accuracy": table.accuracy} if table.tokens else {}
+            log.write(number, {**measured, "gradient_norm": norm, **self._shares(number, table)})
+            log.report(number + 1, _shown(table))
+
+    def _shares(self, number: int, table: LossTable) -> dict[str, float]:
+        """Return each dataset's fraction of the step's rows and of its predicted tokens, to be logged."""
+        rows = self.readers[0][0].rows_of_shares(number) / self.settings.batch_size
+        shares = dict.fromkeys((f"share/{name}/rows" for name in self.names), 0.0)
+        for name, fraction in zip(self.names, rows.tolist(), strict=True):
+            shares[f"share/{name}/rows"] += fraction
+        return shares | {f"share/{name}/targets": part for name, part in table.shares_of_tokens().items()}
 
     def _evaluate(self, done: int, log: RunLog) -> None:
         """Log loss and accuracy on held-out episodes by domain and modality; save the weights if they are the best."""
@@ -131,6 +144,9 @@ class _Run:
         mine = np.zeros_like(sums)
         mine[shares] = sums[: len(shares)]
         self.table = table = LossTable(mine, self.groups)
+        if not table.tokens:
+            log.report(done, "held out: no token to predict in these batches")
+            return
         rows = table.rows()
         log.write(done - 1, {"held_out/loss": table.loss, "held_out/accuracy": table.accuracy})
         log.write(done - 1, {f"held_out/{row}/{name}": v for row, of in rows.items() for name, v in of.items()})
@@ -139,6 +155,20 @@ class _Run:
         if table.loss < self.best:
             self.best = table.loss
             self.checkpoints.save(done, best=True)
+
+
+def _shown(table: LossTable) -> str:
+    if not table.tokens:
+        return "no token to predict in this batch"
+    return f"loss {table.loss:.4f}  accuracy {table.accuracy:.3f}"
+
+
+def _lost_targets(reader: Batches) -> list[LostTargets]:
+    """Find the tasks whose samples may lose their targets. Raises RefusedError for a task that keeps none."""
+    found = reader.lost_targets()
+    if hopeless := [str(lost) for lost in found if lost.all_lost]:
+        raise RefusedError("\n".join(hopeless))
+    return found
 
 
 def _task(strategy: Any) -> int:
@@ -204,7 +234,7 @@ def _held_out(settings: TrainSettings, rows: list[tuple[int, int]]) -> "tuple[li
     return numbers, [_reader(settings, shares, of_replica, "validation") for of_replica in rows]
 
 
-def _open_run(settings: TrainSettings, out: Path, reader: Batches) -> None:
+def _open_run(settings: TrainSettings, out: Path) -> None:
     """Write the run's settings, or check that `out` holds the same ones. Raises RefusedError if they differ."""
     out.mkdir(parents=True, exist_ok=True)
     content, path = settings.to_json(), out / RUN

@@ -1,7 +1,6 @@
 """RunLog: a line on disk for each logged step, TensorBoard, and a bar on the screen."""
 
 import json
-import os
 import sys
 import time
 from pathlib import Path
@@ -10,7 +9,8 @@ from typing import Any
 import rich.progress
 import tensorflow as tf
 
-from gato_model.training.checkpoint import CHECKPOINTS, METRICS, step_of
+from gato_model.training.checkpoint import METRICS, best_step
+from gato_tokenize.storage.durable import durable_file
 
 
 class RunLog:
@@ -67,6 +67,11 @@ class RunLog:
                 tf.summary.scalar(name, value)
         self._board.flush()
 
+    def note(self, message: str) -> None:
+        """Print a line that belongs to no step."""
+        if not self._quiet:
+            self._bar.console.print(message, highlight=False, markup=False, soft_wrap=True)
+
     def report(self, done: int, message: str) -> None:
         """Print a line after `done` steps, with the tokens per second since the last line."""
         if self._quiet:
@@ -86,20 +91,18 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
 
 def best_loss(folder: Path) -> float:
     """Find the held-out loss of a run's best checkpoint; infinity if it has none yet."""
-    path = tf.train.latest_checkpoint(str(folder / CHECKPOINTS / "best"))
-    if path is None:
+    step = best_step(folder)
+    if step is None:
         return float("inf")
     lines = (line for line in read_metrics(folder) if "held_out/loss" in line)
-    return float({line["step"] + 1: line["held_out/loss"] for line in lines}.get(step_of(path), float("inf")))
+    return float({line["step"] + 1: line["held_out/loss"] for line in lines}.get(step, float("inf")))
 
 
 def _keep_before(path: Path, start: int) -> None:
     """Keep the whole lines of steps before `start`: a killed run may have logged more than it saved, or half a line."""
     if not path.exists():
         return
-    with open(path, "r+", encoding="utf-8") as file:
+    with open(path, encoding="utf-8") as file:
         kept = [line for line in file if line.endswith("\n") and json.loads(line)["step"] < start]
-        file.seek(0)
-        file.writelines(kept)
-        file.truncate()
-        os.fsync(file.fileno())
+    with durable_file(path) as replacement:  # the old lines stay until the new file is whole
+        replacement.write("".join(kept).encode())

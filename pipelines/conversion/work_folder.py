@@ -206,7 +206,10 @@ class WorkFolder:
 
 def unfinished(out: Path) -> list[Path]:
     """Return the work folders of all unfinished conversions into `out`, whatever their plans."""
-    return sorted(out.parent.glob(f".{out.name}.partial-*"))
+    if not out.parent.is_dir():
+        return []
+    start = f".{out.name}.partial-"  # not a pattern: the name may have brackets
+    return sorted(path for path in out.parent.iterdir() if path.name.startswith(start))
 
 
 def count_done(out: Path) -> int:

@@ -1,5 +1,6 @@
 """Runs: gradients by sums, the exact curve after a kill, what is refused, several workers."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -19,14 +20,15 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import tensorflow as tf
 from model_datasets import write_dataset, write_documents
+from PIL import Image
 
 from gato_model.config import GatoConfig
 from gato_model.data.batches import batches
 from gato_model.data.share import Share
 from gato_model.network.model import Gato
-from gato_model.training.checkpoint import CheckpointError, Checkpoints, load
+from gato_model.training.checkpoint import CheckpointError, Checkpoints, best_step, load
 from gato_model.training.optimizer import OptimizerSettings
-from gato_model.training.run import TrainingError, train
+from gato_model.training.run import RefusedError, TrainingError, train
 from gato_model.training.run_log import read_metrics
 from gato_model.training.settings import RunOptions, TrainSettings
 from gato_model.training.training_step import TrainingStep
@@ -256,6 +258,68 @@ def test_a_half_written_checkpoint_is_not_taken_for_whole(data, tmp_path):
     (folder / "step-3.data-00000-of-00001").write_bytes(b"half")
     model = Gato(CONFIG)
     assert Checkpoints(tmp_path, model, FAST.make(model)).restore() == 2
+
+
+@pytest.mark.parametrize("name", ["r[1]", "r*", "a b%d\\\n"])
+def test_a_path_is_no_pattern(name, data, tmp_path):
+    """A run resumes and is read back; the checkpoints of a run that the name would match are left alone."""
+    neighbour = tmp_path / "run" / "checkpoints" / "last"
+    neighbour.mkdir(parents=True)
+    (neighbour / "step-1.index").write_bytes(b"another run's")
+    train(settings(data, steps=2), tmp_path / name, RunOptions(keep=1, save_every=1, evaluate_every=2))
+    model = Gato(CONFIG)
+    with contextlib.closing(Checkpoints(tmp_path / name, model, FAST.make(model))) as checkpoints:
+        assert checkpoints.restore() == 2
+    assert best_step(tmp_path / name) == 2
+    assert load(tmp_path / name).config == CONFIG
+    kept = sorted(path.name for path in (tmp_path / name / "checkpoints" / "last").iterdir())
+    assert kept == ["checkpoint", "step-2.data-00000-of-00001", "step-2.index"]
+    assert (neighbour / "step-1.index").exists()
+
+
+def test_checkpoints_that_nothing_names_stop_a_run_before_its_log_is_cut(data, tmp_path):
+    train(settings(data, steps=2), tmp_path, RunOptions(log_every=1, evaluate_every=0))
+    (tmp_path / "checkpoints" / "last" / "checkpoint").unlink()
+    before = (tmp_path / "metrics.jsonl").read_bytes()
+    with pytest.raises(CheckpointError, match="holds checkpoints, but its file `checkpoint`"):
+        train(settings(data, steps=2), tmp_path, RunOptions(log_every=1, evaluate_every=0))
+    assert (tmp_path / "metrics.jsonl").read_bytes() == before
+
+
+def captions(folder, sides):
+    """Write captioned pictures of 4 or 16 patches."""
+    folder.mkdir()
+    lines = []
+    for number, side in enumerate(sides):
+        Image.new("RGB", (side, side)).save(folder / f"{number}.png")
+        lines.append(json.dumps({"image": f"{number}.png", "caption": "a square"}) + "\n")
+    (folder / "pairs.jsonl").write_text("".join(lines))
+    with contextlib.chdir(folder):
+        return {"pictures": write_dataset(folder / "pictures" / "1.0.0", ["image-text:pairs.jsonl"])}
+
+
+def test_a_task_without_any_target_is_refused_before_the_first_step(tmp_path):
+    data = captions(tmp_path / "data", [64] * 4)
+    config = dataclasses.replace(CONFIG, sequence_length=16)
+    with pytest.raises(RefusedError, match=r"none of its 4 samples .* rows of 16 tokens.*--sequence-length 17"):
+        train(settings(data, "pictures", config=config), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_batch_without_targets_is_no_fault_and_shares_are_logged(tmp_path, capfd):
+    data = captions(tmp_path / "data", [64, 64, 32])
+    config = dataclasses.replace(CONFIG, sequence_length=16)
+    train(settings(data, "pictures", config=config, batch_size=1, steps=8), tmp_path / "run", EVERY)
+    lines = read_metrics(tmp_path / "run")
+    assert len(lines) == 8
+    assert {"loss" in line for line in lines} == {True, False}
+    for line in lines:
+        assert line["share/pictures/rows"] == 1.0
+        assert line["share/pictures/targets"] == float("loss" in line)
+        assert np.isfinite(line["gradient_norm"])
+    said = capfd.readouterr().err
+    assert "about 2 of its 3 samples lose all their targets" in said
+    assert "no token to predict in this batch" in said
 
 
 def test_accumulating_does_not_change_the_curve(data, tmp_path):

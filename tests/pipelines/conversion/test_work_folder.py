@@ -137,6 +137,15 @@ def test_a_damaged_plan_is_named(text: str, tmp_path: Path) -> None:
         WorkFolder.open(folder.path)
 
 
+@pytest.mark.parametrize("version", ["1[0]", "1*", "a b"])
+def test_the_name_of_the_output_is_no_pattern(version: str, tmp_path: Path) -> None:
+    own, other = tmp_path / f".{version}.partial-0", tmp_path / ".10.partial-0"
+    own.mkdir()
+    other.mkdir()
+    assert unfinished(tmp_path / version) == [own]
+    assert unfinished(tmp_path / "nowhere" / version) == []
+
+
 def test_one_run_holds_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipelines.conversion.work_folder._LOCK_SECONDS", 0.1)
     folder = folder_in(tmp_path)
