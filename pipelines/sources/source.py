@@ -45,6 +45,10 @@ class Source(abc.ABC):
         """List what the episodes depend on, as JSON, in byte order: {"uri", "bytes", "sha256"} of a file, {"uri",
         "versions"} of an environment. It is part of the plan: another input makes another plan."""
 
+    def notes(self) -> list[str]:
+        """List the names of files that are left out because another name leads to the same file, a line each."""
+        return []
+
     @abc.abstractmethod
     def specs(self) -> dict[str, EpisodeSpec]:
         """Return {task: its spec}. A task's name is unique in the world ("BabyAI-GoToLocal-v0"), not only here."""

@@ -9,7 +9,8 @@ from typing import Any, Literal
 from gato_tokenize import Episode, EpisodeSpec
 from gato_tokenize.episode import EpisodeMetadata
 from pipelines.sources.formats import lines
-from pipelines.sources.formats.files import COMPRESSED, hashed, matching, opened
+from pipelines.sources.formats.files import COMPRESSED, hashed, opened
+from pipelines.sources.formats.matching import Matches, matching
 from pipelines.sources.options import SourceOptions, option, parse_options
 from pipelines.sources.pieces import Piece, pack
 from pipelines.sources.source import Candidate, Filtered, Source, SourceError
@@ -54,10 +55,17 @@ class TextSource(Source):
     def inputs(self) -> list[dict[str, Any]]:
         return self._plan[0]
 
+    def notes(self) -> list[str]:
+        return self._matches.left_out
+
+    @functools.cached_property
+    def _matches(self) -> Matches:
+        return matching(self._pattern)
+
     @functools.cached_property
     def _plan(self) -> tuple[list[dict[str, Any]], list[Piece]]:
         """Read every file once: (fingerprints, pieces)."""
-        files = matching(self._pattern)
+        files = self._matches.files
         kinds = {path: _kind(path) for path in files}
         for name, kind in (("by", PLAIN), ("key", JSON_LINES), ("id", JSON_LINES)):
             if name in self._given and kind not in kinds.values():

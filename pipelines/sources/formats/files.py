@@ -1,7 +1,6 @@
-"""Input files: finding them, hashing them, and reading their decompressed content in constant memory."""
+"""Input files: hashing them, and reading their decompressed content in constant memory."""
 
 import contextlib
-import glob
 import gzip
 import hashlib
 import io
@@ -15,32 +14,6 @@ from pipelines.sources.source import SourceError
 CHUNK = 2**18
 ZSTD_STEP = 2**10  # a zstd block of 4 bytes can grow to 128 KiB, so 1 KiB of input gives at most 32 MiB at once
 COMPRESSED = (".gz", ".zst")
-
-
-def matching(pattern: str) -> list[str]:
-    """List the regular files that `pattern` names, in byte order; SourceError if there are none.
-
-    `*`, `?`, `[...]` and `**` are wildcards, unless a file of exactly that name exists.
-    """
-    paths = [pattern] if os.path.isfile(pattern) else glob.glob(pattern, recursive=True)
-    files = sorted({path for path in paths if os.path.isfile(path)}, key=os.fsencode)
-    if not files:
-        raise SourceError(f"no file matches {pattern!r}")
-    for path in files:
-        try:
-            path.encode()
-        except UnicodeEncodeError as error:
-            raise SourceError(f"the name of {os.fsencode(path)!r} is not UTF-8: no record can hold it") from error
-        if path.endswith(".zst"):
-            _need_zstandard(path)
-    return files
-
-
-def _need_zstandard(path: str) -> None:
-    try:
-        import zstandard  # noqa: F401
-    except ImportError as error:
-        raise SourceError(f"{path} needs zstandard: pip install 'gato-toolchain[text]' installs it") from error
 
 
 class HashedFile:

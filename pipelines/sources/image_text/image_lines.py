@@ -5,16 +5,23 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from typing import Any
 
 from pipelines.sources import pieces
 from pipelines.sources.formats import lines
 from pipelines.sources.formats.files import hashed
+from pipelines.sources.formats.matching import file_identity
 from pipelines.sources.pieces import Mark, spans
 from pipelines.sources.source import Filtered
 
 MAX_IMAGE_BYTES = 64 * 2**20
+
+
+def identity(path: str) -> Hashable:
+    """Identify an input file; a .jsonl together with its folder, because its lines name the pictures below that."""
+    folder = file_identity(os.path.dirname(path)) if path.endswith(".jsonl") else None
+    return file_identity(path), folder
 
 
 def pieces_of(path: str) -> tuple[list[dict[str, Any]], list[lines.LineRange]]:

@@ -8,7 +8,8 @@ from typing import Any
 
 from gato_tokenize import Episode, EpisodeMetadata, EpisodeSpec, ImageSpec
 from pipelines.sources.formats import lines, tar_samples
-from pipelines.sources.formats.files import matching, opened
+from pipelines.sources.formats.files import opened
+from pipelines.sources.formats.matching import Matches, matching
 from pipelines.sources.image_text import image_lines
 from pipelines.sources.options import Size, SourceOptions, option, parse_options, written
 from pipelines.sources.source import Candidate, Filtered, Source, SourceError
@@ -60,12 +61,19 @@ class ImageTextSource(Source):
         of the list of their names and sizes. Their content is read only when they are converted."""
         return self._plan[0]
 
+    def notes(self) -> list[str]:
+        return self._matches.left_out
+
+    @functools.cached_property
+    def _matches(self) -> Matches:
+        return matching(self._pattern, image_lines.identity)
+
     @functools.cached_property
     def _plan(self) -> tuple[list[dict[str, Any]], list[Any]]:
         """Read every file once: (fingerprints, partitions)."""
         inputs: list[dict[str, Any]] = []
         partitions: list[Any] = []
-        for path in matching(self._pattern):
+        for path in self._matches.files:
             if path.endswith(ARCHIVES):
                 source, samples = tar_samples.pieces_of(path)
                 inputs.append(source)
