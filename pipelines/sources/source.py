@@ -3,7 +3,7 @@
 import abc
 import dataclasses
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 from gato_tokenize import Episode, EpisodeSpec
 
@@ -35,6 +35,7 @@ class Source(abc.ABC):
     """
 
     Options: type[Any]  # a `SourceOptions`, from which comes the table in docs/sources.md
+    reads_files: ClassVar[bool] = True  # the argument is a path: if one of exactly that name exists, a `?` in it stays
     source: str  # the string it was opened from; set by `open_source`
 
     @abc.abstractmethod

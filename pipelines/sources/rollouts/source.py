@@ -73,6 +73,7 @@ class RolloutSource(Source):
     """
 
     Options = RolloutOptions
+    reads_files = False
 
     def __init__(self, argument: str, options: dict[str, str]) -> None:
         """Raises SourceError for a bad value. Options of the environment are checked when it is made: by `specs`."""
