@@ -1,4 +1,4 @@
-"""TextSource: documents from .txt and .jsonl files, which may be compressed (.gz, .zst)."""
+"""TextSource: documents from .txt and .jsonl files, which may be compressed."""
 
 import dataclasses
 import functools
@@ -9,7 +9,7 @@ from typing import Any, Literal
 from gato_tokenize import Episode, EpisodeSpec
 from gato_tokenize.episode import EpisodeMetadata
 from pipelines.sources.formats import lines
-from pipelines.sources.formats.files import COMPRESSED, hashed, opened
+from pipelines.sources.formats.files import hashed, opened
 from pipelines.sources.formats.matching import Matches, matching
 from pipelines.sources.options import SourceOptions, option, parse_options
 from pipelines.sources.pieces import Piece, pack
@@ -17,6 +17,7 @@ from pipelines.sources.source import Candidate, Filtered, Source, SourceError
 
 PLAIN = (".txt", ".md", ".rst")
 JSON_LINES = (".jsonl", ".ndjson")
+COMPRESSED = (".gz", ".zst", ".xz", ".bz2")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,11 +135,12 @@ class TextSource(Source):
 
 
 def _kind(path: str) -> tuple[str, ...]:
-    """Return PLAIN or JSON_LINES, by the ending before .gz or .zst; SourceError for any other."""
+    """Return PLAIN or JSON_LINES, by the ending before that of the compression; SourceError for any other."""
     stem = os.path.splitext(path)[0] if path.endswith(COMPRESSED) else path
     for kind in (PLAIN, JSON_LINES):
         if stem.endswith(kind):
             return kind
     raise SourceError(
-        f"{path} is no text: a document's file ends in {', '.join(PLAIN + JSON_LINES)}, then perhaps in .gz or .zst"
+        f"{path} is no text: a document's file ends in {', '.join(PLAIN + JSON_LINES)}, then perhaps in "
+        + ", ".join(COMPRESSED)
     )

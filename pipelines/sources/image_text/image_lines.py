@@ -95,7 +95,10 @@ def image_of(uri: str, where: str, record: dict[str, Any]) -> bytes:
         if not stat.S_ISREG(found.st_mode):  # opening a pipe would hang
             raise ValueError(f"{where}: the image {name!r} is no file")
         if found.st_size > MAX_IMAGE_BYTES:
-            raise ValueError(f"{where}: the image {name!r} has {found.st_size} bytes, more than {MAX_IMAGE_BYTES}")
+            raise ValueError(
+                f"{where}: the image {name!r} has {found.st_size} bytes, more than {MAX_IMAGE_BYTES}, the most that an"
+                " image may have: make it smaller"
+            )
         with open(path, "rb") as file:
             data = file.read(MAX_IMAGE_BYTES)
     except OSError as error:

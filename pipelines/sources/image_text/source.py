@@ -16,7 +16,7 @@ from pipelines.sources.source import Candidate, Filtered, Source, SourceError
 
 IMAGES = ("jpg", "jpeg", "png", "webp")
 TEXTS = ("txt", "json")
-ARCHIVES = (".tar", ".tar.gz", ".tar.zst")
+ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.zst", ".tar.xz", ".tar.bz2")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,7 +157,7 @@ def _samples(piece: Any, wanted: tuple[str, ...]) -> Iterator[tuple[int, tar_sam
             for number, sample in enumerate(found, piece["first"]):
                 yield number, sample
         except ValueError as error:
-            raise ValueError(f"{piece['uri']}: {error}") from error
+            raise type(error)(str(error) if piece["uri"] in str(error) else f"{piece['uri']}: {error}") from error
         if piece["samples"] is not None and number - piece["first"] + 1 < piece["samples"]:
             raise ValueError(f"{piece['uri']} has changed since it was planned: it ends after sample {number}")
 
@@ -171,7 +171,7 @@ def _record_of(sample: tar_samples.Sample, where: str) -> dict[str, Any]:
         raise ValueError(f"{where}: no .txt or .json has this name, only {sorted(sample.members) or 'other files'}")
     for kind, data in texts.items():
         if data is None:
-            raise ValueError(f"{where}.{kind}: more than {tar_samples.MAX_MEMBER_BYTES} bytes")
+            raise _too_large(f"{where}.{kind}")
     decoded = {kind: lines.text_of(data or b"", f"{where}.{kind}") for kind, data in texts.items()}
     record = lines.object_of(decoded["json"], f"{where}.json") if "json" in decoded else {}
     if "txt" in decoded:
@@ -179,6 +179,11 @@ def _record_of(sample: tar_samples.Sample, where: str) -> dict[str, Any]:
             raise ValueError(f"{where}: the caption in its .json is not the one in its .txt")
         record["caption"] = decoded["txt"]
     return record
+
+
+def _too_large(member: str) -> ValueError:
+    most = tar_samples.MAX_MEMBER_BYTES
+    return ValueError(f"{member}: more than {most} bytes, the most that a member may have: make it smaller")
 
 
 def _image_of(sample: tar_samples.Sample, where: str, record: dict[str, Any]) -> bytes:
@@ -189,5 +194,5 @@ def _image_of(sample: tar_samples.Sample, where: str, record: dict[str, Any]) ->
         )
     data = sample.members[found[0]]
     if data is None:
-        raise ValueError(f"{where}.{found[0]}: more than {tar_samples.MAX_MEMBER_BYTES} bytes")
+        raise _too_large(f"{where}.{found[0]}")
     return image_lines.not_empty(data, f"{where}.{found[0]}")

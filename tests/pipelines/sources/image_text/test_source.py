@@ -1,9 +1,11 @@
 """ImageTextSource: pictures with texts from JSON lines and webdataset archives, whole or damaged."""
 
+import bz2
 import gzip
 import hashlib
 import io
 import json
+import lzma
 import os
 import tarfile
 from pathlib import Path
@@ -30,6 +32,12 @@ def png(seed: int = 0, height: int = 16, width: int = 16) -> bytes:
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG")
     return file.getvalue()
+
+
+def compressed(data: bytes, ending: str) -> bytes:
+    if ending.endswith(".zst"):
+        return bytes(pytest.importorskip("zstandard").ZstdCompressor().compress(data))
+    return {".xz": lzma, ".bz2": bz2}.get(Path(ending).suffix, gzip).compress(data)
 
 
 def open_pairs(pattern: Path | str, **options: str) -> ImageTextSource:
@@ -348,17 +356,15 @@ class TestFaultsOfArchives:
 class TestTruncation:
     """At every byte: whole samples are read, the rest is one error."""
 
-    @pytest.mark.parametrize("ending", [".tar", ".tar.gz", ".tar.zst"])
+    @pytest.mark.parametrize("ending", [".tar", ".tar.gz", ".tgz", ".tar.zst", ".tar.xz", ".tar.bz2"])
     def test_of_an_archive(self, tmp_path: Path, ending: str) -> None:
         small = [(name, data[:40]) for name, data in MEMBERS[:4]]
         expected = [{"image": [small[i][1]], "caption": [small[i + 1][1].decode()]} for i in (0, 2)]
         whole = tar(small)
         if ending == ".tar":
             whole = whole[: 4 * 1024 + 1024]  # members of two blocks, and the two blocks of zeros that end it
-        elif ending == ".tar.gz":
-            whole = gzip.compress(whole, mtime=0)
         else:
-            whole = pytest.importorskip("zstandard").ZstdCompressor().compress(whole)
+            whole = compressed(whole, ending)
         path = tmp_path / f"a{ending}"
         for size in range(len(whole) + 1):
             path.write_bytes(whole[:size])
@@ -408,6 +414,28 @@ class TestTruncation:
             path.write_bytes(data)
             read = values(open_pairs(path))
             assert isinstance(read[-1], str) or size == 2**21 or (kind == b"5" and read == WHOLE)  # no size
+
+    def test_a_name_beyond_the_limit_is_no_damage(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.tar"
+        for length, enough in ((2**20 - 1, True), (2**20, False)):  # with the zero that ends it
+            long = [("x" * (length - 1) + ".", png())]
+            path.write_bytes(tar([*MEMBERS[:2], *long, *MEMBERS[2:4]], tarfile.GNU_FORMAT))
+            read = values(open_pairs(path))
+            if enough:
+                assert WHOLE[1] in read
+            else:
+                assert "at most 1048576 are read: write the archive again" in read[-1] and "damaged" not in read[-1]
+
+    def test_a_zstd_window_beyond_the_limit_is_no_damage(self, tmp_path: Path) -> None:
+        zstandard = pytest.importorskip("zstandard")
+        path = tmp_path / "a.tar.zst"
+        frame = zstandard.ZstdCompressor(
+            compression_params=zstandard.ZstdCompressionParameters(window_log=31)
+        ).compressobj()
+        path.write_bytes(frame.compress(tar(MEMBERS)) + frame.flush())
+        (message,) = values(open_pairs(path))
+        assert message.count(str(path)) == 2  # the partition and the file
+        assert "it needs a window of 2 GiB" in message and "damaged" not in message
 
     def test_a_longer_size_in_an_extended_header(self, tmp_path: Path) -> None:
         path = tmp_path / "a.tar"
