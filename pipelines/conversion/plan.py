@@ -116,7 +116,8 @@ def make_plan(
                 )
         works = limited_works(source, limit)
         if not works:
-            raise PlanError(f"{name} has no episodes")
+            size = sum(given.get("bytes", 0) for given in source.inputs())
+            raise PlanError(f"{name} has no episodes: its inputs have {size} bytes and hold none")
         partitions += works
         inputs += [{"source": name, **given} for given in source.inputs()]
     _check_files(inputs)
