@@ -23,6 +23,7 @@ EXTENDED = {
 }
 BUFFER = 2**16  # small, because tarfile copies the rest of its buffer at every small read
 NAME = re.compile(r"((?:.*/)?[^./]+)\.([^/]*)", re.DOTALL)  # (folders and key, what follows the first dot)
+MOST_NAMES = 9  # of the members of a sample, for messages
 META = re.compile(r"__[^/]*__(?:/.*)?", re.DOTALL)  # notes of webdataset about the archive
 
 
@@ -47,7 +48,15 @@ class Sample:
     key: str  # folders, and the file name up to its first dot
     start: int  # byte of its first header, counted from where reading began
     members: dict[str, bytes | None] = dataclasses.field(default_factory=dict)  # by lower-case extension; None: too big
+    names: list[str] = dataclasses.field(default_factory=list)  # of its members, the first MOST_NAMES
     twice: str = ""  # an extension that two members have
+
+    def explain(self) -> str:
+        """Say which members have this key, and by which rule."""
+        names = self.names[:-1] + ["..."] if len(self.names) == MOST_NAMES else self.names
+        rule = "the key of a sample ends at the first dot of the file name"
+        cure = ": name them so that it differs from sample to sample" if any(map(_has_dots, names)) else ""
+        return f"its members are {', '.join(names)}; {rule}{cure}"
 
 
 def pieces_of(path: str) -> tuple[dict[str, Any], list[SampleRange]]:
@@ -105,6 +114,8 @@ def samples(file: Readable, wanted: Collection[str] = ()) -> Iterator[Sample]:
                         yield current
                     if current is None or key != current.key:
                         current = Sample(key, member.offset)
+                    if len(current.names) < MOST_NAMES:
+                        current.names.append(name[:200])
                     if extension in current.members:
                         current.twice = extension
                     elif extension in wanted:
@@ -121,6 +132,11 @@ def samples(file: Readable, wanted: Collection[str] = ()) -> Iterator[Sample]:
         if getattr(error, "errno", None) is not None:  # the disk is at fault, not the archive
             raise
         raise ValueError(f"the archive is damaged or cut short after its byte {offset}: {error}") from error
+
+
+def _has_dots(name: str) -> bool:
+    """Return whether the extension has a dot, as in "2024.png"."""
+    return name.rpartition("/")[2].count(".") > 1
 
 
 class _Header(tarfile.TarInfo):

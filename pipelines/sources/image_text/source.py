@@ -165,10 +165,10 @@ def _samples(piece: Any, wanted: tuple[str, ...]) -> Iterator[tuple[int, tar_sam
 def _record_of(sample: tar_samples.Sample, where: str) -> dict[str, Any]:
     """Parse a sample's .json, with the text of its .txt as the caption."""
     if sample.twice:
-        raise ValueError(f"{where}: two members .{sample.twice} have this name")
+        raise ValueError(f"{where}: two members .{sample.twice} have this name: {sample.explain()}")
     texts = {kind: data for kind, data in sample.members.items() if kind in TEXTS}
     if not texts:
-        raise ValueError(f"{where}: no .txt or .json has this name, only {sorted(sample.members) or 'other files'}")
+        raise ValueError(f"{where}: no .txt or .json has this name: {sample.explain()}")
     for kind, data in texts.items():
         if data is None:
             raise _too_large(f"{where}.{kind}")
@@ -190,7 +190,8 @@ def _image_of(sample: tar_samples.Sample, where: str, record: dict[str, Any]) ->
     found = [kind for kind in IMAGES if kind in sample.members]
     if len(found) != 1:
         raise ValueError(
-            f"{where}: expected one image (.{', .'.join(IMAGES)}) beside the text, found {found or 'none'}"
+            f"{where}: expected one image (.{', .'.join(IMAGES)}) beside the text, found {found or 'none'}: "
+            + sample.explain()
         )
     data = sample.members[found[0]]
     if data is None:

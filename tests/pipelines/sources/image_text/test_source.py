@@ -313,8 +313,11 @@ class TestFaultsOfArchives:
     @pytest.mark.parametrize(
         ("members", "expected"),
         [
-            ({"png": png()}, "x: no .txt or .json has this name, only ['png']"),
-            ({"cls": b"3"}, "x: no .txt or .json has this name, only other files"),
+            (
+                {"png": png()},
+                "x: no .txt or .json has this name: its members are x.png; the key of a sample ends at the first",
+            ),
+            ({"cls": b"3"}, "x: no .txt or .json has this name: its members are x.cls; the key"),
             ({"txt": b"a"}, "x: expected one image (.jpg, .jpeg, .png, .webp) beside the text, found none"),
             ({"png": png(), "jpg": png(), "txt": b"a"}, "x: expected one image (.jpg, .jpeg, .png, .webp) beside"),
             ({"png": b"", "txt": b"a"}, "x.png is an empty file"),
@@ -340,6 +343,26 @@ class TestFaultsOfArchives:
         path.write_bytes(tar([*MEMBERS[:2], *((f"x.{kind}", data) for kind, data in members.items()), *MEMBERS[2:4]]))
         one, two, three = values(open_pairs(path))
         assert [one, three] == WHOLE[:2] and two.startswith(f"{path}/{expected}")
+
+    def test_keys_that_end_too_early_are_explained(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.tar"
+        names = [f"in/photo.{year}.{kind}" for year in range(2024, 2030) for kind in ("png", "txt")]
+        path.write_bytes(tar([*((name, png() if name.endswith("png") else b"words") for name in names[:3]), *MEMBERS]))
+        message, *good = values(open_pairs(path))
+        assert good == WHOLE and message == (
+            f"{path}/in/photo: no .txt or .json has this name: its members are in/photo.2024.png, in/photo.2024.txt, "
+            "in/photo.2025.png; the key of a sample ends at the first dot of the file name: name them so that it "
+            "differs from sample to sample"
+        )
+        path.write_bytes(tar([(name, b"") for name in names]))
+        (message,) = values(open_pairs(path))
+        assert "in/photo.2027.txt, ...; the key" in message and "2028" not in message
+
+    def test_a_key_of_two_words_is_legal(self, tmp_path: Path) -> None:
+        path = tmp_path / "v1.0.tar"
+        names = ["v1.0/photo-2024.png", "v1.0/photo-2024.txt", "v1.0/photo-2025.png", "v1.0/photo-2025.txt"]
+        path.write_bytes(tar([(name, png() if name.endswith("png") else b"words") for name in names]))
+        assert values(open_pairs(path)) == [{"image": [png()], "caption": ["words"]}] * 2
 
     def test_members_that_are_no_neighbours_are_no_sample(self, tmp_path: Path) -> None:
         path = tmp_path / "a.tar"
