@@ -28,6 +28,9 @@ class TextOptions(SourceOptions):
     key: str = option("text", "the JSON field that holds the document")
     id: str = option("", "the JSON field that holds the episode id; without it, ids are `path` or `path#line`")
     task: str = option("text", "name of the task")
+    strip: bool = option(
+        False, "`true` removes a byte order mark at the beginning and line ends at the end of each document"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -128,6 +131,7 @@ class TextSource(Source):
         return self._episode(lines.text_of(data, uri), uri, uri, 0)
 
     def _episode(self, text: str, episode_id: str, uri: str, index: int) -> Episode:
+        text = lines.without_ends(text) if self.options.strip else text
         if not text:
             raise ValueError(f"{uri}{f', line {index}' if index else ''}: empty document")
         metadata = EpisodeMetadata(episode_id, "text", self.options.task, source_uri=uri, source_index=index)

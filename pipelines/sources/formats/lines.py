@@ -104,6 +104,15 @@ def text_of(data: bytes, where: str) -> str:
         raise ValueError(f"{where}, byte {error.start + 1}: not UTF-8 ({error.reason})") from error
 
 
+def without_ends(text: str) -> str:
+    r"""Remove a byte order mark at the beginning of a text, and the ends of lines at its end.
+
+    >>> without_ends("\ufeff A cat.\r\n")
+    ' A cat.'
+    """
+    return text.removeprefix("\ufeff").rstrip("\r\n")
+
+
 def object_of(text: str, where: str) -> dict[str, Any]:
     """Parse a JSON object; ValueError names the column (from 1) of the fault."""
     try:

@@ -25,6 +25,9 @@ class ImageTextOptions(SourceOptions):
         None, "HEIGHTxWIDTH in multiples of 16 for every picture; without it the nearest multiples of its own sides"
     )
     task: str = option("", "`NAME` makes the tasks `NAME-caption` and `NAME-vqa` instead of `caption` and `vqa`")
+    strip: bool = option(
+        False, "`true` removes a byte order mark at the beginning and line ends at the end of each text"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -49,6 +52,7 @@ class ImageTextSource(Source):
     def __init__(self, argument: str, options: dict[str, str]) -> None:
         chosen = parse_options(ImageTextOptions, options)
         self._pattern = argument
+        self._clean: Callable[[str], str] = lines.without_ends if chosen.strip else str
         self._tasks = {kind: f"{chosen.task}-{kind}" if chosen.task else kind for kind in ("caption", "vqa")}
         image = ImageSpec(resize=chosen.resize)
         self._kinds = {"caption": EpisodeSpec.caption(image), "vqa": EpisodeSpec.question_answer(image)}
@@ -101,7 +105,7 @@ class ImageTextSource(Source):
         else:
             for number, sample in _samples(partition, (*IMAGES, *TEXTS)):
                 where = f"{uri}/{sample.key}"
-                record = functools.partial(_record_of, sample, where)
+                record = functools.partial(_record_of, sample, where, self._clean)
                 yield self._candidate(uri, where, number, where, record, functools.partial(_image_of, sample, where))
 
     def _candidate(
@@ -121,7 +125,7 @@ class ImageTextSource(Source):
             return Candidate(episode_id, place, number, functools.partial(_raise, error))
 
         def load() -> Episode:
-            kind, texts = _texts(record, where)
+            kind, texts = _texts(record, where, self._clean)
             metadata = EpisodeMetadata(
                 episode_id, "vision-language", self._tasks[kind], source_uri=place, source_index=number
             )
@@ -134,7 +138,7 @@ def _raise(error: Exception) -> Episode:
     raise error
 
 
-def _texts(record: dict[str, Any], where: str) -> tuple[str, dict[str, list[str]]]:
+def _texts(record: dict[str, Any], where: str, clean: Callable[[str], str]) -> tuple[str, dict[str, list[str]]]:
     """Return the kind of a record, "caption" or "vqa", and its texts as fields."""
     asked = [key for key in ("question", "answer") if key in record]
     if "caption" in record and asked:
@@ -142,7 +146,7 @@ def _texts(record: dict[str, Any], where: str) -> tuple[str, dict[str, list[str]
     if "caption" not in record and not asked:
         raise ValueError(f"{where}: has neither a caption nor a question and its answer")
     keys = ("question", "answer") if asked else ("caption",)
-    texts = {key: [lines.string_of(record, key, where)] for key in keys}
+    texts = {key: [clean(lines.string_of(record, key, where))] for key in keys}
     for key, (text,) in texts.items():
         if not text.strip():
             raise ValueError(f"{where}: the {key} is empty")
@@ -162,7 +166,7 @@ def _samples(piece: Any, wanted: tuple[str, ...]) -> Iterator[tuple[int, tar_sam
             raise ValueError(f"{piece['uri']} has changed since it was planned: it ends after sample {number}")
 
 
-def _record_of(sample: tar_samples.Sample, where: str) -> dict[str, Any]:
+def _record_of(sample: tar_samples.Sample, where: str, clean: Callable[[str], str]) -> dict[str, Any]:
     """Parse a sample's .json, with the text of its .txt as the caption."""
     if sample.twice:
         raise ValueError(f"{where}: two members .{sample.twice} have this name: {sample.explain()}")
@@ -175,7 +179,8 @@ def _record_of(sample: tar_samples.Sample, where: str) -> dict[str, Any]:
     decoded = {kind: lines.text_of(data or b"", f"{where}.{kind}") for kind, data in texts.items()}
     record = lines.object_of(decoded["json"], f"{where}.json") if "json" in decoded else {}
     if "txt" in decoded:
-        if record.get("caption") not in (None, decoded["txt"]):
+        caption = record.get("caption", decoded["txt"])
+        if caption is not None and (not isinstance(caption, str) or clean(caption) != clean(decoded["txt"])):
             raise ValueError(f"{where}: the caption in its .json is not the one in its .txt")
         record["caption"] = decoded["txt"]
     return record

@@ -164,6 +164,20 @@ class TestOptions:
         assert texts(source) == ["yes"]
         assert list(source.specs()) == ["web"] and read_source(source)[0][1].metadata.task == "web"
 
+    @pytest.mark.parametrize("strip", ["true", "false"])
+    def test_strip(self, tmp_path: Path, strip: str) -> None:
+        document = "\ufeff one\r\ntwo \ufeff\r\n\n"
+        (tmp_path / "a.txt").write_bytes(document.encode())
+        (tmp_path / "b.jsonl").write_text(json.dumps({"text": document}))
+        (tmp_path / "c.txt").write_bytes("\ufeff\n".encode())
+        source = open_text(f"{tmp_path}/*", strip=strip)
+        read = [result for _, result in read_source(source)]
+        got = [result.observation["text"][0] if isinstance(result, Episode) else result.message for result in read]
+        if strip == "true":
+            assert got == [" one\r\ntwo \ufeff"] * 2 + [f"{tmp_path}/c.txt: empty document"]
+        else:
+            assert got == [document, document, "\ufeff\n"]
+
     def test_id(self, tmp_path: Path) -> None:
         path = tmp_path / "a.jsonl"
         rows = ['{"text": "a", "id": "x"}', '{"text": "b", "id": 7}', '{"text": "c"}', '{"text": "d", "id": true}']

@@ -136,6 +136,22 @@ class TestOptions:
         read = [result for _, result in read_source(source) if isinstance(result, Episode)]
         assert [episode.metadata.task for episode in read] == ["coco-caption", "coco-caption", "coco-vqa"]
 
+    def test_strip(self, tmp_path: Path) -> None:
+        asked = {"image": "0.png", "question": "\ufeffwhat?\n", "answer": " that \r\n"}
+        (tmp_path / "0.png").write_bytes(png())
+        write_lines(tmp_path, {"image": "0.png", "caption": "\ufeffa\ncat\r\n"}, asked)
+        notes = json.dumps({"caption": "a cat"}).encode()
+        members = [("1.png", png()), ("1.txt", "\ufeffa cat\r\n".encode()), ("1.json", notes), ("2.png", png())]
+        (tmp_path / "a.tar").write_bytes(tar([*members, ("2.txt", "\ufeff\r\n".encode())]))
+        one, two = values(open_pairs(tmp_path / "pairs.jsonl", strip="true"))
+        assert one["caption"] == ["a\ncat"] and (two["question"], two["answer"]) == (["what?"], [" that "])
+        one, two = values(open_pairs(tmp_path / "pairs.jsonl"))
+        assert one["caption"] == ["\ufeffa\ncat\r\n"] and two["answer"] == [" that \r\n"]
+        one, message = values(open_pairs(tmp_path / "a.tar", strip="true"))
+        assert one["caption"] == ["a cat"] and message.endswith("2: the caption is empty")
+        message, two = values(open_pairs(tmp_path / "a.tar"))
+        assert "the caption in its .json is not the one in its .txt" in message and two["caption"] == ["\ufeff\r\n"]
+
     @pytest.mark.parametrize("name", ["a.json", "a.jsonl.gz", "a.zip"])
     def test_other_files_are_refused_by_name(self, tmp_path: Path, name: str) -> None:
         (tmp_path / name).write_bytes(b"")
