@@ -3,7 +3,7 @@
 import argparse
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ from pipelines.conversion.reject_budget import RejectBudget
 from pipelines.conversion.work_folder import WorkFolder, count_done
 from pipelines.running.beam_pipeline import LOCAL_RUNNER, RunnerError, run_on
 from pipelines.running.watched_run import run_locally
-from pipelines.stats.lints import listed
+from pipelines.sources import open_source
+from pipelines.stats.lints import equal_inputs, listed
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,9 +64,17 @@ def _run(arguments: argparse.Namespace, rest: list[str]) -> None:
         split_seed=arguments.split_seed,
     )
     if arguments.dry_run:
-        print(describe(plan, tokenizer))
+        print(describe(plan, tokenizer), *_notes(arguments.sources), sep="\n")
         return
-    print(summary(convert(plan, tokenizer, arguments.out, budget, run), arguments.out))
+    manifest = convert(plan, tokenizer, arguments.out, budget, run)
+    print(summary(manifest, arguments.out), *_notes(arguments.sources), sep="\n")
+
+
+def _notes(sources: Sequence[str]) -> list[str]:
+    """Return what the sources report about their inputs: at most 10 lines."""
+    notes = [note for source in sources for note in open_source(source).notes()]
+    more = [f"note: and {len(notes) - 9} more names that are left out"] if len(notes) > 10 else []
+    return [f"note: {note}, and is left out" for note in (notes[:9] if more else notes)] + more
 
 
 def vocabulary_fields(text: str) -> dict[str, Any]:
@@ -107,6 +116,7 @@ def describe(plan: Plan, tokenizer: DatasetTokenizer) -> str:
         lines.append(
             f"input {given['uri']}: " + ", ".join(f"{k} {v}" for k, v in given.items() if k not in ("uri", "source"))
         )
+    lines += equal_inputs(plan.inputs)
     for name, spec in tokenizer.specs.items():
         lines += [f"task {name}", *(f"  {line}" for line in spec.describe().splitlines())]
     return "\n".join(lines)
@@ -121,7 +131,7 @@ def summary(manifest: dict[str, Any], out: Path) -> str:
     for name, split in manifest["splits"].items():
         counted = f"{split['records']} records, {split['steps']} timesteps, {split['tokens']} tokens"
         lines.append(f"  {name}: {counted}, {split['bytes'] / 2**20:.1f} MiB in {len(split['shards'])} shards")
-    lines += [f"  {line}" for line in listed(read_stats(out))]
+    lines += [f"  {line}" for line in (*equal_inputs(manifest["inputs"]), *listed(read_stats(out)))]
     return "\n".join(lines)
 
 

@@ -7,9 +7,12 @@ or the budget for rejects. Two conversions with the same plan hash give the same
 import dataclasses
 import functools
 import hashlib
+import itertools
 import json
+import os
 import re
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -114,9 +117,11 @@ def make_plan(
                 )
         works = limited_works(source, limit)
         if not works:
-            raise PlanError(f"{name} has no episodes")
+            size = sum(given.get("bytes", 0) for given in source.inputs())
+            raise PlanError(f"{name} has no episodes: its inputs have {size} bytes and hold none")
         partitions += works
         inputs += [{"source": name, **given} for given in source.inputs()]
+    _check_files(inputs)
     try:
         of_tasks = {task: spec for task, (_, spec) in specs.items()}
         tokenizer = DatasetTokenizer.for_specs(of_tasks, text, local_positions, **(vocabulary or {}))
@@ -133,6 +138,25 @@ def make_plan(
         **settings,
     )
     return plan, tokenizer
+
+
+def _check_files(inputs: Sequence[Mapping[str, Any]]) -> None:
+    """Raise PlanError if two sources reach one file by different names: its episodes would have two ids."""
+    uris = {given["uri"] for given in inputs}
+    files: dict[Hashable, dict[str, str]] = defaultdict(dict)  # {a file: {its name: source}}
+    for given in inputs:
+        uri = given["uri"]
+        if "sha256" in given and os.path.exists(uri):
+            # Lines that name pictures mean others in another folder.
+            paths = [uri, os.path.dirname(uri) or "."] if f"{uri}#images" in uris else [uri]
+            found = [os.stat(path) for path in paths]
+            files[tuple((status.st_dev, status.st_ino) for status in found)].setdefault(uri, given["source"])
+    for names in files.values():
+        for (one, source), (two, other) in itertools.pairwise(names.items()):
+            raise PlanError(
+                f"{other} and {source} read one file by two names, {two} and {one}: leave out one of the two sources,"
+                " or write the path in the same way in both"
+            )
 
 
 def check_task(tokenizer: DatasetTokenizer, task: str, source: str) -> None:

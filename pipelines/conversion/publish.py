@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import shlex
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,7 +20,7 @@ from gato_tokenize.storage.dataset import FORMAT_VERSION, MANIFEST, SPEC, STATS,
 from gato_tokenize.storage.durable import durable_file, sync_folder
 from gato_tokenize.storage.episode_list import EPISODES, read_lines
 from gato_tokenize.storage.tfrecord import index_path
-from pipelines.conversion.reject_budget import RejectBudget
+from pipelines.conversion.reject_budget import RejectBudget, how_to_list, listed_reasons
 from pipelines.conversion.tfds_files import dataset_info_json, features_json
 from pipelines.conversion.work import Done
 from pipelines.conversion.work_folder import PLAN, WorkFolder
@@ -55,7 +56,8 @@ def publish(folder: WorkFolder, final: Path, budget: RejectBudget) -> dict[str, 
     """
     if not folder.complete:  # else an earlier attempt died between the manifest and the rename
         done = [_done(folder, index) for index in folder.indices]
-        budget.check(_total(part.rejected for part in done), sum(part.read for part in done), folder.path)
+        read, written = sum(part.read for part in done), sum(part.written for part in done)
+        budget.check(_total(part.rejected for part in done), read, written, folder.path)
         _check_ids(folder)
         splits = _splits(folder, done)
         _write_documents(folder, done, splits)
@@ -132,8 +134,26 @@ def _splits(folder: WorkFolder, done: list[Done]) -> dict[str, Any]:
         if total["records"]:  # TFDS refuses an empty split
             splits[split] = {**total, "shards": shards}
     if not splits:
-        raise PublishError("no episode was written: there is nothing to publish")
+        raise PublishError(_nothing_written(folder, done))
     return splits
+
+
+def _nothing_written(folder: WorkFolder, done: list[Done]) -> str:
+    read = sum(part.read for part in done)
+    if not read:
+        files = [given["uri"] for given in folder.plan.inputs]
+        return f"no episode was found in {', '.join(files[:3])}{' ...' * (len(files) > 3)}: there is nothing to publish"
+    rejected, filtered = (_total(getattr(part, name) for part in done) for name in ("rejected", "filtered"))
+    counts = [
+        f"{sum(reasons.values())} {name} ({listed_reasons(reasons)})"
+        for name, reasons in (("rejected", rejected), ("filtered", filtered))
+        if reasons
+    ]
+    look = f"{how_to_list(folder.path)} shows each reject; " if rejected else ""
+    return (
+        f"not one of {read} episodes was written: {', '.join(counts)}. There is nothing to publish; {look}mend the"
+        f" sources, remove the folder {shlex.quote(str(folder.path))}, and convert anew"
+    )
 
 
 def _write_documents(folder: WorkFolder, done: list[Done], splits: dict[str, Any]) -> None:

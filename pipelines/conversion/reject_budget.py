@@ -1,6 +1,7 @@
 """RejectBudget: how many episodes may fail before nothing is published."""
 
 import dataclasses
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -42,15 +43,20 @@ class RejectBudget:
         """Return whether so many rejects of so many episodes are few enough."""
         return rejected <= (read * self.limit / 100 if self.is_share else self.limit)
 
-    def check(self, reasons: Mapping[str, int], read: int, folder: Path) -> None:
+    def check(self, reasons: Mapping[str, int], read: int, written: int, folder: Path) -> None:
         """Raise RejectBudgetError if the finished work in `folder` has too many rejects, `reasons` {reason: count}."""
         rejected = sum(reasons.values())
-        if not self.allows(rejected, read):
-            raise RejectBudgetError(
-                f"{rejected} of {read} episodes were rejected ({_listed(reasons)}), --max-rejects is {self.text}."
-                f" Nothing is published. Each has a line in {folder / 'rejects'}; the same command with --max-rejects"
-                f" {rejected} publishes the rest without doing the work again"
-            )
+        if self.allows(rejected, read):
+            return
+        cure = (
+            f"the same command with --max-rejects {rejected} publishes the rest without doing the work again"
+            if written
+            else f"not one was written: mend the sources, remove the folder {shlex.quote(str(folder))}, convert anew"
+        )
+        raise RejectBudgetError(
+            f"{rejected} of {read} episodes were rejected ({listed_reasons(reasons)}), --max-rejects is {self.text}."
+            f" Nothing is published. {how_to_list(folder)} shows each; {cure}"
+        )
 
     def check_early(self, reasons: Mapping[str, int], most: int | None, folder: Path) -> None:
         """Raise RejectBudgetError if the rejects so far exceed the budget whatever the episodes to come are.
@@ -62,10 +68,16 @@ class RejectBudget:
             return
         raise RejectBudgetError(
             f"stopped early: {rejected} episodes{f' of {most} at most' if self.is_share else ''} are rejected already"
-            f" ({_listed(reasons)}), --max-rejects is {self.text}. Nothing is published. `gato-data rejects list"
-            f" {folder}` shows them; what is done is kept, and the same command with a larger --max-rejects goes on"
+            f" ({listed_reasons(reasons)}), --max-rejects is {self.text}. Nothing is published. {how_to_list(folder)}"
+            " shows them; what is done is kept, and the same command with a larger --max-rejects goes on"
         )
 
 
-def _listed(reasons: Mapping[str, int]) -> str:
+def how_to_list(folder: Path) -> str:
+    """Return the command that lists the rejects of a work folder."""
+    return f"`gato-data rejects list {shlex.quote(str(folder))}`"
+
+
+def listed_reasons(reasons: Mapping[str, int]) -> str:
+    """List how often there was each of `reasons`: "3 read: ValueError, 1 tokenize: OverflowError"."""
     return ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))

@@ -12,7 +12,7 @@ from gato_tokenize.storage.schema import FIELDS
 from pipelines.stats.episode_stats import plain_counts
 from pipelines.stats.fit import Row
 from pipelines.stats.fit import report as fit_report
-from pipelines.stats.lints import LINTS
+from pipelines.stats.lints import LINTS, equal_inputs
 
 _MOST_ELEMENTS = 8  # listed of a field, among those that need a scaling
 
@@ -26,6 +26,8 @@ def overview(dataset: Dataset, console: Console) -> None:
     console.print(f"[bold]{manifest['dataset']} {manifest['version']}[/]  {dataset.path}", highlight=False)
     console.print(f"{episodes['written']} episodes written, {rejected} rejected, {filtered} filtered; "
                   f"made by {manifest['generator']}", highlight=False)  # fmt: skip
+    for line in equal_inputs(manifest["inputs"]):
+        console.print(line, highlight=False, markup=False)
     tasks = _table("task", "split", "episodes", "timesteps", "tokens", "in the loss", "tokens by kind")
     fields = _table("task", "split", "field", "spec", "statistics")
     noticed = _table("task", "split", "kind", "what", "count")

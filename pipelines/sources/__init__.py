@@ -2,6 +2,7 @@
 
 import functools
 import importlib
+import os
 
 from pipelines.sources.options import split_options
 from pipelines.sources.source import Source, SourceError
@@ -23,7 +24,8 @@ def open_source(source: str) -> Source:
     name, colon, rest = source.partition(":")
     if not colon or name not in SOURCES:
         raise SourceError(f"{source!r} is no source: write NAME:ARGUMENT, NAME one of {', '.join(SOURCES)}")
-    opened: Source = source_class(name)(*split_options(rest))
+    cls = source_class(name)
+    opened = cls(*split_options(rest, os.path.exists) if cls.reads_files else split_options(rest))
     opened.source = source
     return opened
 

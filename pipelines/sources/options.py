@@ -3,9 +3,8 @@
 import dataclasses
 import re
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeVar
-from urllib.parse import parse_qsl
 
 from pipelines.sources.source import SourceError
 
@@ -108,19 +107,32 @@ def options_table(cls: type[SourceOptions]) -> str:
     return head + "".join(f"| `{name}` | {default} | {help} |\n" for name, default, help in rows) if rows else ""
 
 
-def split_options(argument: str) -> tuple[str, dict[str, str]]:
-    """Split off the options after the last `?`; a `?` that no `option=` follows is a wildcard and stays.
+def split_options(argument: str, exists: Callable[[str], bool] = lambda path: False) -> tuple[str, dict[str, str]]:
+    r"""Split off the options after the first `?` that `option=` follows; any other `?` is a wildcard and stays.
+
+    exists: whether a path exists. The longest beginning of `argument` that does is taken whole, whatever `?` is in it.
+    Values are as typed, but for `\&`, which is an `&` that separates no options.
 
     >>> split_options("docs/page?.txt?by=line&key=body")
     ('docs/page?.txt', {'by': 'line', 'key': 'body'})
+    >>> split_options(r"a.txt?task=R\&D+50%20")
+    ('a.txt', {'task': 'R&D+50%20'})
+    >>> split_options("a.txt?task=b.txt?by=line", lambda path: path in ("a.txt", "a.txt?task=b.txt"))
+    ('a.txt?task=b.txt', {'by': 'line'})
     """
-    found = re.search(r"\?([A-Za-z_][A-Za-z0-9_-]*=.*)$", argument)
-    if not found:
+    places = [found.start() for found in re.finditer(r"\?(?=[A-Za-z_][A-Za-z0-9_-]*=)", argument)]
+    if not places or exists(argument):
         return argument, {}
-    try:
-        pairs = parse_qsl(found.group(1), keep_blank_values=True, strict_parsing=True)
-    except ValueError as error:
-        raise SourceError(f"the options of {argument!r} are not of the form option=value&option=value") from error
-    if len({key for key, _ in pairs}) != len(pairs):
-        raise SourceError(f"an option is given twice in {argument!r}")
-    return argument[: found.start()], dict(pairs)
+    place = next((place for place in reversed(places) if exists(argument[:place])), places[0])
+    options: dict[str, str] = {}
+    for pair in re.split(r"(?<!\\)&", argument[place + 1 :]):
+        name, equals, value = pair.replace(r"\&", "&").partition("=")
+        if not name or not equals:
+            raise SourceError(
+                f"the options of {argument!r} are not of the form option=value&option=value: {pair!r} is none; write"
+                r" \& for an & in a value"
+            )
+        if name in options:
+            raise SourceError(f"option {name} is given twice in {argument!r}")
+        options[name] = value
+    return argument[:place], options

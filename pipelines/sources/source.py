@@ -3,7 +3,7 @@
 import abc
 import dataclasses
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 from gato_tokenize import Episode, EpisodeSpec
 
@@ -35,6 +35,7 @@ class Source(abc.ABC):
     """
 
     Options: type[Any]  # a `SourceOptions`, from which comes the table in docs/sources.md
+    reads_files: ClassVar[bool] = True  # the argument is a path: if one of exactly that name exists, a `?` in it stays
     source: str  # the string it was opened from; set by `open_source`
 
     @abc.abstractmethod
@@ -44,6 +45,10 @@ class Source(abc.ABC):
     def inputs(self) -> list[dict[str, Any]]:
         """List what the episodes depend on, as JSON, in byte order: {"uri", "bytes", "sha256"} of a file, {"uri",
         "versions"} of an environment. It is part of the plan: another input makes another plan."""
+
+    def notes(self) -> list[str]:
+        """List the names of files that are left out because another name leads to the same file, a line each."""
+        return []
 
     @abc.abstractmethod
     def specs(self) -> dict[str, EpisodeSpec]:

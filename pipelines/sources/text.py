@@ -1,4 +1,4 @@
-"""TextSource: documents from .txt and .jsonl files, which may be compressed (.gz, .zst)."""
+"""TextSource: documents from .txt and .jsonl files, which may be compressed."""
 
 import dataclasses
 import functools
@@ -9,13 +9,15 @@ from typing import Any, Literal
 from gato_tokenize import Episode, EpisodeSpec
 from gato_tokenize.episode import EpisodeMetadata
 from pipelines.sources.formats import lines
-from pipelines.sources.formats.files import COMPRESSED, hashed, matching, opened
+from pipelines.sources.formats.files import hashed, opened
+from pipelines.sources.formats.matching import Matches, matching
 from pipelines.sources.options import SourceOptions, option, parse_options
 from pipelines.sources.pieces import Piece, pack
 from pipelines.sources.source import Candidate, Filtered, Source, SourceError
 
 PLAIN = (".txt", ".md", ".rst")
 JSON_LINES = (".jsonl", ".ndjson")
+COMPRESSED = (".gz", ".zst", ".xz", ".bz2")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +28,9 @@ class TextOptions(SourceOptions):
     key: str = option("text", "the JSON field that holds the document")
     id: str = option("", "the JSON field that holds the episode id; without it, ids are `path` or `path#line`")
     task: str = option("text", "name of the task")
+    strip: bool = option(
+        False, "`true` removes a byte order mark at the beginning and line ends at the end of each document"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -54,10 +59,17 @@ class TextSource(Source):
     def inputs(self) -> list[dict[str, Any]]:
         return self._plan[0]
 
+    def notes(self) -> list[str]:
+        return self._matches.left_out
+
+    @functools.cached_property
+    def _matches(self) -> Matches:
+        return matching(self._pattern)
+
     @functools.cached_property
     def _plan(self) -> tuple[list[dict[str, Any]], list[Piece]]:
         """Read every file once: (fingerprints, pieces)."""
-        files = matching(self._pattern)
+        files = self._matches.files
         kinds = {path: _kind(path) for path in files}
         for name, kind in (("by", PLAIN), ("key", JSON_LINES), ("id", JSON_LINES)):
             if name in self._given and kind not in kinds.values():
@@ -119,6 +131,7 @@ class TextSource(Source):
         return self._episode(lines.text_of(data, uri), uri, uri, 0)
 
     def _episode(self, text: str, episode_id: str, uri: str, index: int) -> Episode:
+        text = lines.without_ends(text) if self.options.strip else text
         if not text:
             raise ValueError(f"{uri}{f', line {index}' if index else ''}: empty document")
         metadata = EpisodeMetadata(episode_id, "text", self.options.task, source_uri=uri, source_index=index)
@@ -126,11 +139,12 @@ class TextSource(Source):
 
 
 def _kind(path: str) -> tuple[str, ...]:
-    """Return PLAIN or JSON_LINES, by the ending before .gz or .zst; SourceError for any other."""
+    """Return PLAIN or JSON_LINES, by the ending before that of the compression; SourceError for any other."""
     stem = os.path.splitext(path)[0] if path.endswith(COMPRESSED) else path
     for kind in (PLAIN, JSON_LINES):
         if stem.endswith(kind):
             return kind
     raise SourceError(
-        f"{path} is no text: a document's file ends in {', '.join(PLAIN + JSON_LINES)}, then perhaps in .gz or .zst"
+        f"{path} is no text: a document's file ends in {', '.join(PLAIN + JSON_LINES)}, then perhaps in "
+        + ", ".join(COMPRESSED)
     )

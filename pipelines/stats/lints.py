@@ -1,6 +1,6 @@
 """Lints: data that is legal but looks wrong. It is counted while a dataset is made, reported, and never repaired."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -128,3 +128,25 @@ def listed(stats: Mapping[str, Any]) -> Iterator[str]:
         tasks = sorted({task for task, _ in found[what]})
         among = tasks[0] if len(tasks) == 1 else f"{len(tasks)} tasks"
         yield f"{sum(count for _, count in found[what])} {what} ({among}): {LINTS[what]}"
+
+
+def equal_inputs(inputs: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield a readable line if files of different names have the same content.
+
+    inputs: {"uri", "sha256"} of each file, as a plan and a manifest list them; others are passed over.
+
+    >>> list(equal_inputs({"uri": f"{name}.txt", "sha256": "0f"} for name in "abc"))
+    ['2 inputs have the content of another: b.txt and c.txt that of a.txt; their episodes are there several times']
+    """
+    names: dict[str, list[str]] = {}
+    for given in inputs:
+        uri, known = given["uri"], names.setdefault(given.get("sha256", ""), [])
+        if "sha256" in given and uri not in known and not uri.endswith("#images"):
+            known.append(uri)
+    doubles = [known for known in names.values() if len(known) > 1]
+    shown = [f"{' and '.join(rest[:3])}{' ...' * (len(rest) > 3)} that of {first}" for first, *rest in doubles[:3]]
+    if doubles:
+        count = sum(len(known) - 1 for known in doubles)
+        have = "1 input has" if count == 1 else f"{count} inputs have"
+        shown += ["..."] if len(doubles) > 3 else []
+        yield f"{have} the content of another: {', '.join(shown)}; their episodes are there several times"

@@ -1,8 +1,6 @@
-"""Input files: finding them, hashing them, and reading their decompressed content in constant memory."""
+"""Input files: hashing them, and reading their decompressed content in constant memory."""
 
 import contextlib
-import glob
-import gzip
 import hashlib
 import io
 import os
@@ -10,37 +8,8 @@ import zlib
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
+from pipelines.sources.formats.decompression import CHUNK, LimitError, decompressor
 from pipelines.sources.source import SourceError
-
-CHUNK = 2**18
-ZSTD_STEP = 2**10  # a zstd block of 4 bytes can grow to 128 KiB, so 1 KiB of input gives at most 32 MiB at once
-COMPRESSED = (".gz", ".zst")
-
-
-def matching(pattern: str) -> list[str]:
-    """List the regular files that `pattern` names, in byte order; SourceError if there are none.
-
-    `*`, `?`, `[...]` and `**` are wildcards, unless a file of exactly that name exists.
-    """
-    paths = [pattern] if os.path.isfile(pattern) else glob.glob(pattern, recursive=True)
-    files = sorted({path for path in paths if os.path.isfile(path)}, key=os.fsencode)
-    if not files:
-        raise SourceError(f"no file matches {pattern!r}")
-    for path in files:
-        try:
-            path.encode()
-        except UnicodeEncodeError as error:
-            raise SourceError(f"the name of {os.fsencode(path)!r} is not UTF-8: no record can hold it") from error
-        if path.endswith(".zst"):
-            _need_zstandard(path)
-    return files
-
-
-def _need_zstandard(path: str) -> None:
-    try:
-        import zstandard  # noqa: F401
-    except ImportError as error:
-        raise SourceError(f"{path} needs zstandard: pip install 'gato-toolchain[text]' installs it") from error
 
 
 class HashedFile:
@@ -73,21 +42,22 @@ def hashed(path: str) -> Iterator[HashedFile]:
 
 
 def opened(path: str, size: int, start: int = 0) -> BinaryIO:
-    """Open a file that had `size` bytes when it was planned, at byte `start`; .gz and .zst are decompressed.
+    """Open a file that had `size` bytes when it was planned, at byte `start`, from 0 if the file is compressed.
 
     Raises ValueError if the file has another size now. Compressed data that is damaged or truncated raises an OSError
-    when the reader reaches the fault; it never ends as if it were whole.
+    when the reader reaches the fault; it never ends as if it were whole. Data that needs too much memory to be
+    decompressed raises LimitError.
     """
     file = open(path, "rb")
     try:
         found = os.fstat(file.fileno()).st_size
         if found != size:
             raise ValueError(f"{path} has changed since it was planned: {found} bytes now, {size} then; plan again")
-        if not path.endswith(COMPRESSED):
+        decompress = decompressor(path)
+        if decompress is None:
             file.seek(start)
             return file
-        chunks = _gunzipped(file) if path.endswith(".gz") else _unzstd(file)
-        return io.BufferedReader(_Unpacked(path, size, file, chunks), CHUNK)
+        return io.BufferedReader(_Unpacked(path, size, file, decompress(file)), CHUNK)
     except BaseException:
         file.close()
         raise
@@ -110,9 +80,10 @@ class _Unpacked(io.RawIOBase):
                 self._rest = memoryview(next(self._chunks))
             except StopIteration:
                 return 0
-            except (OSError, EOFError, zlib.error) as error:
+            except (OSError, EOFError, LimitError, zlib.error) as error:
                 self._fault = error
         if not self._rest:
+            self._raise_unless_damaged()
             raise OSError(
                 f"{self._path}: the compressed data is damaged or cut short: its content ends after "
                 f"{self._given} bytes: {self._fault}"
@@ -122,30 +93,12 @@ class _Unpacked(io.RawIOBase):
         self._given += count
         return count
 
+    def _raise_unless_damaged(self) -> None:
+        if isinstance(self._fault, LimitError):
+            raise LimitError(f"{self._path}: {self._fault}") from self._fault
+        if isinstance(self._fault, OSError) and self._fault.errno is not None:  # the disk is at fault, not the data
+            raise OSError(self._fault.errno, self._fault.strerror, self._path) from self._fault
+
     def close(self) -> None:
         self._file.close()
         super().close()
-
-
-def _gunzipped(file: BinaryIO) -> Iterator[bytes]:
-    unpacked = gzip.GzipFile(fileobj=file)
-    while chunk := unpacked.read1(CHUNK):  # read() would lose the data before a fault
-        yield chunk
-
-
-def _unzstd(file: BinaryIO) -> Iterator[bytes]:
-    import zstandard
-
-    frame = None  # zstandard's own stream reader ends a truncated frame as if it were whole
-    while data := file.read(ZSTD_STEP):
-        while data:
-            frame = frame or zstandard.ZstdDecompressor().decompressobj()
-            try:
-                chunk = frame.decompress(data)
-            except zstandard.ZstdError as error:
-                raise OSError(str(error)) from error
-            if chunk:
-                yield chunk
-            data, frame = (frame.unused_data, None) if frame.eof else (b"", frame)
-    if frame:
-        raise EOFError("the last frame has no end")

@@ -29,5 +29,8 @@ def values_of(node: Any, path: str, length: int | None) -> NDArray[Any]:
     if node.is_virtual or node.external:
         raise ValueError(f"{path}: its values are in another file; it is not followed")
     if node.size * node.dtype.itemsize > MAX_FIELD_BYTES:
-        raise ValueError(f"{path}: {node.dtype} of shape {list(node.shape)} is more than {MAX_FIELD_BYTES} bytes")
+        raise ValueError(
+            f"{path}: {node.dtype} of shape {list(node.shape)} is more than {MAX_FIELD_BYTES} bytes, the most that a"
+            " field of an episode may have: split the episode"
+        )
     return np.asarray(node[()])

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple, TypedDict
 
 from pipelines.sources import pieces
-from pipelines.sources.formats.files import COMPRESSED, HashedFile, hashed, opened
+from pipelines.sources.formats.decompression import decompressor
+from pipelines.sources.formats.files import HashedFile, hashed, opened
 from pipelines.sources.pieces import Mark, Piece, spans
 
 MAX_DOCUMENT_BYTES = 64 * 2**20
@@ -31,7 +32,7 @@ class Line(NamedTuple):
 
 def pieces_of(path: str) -> tuple[dict[str, Any], list[Piece]]:
     """Read a file once: (its fingerprint, its pieces, each a `LineRange`). A compressed file is one piece."""
-    compressed = path.endswith(COMPRESSED)
+    compressed = decompressor(path) is not None
     with hashed(path) as file:
         found = [] if compressed else spans(_marks(file), pieces.MAX_LINES)
         source = file.fingerprint()
@@ -66,9 +67,9 @@ def line_range(source: dict[str, Any], start: int, stop: int, line: int) -> Line
 def read(piece: LineRange) -> Iterator[Line]:
     """Yield the lines of a piece. Only "\\n" and "\\r\\n" end a line.
 
-    Raises ValueError if the file has changed since it was planned, OSError if compressed data ends too early.
+    Raises ValueError if the file has changed since it was planned, and as `opened` does if it is compressed.
     """
-    stop = None if piece["uri"].endswith(COMPRESSED) else piece["stop"]
+    stop = None if decompressor(piece["uri"]) else piece["stop"]
     offset = piece["start"]
     numbers = itertools.count(piece["line"]) if piece["lines"] is None else range(piece["line"], _stop(piece))
     with opened(piece["uri"], piece["bytes"], offset) as file:
@@ -94,11 +95,22 @@ def _stop(piece: LineRange) -> int:
 def text_of(data: bytes, where: str) -> str:
     """Decode UTF-8; ValueError names the first byte (from 1) that is invalid. A byte order mark stays, as U+FEFF."""
     if len(data) > MAX_DOCUMENT_BYTES:
-        raise ValueError(f"{where}: longer than {MAX_DOCUMENT_BYTES} bytes, the most that a document may have")
+        raise ValueError(
+            f"{where}: longer than {MAX_DOCUMENT_BYTES} bytes, the most that a document may have: split it"
+        )
     try:
         return data.decode()
     except UnicodeDecodeError as error:
         raise ValueError(f"{where}, byte {error.start + 1}: not UTF-8 ({error.reason})") from error
+
+
+def without_ends(text: str) -> str:
+    r"""Remove a byte order mark at the beginning of a text, and the ends of lines at its end.
+
+    >>> without_ends("\ufeff A cat.\r\n")
+    ' A cat.'
+    """
+    return text.removeprefix("\ufeff").rstrip("\r\n")
 
 
 def object_of(text: str, where: str) -> dict[str, Any]:

@@ -8,7 +8,8 @@ from collections.abc import Collection, Iterator
 from typing import Any, Protocol, TypedDict
 
 from pipelines.sources import pieces
-from pipelines.sources.formats.files import CHUNK, COMPRESSED, hashed
+from pipelines.sources.formats.decompression import CHUNK, LimitError, decompressor
+from pipelines.sources.formats.files import hashed
 from pipelines.sources.pieces import Mark, spans
 
 MAX_MEMBER_BYTES = 64 * 2**20
@@ -22,6 +23,7 @@ EXTENDED = {
 }
 BUFFER = 2**16  # small, because tarfile copies the rest of its buffer at every small read
 NAME = re.compile(r"((?:.*/)?[^./]+)\.([^/]*)", re.DOTALL)  # (folders and key, what follows the first dot)
+MOST_NAMES = 9  # of the members of a sample, for messages
 META = re.compile(r"__[^/]*__(?:/.*)?", re.DOTALL)  # notes of webdataset about the archive
 
 
@@ -46,7 +48,15 @@ class Sample:
     key: str  # folders, and the file name up to its first dot
     start: int  # byte of its first header, counted from where reading began
     members: dict[str, bytes | None] = dataclasses.field(default_factory=dict)  # by lower-case extension; None: too big
+    names: list[str] = dataclasses.field(default_factory=list)  # of its members, the first MOST_NAMES
     twice: str = ""  # an extension that two members have
+
+    def explain(self) -> str:
+        """Say which members have this key, and by which rule."""
+        names = self.names[:-1] + ["..."] if len(self.names) == MOST_NAMES else self.names
+        rule = "the key of a sample ends at the first dot of the file name"
+        cure = ": name them so that it differs from sample to sample" if any(map(_has_dots, names)) else ""
+        return f"its members are {', '.join(names)}; {rule}{cure}"
 
 
 def pieces_of(path: str) -> tuple[dict[str, Any], list[SampleRange]]:
@@ -55,7 +65,7 @@ def pieces_of(path: str) -> tuple[dict[str, Any], list[SampleRange]]:
     A damaged archive is cut as far as it can be read; reading its last piece reports the damage.
     """
     with hashed(path) as file:
-        found = [] if path.endswith(COMPRESSED) else spans(_marks(file), pieces.MAX_SAMPLES)
+        found = [] if decompressor(path) else spans(_marks(file), pieces.MAX_SAMPLES)
         source = file.fingerprint()
     found = found or [(Mark(), Mark())]
     return source, [
@@ -86,7 +96,8 @@ def samples(file: Readable, wanted: Collection[str] = ()) -> Iterator[Sample]:
     As in webdataset, a key keeps its folders and ends at the first dot of the file name. Members are skipped that have
     no extension, whose names begin with a dot, that lie below a folder such as `__so__`, or that are no regular files.
     Raises ValueError if the archive is damaged, if it ends before its end-of-archive block (the current sample is not
-    yielded then: its next member may be lost), or if anything but zeros follows that block.
+    yielded then: its next member may be lost), or if anything but zeros follows that block. LimitError if it is sound
+    and needs too much memory.
     """
     current: Sample | None = None
     offset = 0
@@ -103,6 +114,8 @@ def samples(file: Readable, wanted: Collection[str] = ()) -> Iterator[Sample]:
                         yield current
                     if current is None or key != current.key:
                         current = Sample(key, member.offset)
+                    if len(current.names) < MOST_NAMES:
+                        current.names.append(name[:200])
                     if extension in current.members:
                         current.twice = extension
                     elif extension in wanted:
@@ -113,8 +126,17 @@ def samples(file: Readable, wanted: Collection[str] = ()) -> Iterator[Sample]:
             if current is not None:
                 yield current
             _check_rest(archive)
+    except (LimitError, MemoryError):
+        raise
     except Exception as error:  # besides its own errors, tarfile raises IndexError and others for damaged headers
+        if getattr(error, "errno", None) is not None:  # the disk is at fault, not the archive
+            raise
         raise ValueError(f"the archive is damaged or cut short after its byte {offset}: {error}") from error
+
+
+def _has_dots(name: str) -> bool:
+    """Return whether the extension has a dot, as in "2024.png"."""
+    return name.rpartition("/")[2].count(".") > 1
 
 
 class _Header(tarfile.TarInfo):
@@ -124,8 +146,13 @@ class _Header(tarfile.TarInfo):
     @classmethod
     def frombuf(cls, buf: Any, encoding: Any, errors: Any) -> "_Header":
         header = super().frombuf(buf, encoding, errors)
-        if header.size < 0 or (header.type in EXTENDED and header.size > MAX_HEADER_BYTES):
+        if header.size < 0:
             raise tarfile.ReadError(f"a header of type {header.type!r} claims {header.size} bytes")
+        if header.type in EXTENDED and header.size > MAX_HEADER_BYTES:
+            raise LimitError(
+                f"a member has a name or extended headers of {header.size} bytes, and at most {MAX_HEADER_BYTES} are"
+                " read: write the archive again without them"
+            )
         return header
 
     @classmethod

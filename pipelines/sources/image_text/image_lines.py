@@ -5,16 +5,23 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from typing import Any
 
 from pipelines.sources import pieces
 from pipelines.sources.formats import lines
 from pipelines.sources.formats.files import hashed
+from pipelines.sources.formats.matching import file_identity
 from pipelines.sources.pieces import Mark, spans
 from pipelines.sources.source import Filtered
 
 MAX_IMAGE_BYTES = 64 * 2**20
+
+
+def identity(path: str) -> Hashable:
+    """Identify an input file; a .jsonl together with its folder, because its lines name the pictures below that."""
+    folder = file_identity(os.path.dirname(path)) if path.endswith(".jsonl") else None
+    return file_identity(path), folder
 
 
 def pieces_of(path: str) -> tuple[list[dict[str, Any]], list[lines.LineRange]]:
@@ -88,7 +95,10 @@ def image_of(uri: str, where: str, record: dict[str, Any]) -> bytes:
         if not stat.S_ISREG(found.st_mode):  # opening a pipe would hang
             raise ValueError(f"{where}: the image {name!r} is no file")
         if found.st_size > MAX_IMAGE_BYTES:
-            raise ValueError(f"{where}: the image {name!r} has {found.st_size} bytes, more than {MAX_IMAGE_BYTES}")
+            raise ValueError(
+                f"{where}: the image {name!r} has {found.st_size} bytes, more than {MAX_IMAGE_BYTES}, the most that an"
+                " image may have: make it smaller"
+            )
         with open(path, "rb") as file:
             data = file.read(MAX_IMAGE_BYTES)
     except OSError as error:

@@ -8,14 +8,15 @@ from typing import Any
 
 from gato_tokenize import Episode, EpisodeMetadata, EpisodeSpec, ImageSpec
 from pipelines.sources.formats import lines, tar_samples
-from pipelines.sources.formats.files import matching, opened
+from pipelines.sources.formats.files import opened
+from pipelines.sources.formats.matching import Matches, matching
 from pipelines.sources.image_text import image_lines
 from pipelines.sources.options import Size, SourceOptions, option, parse_options, written
 from pipelines.sources.source import Candidate, Filtered, Source, SourceError
 
 IMAGES = ("jpg", "jpeg", "png", "webp")
 TEXTS = ("txt", "json")
-ARCHIVES = (".tar", ".tar.gz", ".tar.zst")
+ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.zst", ".tar.xz", ".tar.bz2")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +25,9 @@ class ImageTextOptions(SourceOptions):
         None, "HEIGHTxWIDTH in multiples of 16 for every picture; without it the nearest multiples of its own sides"
     )
     task: str = option("", "`NAME` makes the tasks `NAME-caption` and `NAME-vqa` instead of `caption` and `vqa`")
+    strip: bool = option(
+        False, "`true` removes a byte order mark at the beginning and line ends at the end of each text"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -48,6 +52,7 @@ class ImageTextSource(Source):
     def __init__(self, argument: str, options: dict[str, str]) -> None:
         chosen = parse_options(ImageTextOptions, options)
         self._pattern = argument
+        self._clean: Callable[[str], str] = lines.without_ends if chosen.strip else str
         self._tasks = {kind: f"{chosen.task}-{kind}" if chosen.task else kind for kind in ("caption", "vqa")}
         image = ImageSpec(resize=chosen.resize)
         self._kinds = {"caption": EpisodeSpec.caption(image), "vqa": EpisodeSpec.question_answer(image)}
@@ -60,12 +65,19 @@ class ImageTextSource(Source):
         of the list of their names and sizes. Their content is read only when they are converted."""
         return self._plan[0]
 
+    def notes(self) -> list[str]:
+        return self._matches.left_out
+
+    @functools.cached_property
+    def _matches(self) -> Matches:
+        return matching(self._pattern, image_lines.identity)
+
     @functools.cached_property
     def _plan(self) -> tuple[list[dict[str, Any]], list[Any]]:
         """Read every file once: (fingerprints, partitions)."""
         inputs: list[dict[str, Any]] = []
         partitions: list[Any] = []
-        for path in matching(self._pattern):
+        for path in self._matches.files:
             if path.endswith(ARCHIVES):
                 source, samples = tar_samples.pieces_of(path)
                 inputs.append(source)
@@ -93,7 +105,7 @@ class ImageTextSource(Source):
         else:
             for number, sample in _samples(partition, (*IMAGES, *TEXTS)):
                 where = f"{uri}/{sample.key}"
-                record = functools.partial(_record_of, sample, where)
+                record = functools.partial(_record_of, sample, where, self._clean)
                 yield self._candidate(uri, where, number, where, record, functools.partial(_image_of, sample, where))
 
     def _candidate(
@@ -113,7 +125,7 @@ class ImageTextSource(Source):
             return Candidate(episode_id, place, number, functools.partial(_raise, error))
 
         def load() -> Episode:
-            kind, texts = _texts(record, where)
+            kind, texts = _texts(record, where, self._clean)
             metadata = EpisodeMetadata(
                 episode_id, "vision-language", self._tasks[kind], source_uri=place, source_index=number
             )
@@ -126,7 +138,7 @@ def _raise(error: Exception) -> Episode:
     raise error
 
 
-def _texts(record: dict[str, Any], where: str) -> tuple[str, dict[str, list[str]]]:
+def _texts(record: dict[str, Any], where: str, clean: Callable[[str], str]) -> tuple[str, dict[str, list[str]]]:
     """Return the kind of a record, "caption" or "vqa", and its texts as fields."""
     asked = [key for key in ("question", "answer") if key in record]
     if "caption" in record and asked:
@@ -134,7 +146,7 @@ def _texts(record: dict[str, Any], where: str) -> tuple[str, dict[str, list[str]
     if "caption" not in record and not asked:
         raise ValueError(f"{where}: has neither a caption nor a question and its answer")
     keys = ("question", "answer") if asked else ("caption",)
-    texts = {key: [lines.string_of(record, key, where)] for key in keys}
+    texts = {key: [clean(lines.string_of(record, key, where))] for key in keys}
     for key, (text,) in texts.items():
         if not text.strip():
             raise ValueError(f"{where}: the {key} is empty")
@@ -149,37 +161,44 @@ def _samples(piece: Any, wanted: tuple[str, ...]) -> Iterator[tuple[int, tar_sam
             for number, sample in enumerate(found, piece["first"]):
                 yield number, sample
         except ValueError as error:
-            raise ValueError(f"{piece['uri']}: {error}") from error
+            raise type(error)(str(error) if piece["uri"] in str(error) else f"{piece['uri']}: {error}") from error
         if piece["samples"] is not None and number - piece["first"] + 1 < piece["samples"]:
             raise ValueError(f"{piece['uri']} has changed since it was planned: it ends after sample {number}")
 
 
-def _record_of(sample: tar_samples.Sample, where: str) -> dict[str, Any]:
+def _record_of(sample: tar_samples.Sample, where: str, clean: Callable[[str], str]) -> dict[str, Any]:
     """Parse a sample's .json, with the text of its .txt as the caption."""
     if sample.twice:
-        raise ValueError(f"{where}: two members .{sample.twice} have this name")
+        raise ValueError(f"{where}: two members .{sample.twice} have this name: {sample.explain()}")
     texts = {kind: data for kind, data in sample.members.items() if kind in TEXTS}
     if not texts:
-        raise ValueError(f"{where}: no .txt or .json has this name, only {sorted(sample.members) or 'other files'}")
+        raise ValueError(f"{where}: no .txt or .json has this name: {sample.explain()}")
     for kind, data in texts.items():
         if data is None:
-            raise ValueError(f"{where}.{kind}: more than {tar_samples.MAX_MEMBER_BYTES} bytes")
+            raise _too_large(f"{where}.{kind}")
     decoded = {kind: lines.text_of(data or b"", f"{where}.{kind}") for kind, data in texts.items()}
     record = lines.object_of(decoded["json"], f"{where}.json") if "json" in decoded else {}
     if "txt" in decoded:
-        if record.get("caption") not in (None, decoded["txt"]):
+        caption = record.get("caption", decoded["txt"])
+        if caption is not None and (not isinstance(caption, str) or clean(caption) != clean(decoded["txt"])):
             raise ValueError(f"{where}: the caption in its .json is not the one in its .txt")
         record["caption"] = decoded["txt"]
     return record
+
+
+def _too_large(member: str) -> ValueError:
+    most = tar_samples.MAX_MEMBER_BYTES
+    return ValueError(f"{member}: more than {most} bytes, the most that a member may have: make it smaller")
 
 
 def _image_of(sample: tar_samples.Sample, where: str, record: dict[str, Any]) -> bytes:
     found = [kind for kind in IMAGES if kind in sample.members]
     if len(found) != 1:
         raise ValueError(
-            f"{where}: expected one image (.{', .'.join(IMAGES)}) beside the text, found {found or 'none'}"
+            f"{where}: expected one image (.{', .'.join(IMAGES)}) beside the text, found {found or 'none'}: "
+            + sample.explain()
         )
     data = sample.members[found[0]]
     if data is None:
-        raise ValueError(f"{where}.{found[0]}: more than {tar_samples.MAX_MEMBER_BYTES} bytes")
+        raise _too_large(f"{where}.{found[0]}")
     return image_lines.not_empty(data, f"{where}.{found[0]}")

@@ -88,7 +88,8 @@ class EpisodeReader:
     def _decoded(self, values: NDArray[Any], space: Box, path: str) -> NDArray[np.uint8]:
         if len(values) * int(np.prod(space.shape)) > MAX_FIELD_BYTES:
             raise ValueError(
-                f"{path}: {len(values)} images of {list(space.shape)} are more than {MAX_FIELD_BYTES} bytes"
+                f"{path}: {len(values)} images of {list(space.shape)} are more than {MAX_FIELD_BYTES} bytes, the most"
+                " that a field of an episode may have: split the episode"
             )
         images = np.empty((len(values), *space.shape), np.uint8)
         for i, value in enumerate(values):

@@ -73,6 +73,12 @@ class MinariSource(Source):
             source = file.fingerprint()
         try:
             stop = call_forked(functools.partial(_stop, self._uri), PLAN_SECONDS)
+        except MemoryError:
+            raise
+        except TimeoutError as error:
+            raise SourceError(
+                f"{self._uri} cannot be read: {error}; it is damaged, or its disk is slow: then copy it to a local one"
+            ) from error
         except Exception as error:  # h5py raises OSError, RuntimeError, KeyError and more for a damaged file
             raise SourceError(
                 f"{self._uri} cannot be read: {error}; an HDF5 file that was cut short, or that a program was killed "

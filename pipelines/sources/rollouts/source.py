@@ -56,6 +56,7 @@ class RolloutSource(Source):
     """
 
     Options = RolloutOptions
+    reads_files = False
 
     def __init__(self, argument: str, options: dict[str, str]) -> None:
         """Check the options, but not those of the environment: `specs` does that, which makes it."""

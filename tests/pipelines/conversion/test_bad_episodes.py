@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conversions import HERE, convert, minari_file, png, rejects, tree, write_documents, write_pictures
+from conversions import HERE, convert, minari_file, png, rejects, tree, write_documents, write_lines, write_pictures
 from PIL import Image
 
 from gato_tokenize import Dataset
@@ -141,9 +141,44 @@ def test_double_ids_are_an_error_that_names_both(capsys: pytest.CaptureFixture[s
 
 
 def test_nothing_written_is_nothing_published(capsys: pytest.CaptureFixture[str]) -> None:
-    Path("docs.jsonl").write_text("broken\n")
-    assert convert("text:docs.jsonl", "--max-rejects", "100%") == 2
-    assert "nothing to publish" in capsys.readouterr().err
+    Path("docs.jsonl").write_text('broken\n\n[{"text": "a"}]\n')
+    for budget, code in (("0", 3), ("100%", 2)):
+        assert convert("text:docs.jsonl", "--max-rejects", budget) == code
+        error = capsys.readouterr().err
+        (folder,) = Path("out/toy").glob(".1.0.0.partial-*")
+        assert f"`gato-data rejects list {folder}` shows each" in error and f"remove the folder {folder}" in error
+        assert "publishes the rest" not in error
+    assert "not one of 3 episodes was written: 2 rejected (2 read: ValueError), 1 filtered (1 blank line)" in error
+    assert "There is nothing to publish" in error
+    assert main(["rejects", "list", str(folder)]) == main(["rejects", "list", "out/toy/1.0.0"]) == 0
+    assert "expected a JSON object, got list" in capsys.readouterr().out
+
+
+def test_nothing_but_blank_lines_is_nothing_published(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("docs.txt").write_text("\n \n")
+    assert convert("text:docs.txt?by=line") == 2
+    error = capsys.readouterr().err
+    assert "not one of 2 episodes was written: 2 filtered (2 blank line)" in error and "rejects list" not in error
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("a.jsonl.gz", "no episode was found in a.jsonl.gz"),
+        ("a.jsonl", "has no episodes: its inputs have 0 bytes and hold none"),
+    ],
+)
+def test_no_episode_at_all(name: str, found: str, capsys: pytest.CaptureFixture[str]) -> None:
+    write_lines(name, []) if name.endswith(".gz") else Path(name).touch()
+    assert convert(f"text:{name}") == 2
+    assert found in capsys.readouterr().err
+
+
+def test_a_budget_that_some_were_within_says_how_to_publish_them(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("docs.jsonl").write_text('broken\n{"text": "a"}\n')
+    assert convert("text:docs.jsonl", "--max-rejects", "10%") == 3
+    assert "the same command with --max-rejects 1 publishes the rest" in capsys.readouterr().err
+    assert convert("text:docs.jsonl", "--max-rejects", "1") == 0
 
 
 def test_an_error_that_is_no_data_s_fault_stops_and_keeps_the_work(

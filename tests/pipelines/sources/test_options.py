@@ -2,10 +2,13 @@
 
 import dataclasses
 import pickle
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+from limited import read_source
 
+from pipelines.sources import open_source
 from pipelines.sources.options import Size, SourceOptions, option, options_table, parse_options, split_options, written
 from pipelines.sources.source import SourceError
 
@@ -94,3 +97,40 @@ def test_a_question_mark(argument: str) -> None:
     else:
         with pytest.raises(SourceError):
             split_options(argument)
+
+
+@pytest.mark.parametrize(
+    ("typed", "value"),
+    [("a+b", "a+b"), ("a%20b", "a%20b"), ("a b", "a b"), ("a;b", "a;b"), ("a=b", "a=b"), ("", ""), ("?", "?"),
+     (r"R\&D", "R&D"), (r"\\n", r"\\n"), (r"\&b=1", "&b=1"), ("%26", "%26"), ("é", "é")],
+)  # fmt: skip
+def test_a_value_is_taken_as_typed(typed: str, value: str) -> None:
+    assert split_options(f"a?b={typed}") == ("a", {"b": value})
+    assert split_options(f"a?b={typed}&c={typed}") == ("a", {"b": value, "c": value})
+
+
+def test_what_is_no_option_is_named() -> None:
+    for argument in ("a?b=1&", "a?b=R&D", "a?b=1&&c=2", "a?b=1&=2"):
+        with pytest.raises(SourceError, match=r"write \\& for an & in a value"):
+            split_options(argument)
+    with pytest.raises(SourceError, match="option b is given twice"):
+        split_options("a?b=1&b=2")
+
+
+def test_a_file_of_exactly_that_name_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = ("a.txt", "a.txt?task=x.txt", "CartPole-v1?episodes=3")
+    for name in names:
+        Path(name).write_text(name)
+
+    def read(source: str) -> list[tuple[str, str]]:
+        open_source.cache_clear()
+        return [(candidate.episode_id, result.metadata.task) for candidate, result in read_source(open_source(source))]
+
+    assert read("text:a.txt?task=x.txt") == [("a.txt?task=x.txt", "text")]
+    assert read("text:a.txt?task=x.txt?by=line") == [("a.txt?task=x.txt#1", "text")]
+    assert read("text:a.txt?task=x") == [("a.txt", "x")]
+    Path("a.txt?task=x.txt").unlink()
+    assert read("text:a.txt?task=x.txt") == [("a.txt", "x.txt")]
+    rollouts = open_source("rollouts:CartPole-v1?episodes=3")
+    assert rollouts.options.episodes == 3  # the argument is no path

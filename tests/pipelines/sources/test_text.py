@@ -1,8 +1,12 @@
 """TextSource: documents from files of text and of JSON lines, whole or damaged."""
 
+import bz2
+import errno
 import gzip
 import hashlib
+import io
 import json
+import lzma
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -23,10 +27,14 @@ from pipelines.sources.text import TextSource
 zstandard = pytest.importorskip("zstandard")
 
 
+ENDINGS = (".gz", ".zst", ".xz", ".bz2")
+
+
 def pack(data: bytes, ending: str) -> bytes:
     if ending == ".gz":
         return gzip.compress(data, mtime=0)
-    return zstandard.ZstdCompressor().compress(data) if ending == ".zst" else data
+    pack = {".zst": zstandard.ZstdCompressor().compress, ".xz": lzma.compress, ".bz2": bz2.compress}
+    return pack[ending](data) if ending else data
 
 
 def open_text(pattern: str, **options: str) -> TextSource:
@@ -156,6 +164,20 @@ class TestOptions:
         assert texts(source) == ["yes"]
         assert list(source.specs()) == ["web"] and read_source(source)[0][1].metadata.task == "web"
 
+    @pytest.mark.parametrize("strip", ["true", "false"])
+    def test_strip(self, tmp_path: Path, strip: str) -> None:
+        document = "\ufeff one\r\ntwo \ufeff\r\n\n"
+        (tmp_path / "a.txt").write_bytes(document.encode())
+        (tmp_path / "b.jsonl").write_text(json.dumps({"text": document}))
+        (tmp_path / "c.txt").write_bytes("\ufeff\n".encode())
+        source = open_text(f"{tmp_path}/*", strip=strip)
+        read = [result for _, result in read_source(source)]
+        got = [result.observation["text"][0] if isinstance(result, Episode) else result.message for result in read]
+        if strip == "true":
+            assert got == [" one\r\ntwo \ufeff"] * 2 + [f"{tmp_path}/c.txt: empty document"]
+        else:
+            assert got == [document, document, "\ufeff\n"]
+
     def test_id(self, tmp_path: Path) -> None:
         path = tmp_path / "a.jsonl"
         rows = ['{"text": "a", "id": "x"}', '{"text": "b", "id": 7}', '{"text": "c"}', '{"text": "d", "id": true}']
@@ -183,7 +205,7 @@ class TestFaults:
             (b'{"text": "a\0', "line 2, column 12: Invalid control character"),
         ],
     )
-    @pytest.mark.parametrize("ending", ["", ".gz", ".zst"])
+    @pytest.mark.parametrize("ending", ["", *ENDINGS])
     def test_a_bad_line_costs_itself(self, tmp_path: Path, line: bytes, expected: str, ending: str) -> None:
         path = tmp_path / f"a.jsonl{ending}"
         path.write_bytes(pack(b'{"text": "one"}\n' + line + b'\n{"text": "three"}\n', ending))
@@ -212,7 +234,7 @@ class TestFaults:
         (_, one), (_, two) = read_source(open_text(f"{tmp_path}/a.jsonl"))
         assert one.observation == {"text": ["one"]} and "BOM" in two.message
 
-    @pytest.mark.parametrize("ending", ["", ".gz", ".zst"])
+    @pytest.mark.parametrize("ending", ["", *ENDINGS])
     def test_a_line_beyond_the_limit_costs_itself(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str
     ) -> None:
@@ -222,13 +244,13 @@ class TestFaults:
         path.write_bytes(pack(b"\n".join(rows), ending))
         read = [result for _, result in read_source(open_text(str(path), by="line"))]
         assert [isinstance(result, Episode) for result in read] == [True, False, True, False, False, True]
-        assert read[1].message == f"{path}, line 2: longer than 10 bytes, the most that a document may have"
+        assert read[1].message == f"{path}, line 2: longer than 10 bytes, the most that a document may have: split it"
         assert read[-1].metadata.source_index == 6
         assert "longer than 10" in messages(open_text(str(path)))[0]
 
     def test_a_bomb_is_streamed_past(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(lines, "MAX_DOCUMENT_BYTES", 2**20)
-        for ending in (".gz", ".zst"):
+        for ending in ENDINGS:
             (tmp_path / f"a.txt{ending}").write_bytes(pack(b"one\n" + bytes(2**26) + b"\nthree\n", ending))
             assert (tmp_path / f"a.txt{ending}").stat().st_size < 2**17
             read = [result for _, result in read_source(open_text(f"{tmp_path}/a.txt{ending}", by="line"))]
@@ -268,7 +290,7 @@ class TestTruncation:
     ROWS = [{"text": "one", "n": 1}, {"text": "zwei"}, {"text": "drüben"}]
     DATA = b"".join(json.dumps(row).encode() + b"\n" for row in ROWS)
 
-    @pytest.mark.parametrize("ending", [".gz", ".zst"])
+    @pytest.mark.parametrize("ending", ENDINGS)
     @pytest.mark.parametrize("make", [lambda data, end: pack(data, end), lambda data, end: pack(data, end) * 2])
     def test_of_a_compressed_file(self, tmp_path: Path, ending: str, make: Callable[[bytes, str], bytes]) -> None:
         path = tmp_path / f"a.jsonl{ending}"
@@ -285,7 +307,7 @@ class TestTruncation:
                 assert isinstance(read[-1], Reject) and str(path) in read[-1].message
                 assert "damaged or cut short" in read[-1].message and len(read) == len(got) + 1
 
-    @pytest.mark.parametrize("ending", [".gz", ".zst"])
+    @pytest.mark.parametrize("ending", ENDINGS)
     def test_of_a_compressed_document(self, tmp_path: Path, ending: str) -> None:
         path = tmp_path / f"a.txt{ending}"
         (tmp_path / "b.txt").write_text("after")
@@ -305,7 +327,7 @@ class TestTruncation:
             assert good == sum(end <= size for end in ends)
             assert len(read) - good == (size > 0 and not any(size in (end, end + 1) for end in ends))
 
-    @pytest.mark.parametrize("ending", [".gz", ".zst"])
+    @pytest.mark.parametrize("ending", ENDINGS)
     def test_any_flipped_byte_gives_an_error_or_the_same_lines(self, tmp_path: Path, ending: str) -> None:
         path = tmp_path / f"a.jsonl{ending}"
         whole = zstandard.ZstdCompressor(write_checksum=True).compress(self.DATA) if ending == ".zst" else b""
@@ -317,16 +339,68 @@ class TestTruncation:
             assert good == ["one", "zwei", "drüben"] or any(isinstance(r, Reject) for _, r in read)
 
     def test_what_follows_compressed_data_is_an_error(self, tmp_path: Path) -> None:
-        for ending in (".gz", ".zst"):
+        for ending in ENDINGS:
             path = tmp_path / f"a.jsonl{ending}"
             path.write_bytes(pack(self.DATA, ending) + b"garbage")
             *good, (_, last) = read_source(open_text(str(path)))
             assert len(good) == 3 and "damaged" in last.message
 
+    def test_zeros_between_xz_streams_are_no_data(self, tmp_path: Path) -> None:
+        (tmp_path / "a.jsonl.xz").write_bytes((pack(self.DATA, ".xz") + bytes(8)) * 2)
+        assert texts(open_text(f"{tmp_path}/a.jsonl.xz")) == ["one", "zwei", "drüben"] * 2
+
     def test_a_skippable_zstd_frame_is_skipped(self, tmp_path: Path) -> None:
         skippable = bytes.fromhex("502a4d18") + (4).to_bytes(4, "little") + b"seek"
         (tmp_path / "a.jsonl.zst").write_bytes(skippable + pack(self.DATA, ".zst") + skippable)
         assert texts(open_text(f"{tmp_path}/a.jsonl.zst")) == ["one", "zwei", "drüben"]
+
+
+class TestLimitsAreNoDamage:
+    """Sound data beyond a limit is rejected by the name of the limit, with the way to go on."""
+
+    DATA = b'{"text": "one"}\n'
+
+    @pytest.mark.parametrize("before", [b"", zstandard.ZstdCompressor().compress(DATA)])
+    def test_a_zstd_window(self, tmp_path: Path, before: bytes) -> None:
+        path = tmp_path / "a.jsonl.zst"
+        for log, window in ((27, ""), (28, "256 MiB"), (31, "2 GiB")):
+            parameters = zstandard.ZstdCompressionParameters(window_log=log)
+            frame = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
+            path.write_bytes(before + frame.compress(self.DATA) + frame.flush())
+            results = [result for _, result in read_source(open_text(str(path)))]
+            if window:
+                reject = results[-1]
+                assert reject.exception == "LimitError" and "damaged" not in reject.message
+                assert f"{path}: it needs a window of {window} to be decompressed" in reject.message
+                assert "write it again, as by `zstd -dc --long=31" in reject.message
+            else:
+                assert all(isinstance(result, Episode) for result in results)
+
+    def test_an_xz_window(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.jsonl.xz"
+        for size, enough in ((2**27, True), (2**28, False)):
+            filters = [{"id": lzma.FILTER_LZMA2, "dict_size": size, "mode": lzma.MODE_FAST, "mf": lzma.MF_HC3}]
+            path.write_bytes(lzma.compress(self.DATA, filters=filters))
+            if enough:
+                assert texts(open_text(str(path))) == ["one"]
+            else:
+                (message,) = messages(open_text(str(path)))
+                assert "it needs a window of more than 128 MiB" in message and "damaged" not in message
+
+    def test_a_disk_that_cannot_be_read_is_no_damage(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        class Broken(io.FileIO):
+            def read(self, size: int | None = -1, /) -> bytes:
+                raise OSError(errno.EIO, "Input/output error")
+
+        for ending in ENDINGS:
+            path = tmp_path / f"a.txt{ending}"
+            path.write_bytes(b"12345")
+            source = open_text(str(path))
+            (partition,) = source.partitions()
+            with monkeypatch.context() as patch:
+                patch.setattr(files, "open", Broken, raising=False)
+                ((_, reject),) = read_partition(source, partition)
+            assert isinstance(reject, Reject) and reject.message == f"[Errno 5] Input/output error: '{path}'"
 
 
 class TestPartitions:
@@ -389,7 +463,7 @@ class TestPartitions:
         assert sum(isinstance(result, Episode) for _, result in read) <= 2
 
 
-@pytest.mark.parametrize("ending", ["", ".gz", ".zst"])
+@pytest.mark.parametrize("ending", ["", *ENDINGS])
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(documents=st.lists(st.text(st.characters(codec="utf-8"), min_size=1), max_size=8), ascii=st.booleans())
 def test_any_documents_survive_json_lines(tmp_path: Path, ending: str, documents: list[str], ascii: bool) -> None:

@@ -1,9 +1,11 @@
 """ImageTextSource: pictures with texts from JSON lines and webdataset archives, whole or damaged."""
 
+import bz2
 import gzip
 import hashlib
 import io
 import json
+import lzma
 import os
 import tarfile
 from pathlib import Path
@@ -30,6 +32,12 @@ def png(seed: int = 0, height: int = 16, width: int = 16) -> bytes:
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG")
     return file.getvalue()
+
+
+def compressed(data: bytes, ending: str) -> bytes:
+    if ending.endswith(".zst"):
+        return bytes(pytest.importorskip("zstandard").ZstdCompressor().compress(data))
+    return {".xz": lzma, ".bz2": bz2}.get(Path(ending).suffix, gzip).compress(data)
 
 
 def open_pairs(pattern: Path | str, **options: str) -> ImageTextSource:
@@ -127,6 +135,22 @@ class TestOptions:
         assert list(source.specs()) == ["coco-caption", "coco-vqa"]
         read = [result for _, result in read_source(source) if isinstance(result, Episode)]
         assert [episode.metadata.task for episode in read] == ["coco-caption", "coco-caption", "coco-vqa"]
+
+    def test_strip(self, tmp_path: Path) -> None:
+        asked = {"image": "0.png", "question": "\ufeffwhat?\n", "answer": " that \r\n"}
+        (tmp_path / "0.png").write_bytes(png())
+        write_lines(tmp_path, {"image": "0.png", "caption": "\ufeffa\ncat\r\n"}, asked)
+        notes = json.dumps({"caption": "a cat"}).encode()
+        members = [("1.png", png()), ("1.txt", "\ufeffa cat\r\n".encode()), ("1.json", notes), ("2.png", png())]
+        (tmp_path / "a.tar").write_bytes(tar([*members, ("2.txt", "\ufeff\r\n".encode())]))
+        one, two = values(open_pairs(tmp_path / "pairs.jsonl", strip="true"))
+        assert one["caption"] == ["a\ncat"] and (two["question"], two["answer"]) == (["what?"], [" that "])
+        one, two = values(open_pairs(tmp_path / "pairs.jsonl"))
+        assert one["caption"] == ["\ufeffa\ncat\r\n"] and two["answer"] == [" that \r\n"]
+        one, message = values(open_pairs(tmp_path / "a.tar", strip="true"))
+        assert one["caption"] == ["a cat"] and message.endswith("2: the caption is empty")
+        message, two = values(open_pairs(tmp_path / "a.tar"))
+        assert "the caption in its .json is not the one in its .txt" in message and two["caption"] == ["\ufeff\r\n"]
 
     @pytest.mark.parametrize("name", ["a.json", "a.jsonl.gz", "a.zip"])
     def test_other_files_are_refused_by_name(self, tmp_path: Path, name: str) -> None:
@@ -305,8 +329,11 @@ class TestFaultsOfArchives:
     @pytest.mark.parametrize(
         ("members", "expected"),
         [
-            ({"png": png()}, "x: no .txt or .json has this name, only ['png']"),
-            ({"cls": b"3"}, "x: no .txt or .json has this name, only other files"),
+            (
+                {"png": png()},
+                "x: no .txt or .json has this name: its members are x.png; the key of a sample ends at the first",
+            ),
+            ({"cls": b"3"}, "x: no .txt or .json has this name: its members are x.cls; the key"),
             ({"txt": b"a"}, "x: expected one image (.jpg, .jpeg, .png, .webp) beside the text, found none"),
             ({"png": png(), "jpg": png(), "txt": b"a"}, "x: expected one image (.jpg, .jpeg, .png, .webp) beside"),
             ({"png": b"", "txt": b"a"}, "x.png is an empty file"),
@@ -333,6 +360,26 @@ class TestFaultsOfArchives:
         one, two, three = values(open_pairs(path))
         assert [one, three] == WHOLE[:2] and two.startswith(f"{path}/{expected}")
 
+    def test_keys_that_end_too_early_are_explained(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.tar"
+        names = [f"in/photo.{year}.{kind}" for year in range(2024, 2030) for kind in ("png", "txt")]
+        path.write_bytes(tar([*((name, png() if name.endswith("png") else b"words") for name in names[:3]), *MEMBERS]))
+        message, *good = values(open_pairs(path))
+        assert good == WHOLE and message == (
+            f"{path}/in/photo: no .txt or .json has this name: its members are in/photo.2024.png, in/photo.2024.txt, "
+            "in/photo.2025.png; the key of a sample ends at the first dot of the file name: name them so that it "
+            "differs from sample to sample"
+        )
+        path.write_bytes(tar([(name, b"") for name in names]))
+        (message,) = values(open_pairs(path))
+        assert "in/photo.2027.txt, ...; the key" in message and "2028" not in message
+
+    def test_a_key_of_two_words_is_legal(self, tmp_path: Path) -> None:
+        path = tmp_path / "v1.0.tar"
+        names = ["v1.0/photo-2024.png", "v1.0/photo-2024.txt", "v1.0/photo-2025.png", "v1.0/photo-2025.txt"]
+        path.write_bytes(tar([(name, png() if name.endswith("png") else b"words") for name in names]))
+        assert values(open_pairs(path)) == [{"image": [png()], "caption": ["words"]}] * 2
+
     def test_members_that_are_no_neighbours_are_no_sample(self, tmp_path: Path) -> None:
         path = tmp_path / "a.tar"
         path.write_bytes(tar([MEMBERS[0], MEMBERS[2], MEMBERS[1], MEMBERS[3]]))
@@ -348,17 +395,15 @@ class TestFaultsOfArchives:
 class TestTruncation:
     """Archives truncated at every byte: whole samples are read, the rest is one error."""
 
-    @pytest.mark.parametrize("ending", [".tar", ".tar.gz", ".tar.zst"])
+    @pytest.mark.parametrize("ending", [".tar", ".tar.gz", ".tgz", ".tar.zst", ".tar.xz", ".tar.bz2"])
     def test_of_an_archive(self, tmp_path: Path, ending: str) -> None:
         small = [(name, data[:40]) for name, data in MEMBERS[:4]]
         expected = [{"image": [small[i][1]], "caption": [small[i + 1][1].decode()]} for i in (0, 2)]
         whole = tar(small)
         if ending == ".tar":
             whole = whole[: 4 * 1024 + 1024]  # members of two blocks, and the two blocks of zeros that end it
-        elif ending == ".tar.gz":
-            whole = gzip.compress(whole, mtime=0)
         else:
-            whole = pytest.importorskip("zstandard").ZstdCompressor().compress(whole)
+            whole = compressed(whole, ending)
         path = tmp_path / f"a{ending}"
         for size in range(len(whole) + 1):
             path.write_bytes(whole[:size])
@@ -408,6 +453,28 @@ class TestTruncation:
             path.write_bytes(data)
             read = values(open_pairs(path))
             assert isinstance(read[-1], str) or size == 2**21 or (kind == b"5" and read == WHOLE)  # no size
+
+    def test_a_name_beyond_the_limit_is_no_damage(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.tar"
+        for length, enough in ((2**20 - 1, True), (2**20, False)):  # with the zero that ends it
+            long = [("x" * (length - 1) + ".", png())]
+            path.write_bytes(tar([*MEMBERS[:2], *long, *MEMBERS[2:4]], tarfile.GNU_FORMAT))
+            read = values(open_pairs(path))
+            if enough:
+                assert WHOLE[1] in read
+            else:
+                assert "at most 1048576 are read: write the archive again" in read[-1] and "damaged" not in read[-1]
+
+    def test_a_zstd_window_beyond_the_limit_is_no_damage(self, tmp_path: Path) -> None:
+        zstandard = pytest.importorskip("zstandard")
+        path = tmp_path / "a.tar.zst"
+        frame = zstandard.ZstdCompressor(
+            compression_params=zstandard.ZstdCompressionParameters(window_log=31)
+        ).compressobj()
+        path.write_bytes(frame.compress(tar(MEMBERS)) + frame.flush())
+        (message,) = values(open_pairs(path))
+        assert message.count(str(path)) == 2  # the partition and the file
+        assert "it needs a window of 2 GiB" in message and "damaged" not in message
 
     def test_a_longer_size_in_an_extended_header(self, tmp_path: Path) -> None:
         path = tmp_path / "a.tar"
