@@ -16,6 +16,8 @@ from gato_model.evaluation.scores import Interval, mean_interval
 from gato_tokenize.environments.families import opengl_simulators
 from gato_tokenize.environments.playing import PlayedEpisode, playable
 from gato_tokenize.environments.recipe import Recipe
+from gato_tokenize.roles import Roles
+from gato_tokenize.spaces import read_spaces
 
 
 class Policy(Protocol):
@@ -138,11 +140,18 @@ class _EvaluationRun:
         rows = sorted(self.running)
         for row in rows:
             self._film(self.running[row])
-        observations = [self.running[row].episode.observation for row in rows]
+        observations = [self._shown(self.running[row].episode) for row in rows]
         start = time.perf_counter()
         actions = self.policy.act_many(observations, rows)
         self.latencies.append(time.perf_counter() - start)
         return actions
+
+    def _shown(self, episode: PlayedEpisode) -> Any:
+        """Return the latest observation in the form that the dataset recorded."""
+        if self.recipe.roles == Roles():
+            return episode.observation
+        spaces = episode.environment.observation_space, episode.environment.action_space
+        return read_spaces(*spaces, self.recipe.roles).observation(episode.observation)
 
     def _step(self, row: int, action: Any) -> None:
         number, episode = self.running[row]

@@ -1,7 +1,7 @@
 """The command `convert`: plans a conversion, runs it, and prints what was made."""
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from pipelines.conversion.reject_budget import RejectBudget
 from pipelines.conversion.work_folder import WorkFolder, count_done
 from pipelines.running.beam_pipeline import LOCAL_RUNNER, RunnerError, run_on
 from pipelines.running.watched_run import run_locally
+from pipelines.sources import open_source
 from pipelines.stats.lints import listed
 
 
@@ -58,7 +59,7 @@ def _run(arguments: argparse.Namespace, rest: list[str]) -> None:
         split_seed=arguments.split_seed,
     )
     if arguments.dry_run:
-        print(describe(plan, tokenizer))
+        print(describe(plan, tokenizer, _reasons(arguments.sources)))
         return
     print(summary(convert(plan, tokenizer, arguments.out, budget, run), arguments.out))
 
@@ -74,8 +75,15 @@ def _runner(arguments: argparse.Namespace, budget: RejectBudget, rest: list[str]
     return run_on(arguments.runner, rest)
 
 
-def describe(plan: Plan, tokenizer: DatasetTokenizer) -> str:
-    """Describe the plan to a person: `--dry-run` prints it."""
+def _reasons(sources: list[str]) -> dict[str, Mapping[str, str]]:
+    return {task: reasons for name in sources for task, reasons in open_source(name).reasons().items()}
+
+
+def describe(plan: Plan, tokenizer: DatasetTokenizer, reasons: Mapping[str, Mapping[str, str]]) -> str:
+    """Describe the plan to a person: `--dry-run` prints it.
+
+    reasons: {task: {path of a field: why it has its type}}, for the tasks whose spec was inferred.
+    """
     lines = [f"dataset {plan.dataset} {plan.version}: {len(plan.partitions)} shards a split ({', '.join(plan.splits)})"]
     lines += [f"plan {plan.sha256[:16]}, tokenizer {tokenizer.sha256[:16]}"]
     for given in plan.inputs:
@@ -83,8 +91,14 @@ def describe(plan: Plan, tokenizer: DatasetTokenizer) -> str:
             f"input {given['uri']}: " + ", ".join(f"{k} {v}" for k, v in given.items() if k not in ("uri", "source"))
         )
     for name, spec in tokenizer.specs.items():
-        lines += [f"task {name}", *(f"  {line}" for line in spec.describe().splitlines())]
+        described = zip(spec.fields, spec.describe().splitlines(), strict=True)
+        lines += [f"task {name}", *(f"  {line}{_why(reasons, name, path)}" for path, line in described)]
     return "\n".join(lines)
+
+
+def _why(reasons: Mapping[str, Mapping[str, str]], task: str, path: str) -> str:
+    reason = reasons.get(task, {}).get(path)
+    return f" ({reason})" if reason else ""
 
 
 def summary(manifest: dict[str, Any], out: Path) -> str:
