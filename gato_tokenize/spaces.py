@@ -116,7 +116,7 @@ def _read(space: Any, path: str, roles: Roles) -> FieldReading:
     try:
         if "Box" in names:
             return read_box(space, path, roles)
-        return _other(space, names)
+        return _other(space, names, roles.of(path))
     except RoleError as error:
         raise RoleError(f"{path}: {error}") from error
     except ValueError as error:
@@ -133,7 +133,9 @@ def _members(space: Any, is_dict: bool, path: str) -> dict[str, Any]:
     return members
 
 
-def _other(space: Any, names: set[str]) -> FieldReading:
+def _other(space: Any, names: set[str], role: str) -> FieldReading:
+    if role:
+        raise RoleError(f"a {type(space).__name__} space has one meaning, so its role cannot be chosen")
     why = f"a {type(space).__name__} space"
     if names & {"Text", "MissionSpace"}:
         return FieldReading(TextSpec(), why)

@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--env-options", default="{}", metavar="JSON", help="more arguments of gymnasium.make, as when it was recorded")
     add("--image", default="", metavar="HOW", help="MiniGrid and BabyAI: symbolic (default), cells or rgb")
     add("--roles", default="", metavar="PATH:ROLE,...", help="what its fields were taken for, as when it was recorded")
-    add("--resize", type=size_of, metavar="HxW", help="size of its pictures, as when it was recorded")
+    add("--resize", metavar="HxW", help="size of its pictures, as when it was recorded")
     add("--task", metavar="NAME", help="task whose spec to use (default: the one that the options above name)")
     add("--episodes", type=int, metavar="N", help=f"how many (default {EPISODES})")
     add("--seeds", metavar="S", help=f"FIRST (default {FIRST_SEED}), FIRST:COUNT, or a list A,B,C")
@@ -76,7 +76,7 @@ def _compared(arguments: argparse.Namespace) -> Comparison:
     seeds = seeds_of(arguments.seeds, arguments.episodes)
     if arguments.rows < 1 or arguments.max_steps < 0:
         raise ValueError(f"--rows must be at least 1 and --max-steps 0, not {arguments.rows}, {arguments.max_steps}")
-    roles = Roles.parse(arguments.roles, arguments.resize)
+    roles = Roles.parse(arguments.roles, size_of(arguments.resize) if arguments.resize else None)
     recipe = Recipe(arguments.env, arguments.env_options, arguments.image, roles)
     task = arguments.task or recipe.task
     if arguments.video:

@@ -145,6 +145,8 @@ def test_an_action_is_no_picture():
 
 
 def test_a_choice_without_effect_is_refused():
+    with pytest.raises(ValueError, match="^action: a Discrete space has one meaning, so its role cannot be chosen"):
+        read_spaces(spaces.Discrete(2), spaces.Discrete(2), Roles({"action": "continuous"}))
     with pytest.raises(ValueError, match="a role was chosen for observation/b, but the fields are observation, action"):
         read_spaces(spaces.Discrete(2), spaces.Discrete(2), Roles({"observation/b": "image"}))
     with pytest.raises(ValueError, match="a size of pictures was chosen, but no field is a picture"):

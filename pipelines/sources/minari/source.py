@@ -31,8 +31,9 @@ JPEG_GROWTH = 8  # a shard stores pixels without loss, in about 8 times the byte
 class MinariSource(Source):
     """`minari:datasets/D4RL/door/human-v2`: the folder that holds `data/`, that folder itself, or its main_data.hdf5.
 
-    The spec comes from the spaces in metadata.json, task and ids from its `dataset_id`. Of the T + 1 observations the
-    last, which no action follows, is left out. The episode's notes count it, and each image that was stored as JPEG.
+    The spec comes from the spaces in metadata.json; `roles` says what they leave open. Task and ids come from
+    its `dataset_id`. Of the T + 1 observations the last, which no action follows, is left out. The episode's notes
+    count it, and each image that was stored as JPEG.
     """
 
     Options = FieldOptions

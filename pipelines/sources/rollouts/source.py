@@ -66,8 +66,8 @@ class RolloutSource(Source):
 
     Options: episodes (100), seed (0), policy (expert | random), image (MiniGrid and BabyAI only: symbolic, the grid as
     three discrete values a cell | cells, one value a cell | rgb, uint8[56, 56, 3]), time_limit (60 seconds), max_steps
-    (0: the environment's own limit). Every other option is a keyword argument of `gymnasium.make`, read as JSON where
-    it is JSON and as a str otherwise.
+    (0: the environment's own limit), roles and resize (see `FieldOptions`). Every other option is a
+    keyword argument of `gymnasium.make`, read as JSON where it is JSON and as a str otherwise.
 
     A task is named by the environment and what may change its spec: `BabyAI-GoToLocal-v0`, `BabyAI-GoToLocal-v0-rgb`,
     `LunarLander-v3/continuous=true`, `Meta-World/MT1/reach-v3`.
