@@ -17,7 +17,7 @@ from gato_tokenize.environments.families import opengl_simulators
 from gato_tokenize.environments.playing import PlayedEpisode, playable
 from gato_tokenize.environments.recipe import Recipe
 from gato_tokenize.roles import Roles
-from gato_tokenize.spaces import read_spaces
+from gato_tokenize.spaces import SpaceReading, read_spaces
 
 
 class Policy(Protocol):
@@ -105,6 +105,7 @@ class _EvaluationRun:
         self.running: dict[int, _Running] = {}  # by row
         self.over: dict[int, PlayedEpisode] = {}  # by index into the seeds
         self.latencies: list[float] = []
+        self.reading: SpaceReading | None = None  # of the recipe's roles, if it has any
         self.waiting = iter(range(len(seeds)))
 
     def play(self) -> Evaluation:
@@ -150,8 +151,10 @@ class _EvaluationRun:
         """Return the latest observation in the form that the dataset recorded."""
         if self.recipe.roles == Roles():
             return episode.observation
-        spaces = episode.environment.observation_space, episode.environment.action_space
-        return read_spaces(*spaces, self.recipe.roles).observation(episode.observation)
+        if self.reading is None:
+            spaces = episode.environment.observation_space, episode.environment.action_space
+            self.reading = read_spaces(*spaces, self.recipe.roles)
+        return self.reading.observation(episode.observation)
 
     def _step(self, row: int, action: Any) -> None:
         number, episode = self.running[row]
