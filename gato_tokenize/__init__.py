@@ -7,8 +7,9 @@ from gato_tokenize.modalities.discrete import DiscreteTokenizer
 from gato_tokenize.modalities.image import ImageTokenizer, Patches
 from gato_tokenize.modalities.text import TextTokenizer
 from gato_tokenize.modalities.text_training import train_text_model
+from gato_tokenize.roles import Roles
 from gato_tokenize.sequence import TokenSequence
-from gato_tokenize.spaces import spec_from_spaces, tuple_to_dict
+from gato_tokenize.spaces import read_spaces, spec_from_spaces, tuple_to_dict
 from gato_tokenize.spec import EpisodeSpec
 from gato_tokenize.storage.dataset import Dataset
 from gato_tokenize.storage.records import Record
@@ -26,6 +27,8 @@ __all__ = [  # in the order in which data meets them
     "ContinuousSpec",
     "EpisodeSpec",
     "spec_from_spaces",
+    "read_spaces",
+    "Roles",
     "tuple_to_dict",
     "Episode",
     "EpisodeMetadata",

@@ -9,6 +9,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from gato_tokenize.arrays import check_unmasked, plain_array
+
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
@@ -40,7 +42,7 @@ def _shape(value: Any, name: str) -> tuple[int, ...]:
 
 def _per_element(value: Any, shape: tuple[int, ...], cast: Callable[[Any, str], Any], name: str) -> Any:
     """One number for all elements, or a row-major tuple with one for each; equal elements become one number."""
-    array = np.asarray(value, object)  # as Python's numbers: numpy makes a float of a list with -1 and 2^63
+    array = plain_array(value, object, name)  # as Python's numbers: numpy makes a float of a list with -1 and 2^63
     flat = tuple(cast(v, name) for v in array.ravel().tolist())
     if array.ndim == 0:
         return flat[0]
@@ -52,6 +54,7 @@ def _per_element(value: Any, shape: tuple[int, ...], cast: Callable[[Any, str], 
 def _stacked(value: Any, shape: tuple[int, ...], steps: int | None, path: str, what: str) -> NDArray[Any]:
     """Return `value` as an array of the field's shape, with a leading time axis if `steps` is given."""
     expected = shape if steps is None else (steps, *shape)
+    check_unmasked(value, path)
     try:
         array = np.asarray(value)
     except ValueError as error:  # numpy raises it for lists of unequal lengths

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gato_tokenize.arrays import check_unmasked
 from gato_tokenize.vocabulary import Kind
 
 NO_POSITION = -1  # the separator, and all tokens outside agent timesteps
@@ -39,6 +40,8 @@ class TokenSequence:
     encoded: tuple[bytes, ...] = ()
 
     def __post_init__(self) -> None:
+        for name in ("ids", "kinds", "loss_mask", "step_splits", "patches", "grids"):
+            check_unmasked(getattr(self, name), name)
         length, splits = len(self.ids), self.step_splits
         if not (self.ids.shape == self.kinds.shape == self.loss_mask.shape == (length,)):
             shapes = [list(a.shape) for a in (self.ids, self.kinds, self.loss_mask)]

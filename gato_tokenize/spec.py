@@ -12,6 +12,15 @@ import numpy as np
 from gato_tokenize.field_spec import TYPES, FieldSpec, ImageSpec, TextSpec, check_bool
 
 
+def join_path(path: str, key: str) -> str:
+    """Append a key to a field's path. As in JSON pointers (RFC 6901), "~" in a key is written ~0 and "/" is ~1.
+
+    >>> join_path("observation", "w/pos")
+    'observation/w~1pos'
+    """
+    return f"{path}/{key.replace('~', '~0').replace('/', '~1')}"
+
+
 def flatten(tree: Any, path: str, ordered: bool = True) -> dict[str, Any]:
     """Return {path: leaf} of nested mappings, with the keys of each level in code-point order, or, with
     `ordered=False`, in the order given.
@@ -23,7 +32,7 @@ def flatten(tree: Any, path: str, ordered: bool = True) -> dict[str, Any]:
         return {path: tree}
     flat: dict[str, Any] = {}
     for key in sorted(tree) if ordered else tree:
-        flat.update(flatten(tree[key], f"{path}/{key}", ordered))
+        flat.update(flatten(tree[key], join_path(path, str(key)), ordered))
     return flat
 
 
@@ -34,12 +43,17 @@ def unflatten(flat: Mapping[str, Any], root: str) -> Any:
     tree: dict[str, Any] = {}
     for path, leaf in flat.items():
         if path.startswith(root + "/"):
-            *branches, key = path[len(root) + 1 :].split("/")
+            *branches, key = (_key(part) for part in path[len(root) + 1 :].split("/"))
             node = tree
             for branch in branches:
                 node = node.setdefault(branch, {})
             node[key] = leaf
     return tree
+
+
+def _key(part: str) -> str:
+    """Return the key that `join_path` wrote."""
+    return part.replace("~1", "/").replace("~0", "~")
 
 
 def _checked(tree: Any, path: str) -> Any:
@@ -49,11 +63,11 @@ def _checked(tree: Any, path: str) -> Any:
     if not isinstance(tree, Mapping):
         raise TypeError(f"{path}: expected a field spec or a mapping of them, got {type(tree).__name__}")
     for key in tree:
-        if not isinstance(key, str) or not key or "/" in key:
-            raise ValueError(f"{path}: a key must be a non-empty str without '/', not {key!r}")
+        if not isinstance(key, str):
+            raise ValueError(f"{path}: a key must be a str, not {key!r}")
         if isinstance(tree[key], Mapping) and not tree[key]:
-            raise ValueError(f"{path}/{key}: a mapping of fields must not be empty: leave its key out")
-    return {key: _checked(node, f"{path}/{key}") for key, node in tree.items()}
+            raise ValueError(f"{join_path(path, key)}: a mapping of fields must not be empty: leave its key out")
+    return {key: _checked(node, join_path(path, key)) for key, node in tree.items()}
 
 
 def _tree_to_json(tree: Any, ordered: bool) -> Any:
@@ -69,7 +83,7 @@ def _tree_from_json(node: Any, path: str) -> Any:
     if not isinstance(
         node.get("type"), str
     ):  # a nested field may be *called* "type", but then its value is not a string
-        return {key: _tree_from_json(child, f"{path}/{key}") for key, child in node.items()}
+        return {key: _tree_from_json(child, join_path(path, key)) for key, child in node.items()}
     if node["type"] not in TYPES:
         raise ValueError(f"{path}: unknown field type {node['type']!r}; known: {sorted(TYPES)}")
     settings = {key: tuple(v) if isinstance(v, list) else v for key, v in node.items() if key != "type"}
@@ -201,4 +215,4 @@ def match_keys(spec: Any, value: Any, path: str) -> None:
             f"{path}: " + "; ".join(f"{w} {k}" for w, k in (("missing", missing), ("unknown", extra)) if k)
         )
     for key in spec:
-        match_keys(spec[key], value[key], f"{path}/{key}")
+        match_keys(spec[key], value[key], join_path(path, key))

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gato_tokenize.arrays import plain_array
 from gato_tokenize.episode import Episode, EpisodeMetadata
 from gato_tokenize.field_spec import ContinuousSpec, DiscreteSpec, ImageSpec, TextSpec
 from gato_tokenize.fields import Encoded, ImageField, TextField
@@ -103,7 +104,7 @@ class EpisodeTokenizer:
     def decode_action(self, ids: Any) -> Any:
         """The action of int[n] ids, one for each row of `action_ranges`: float32 and int64 arrays, nested as in the
         spec. Raises ValueError naming the field of an id that is not legal there."""
-        array = np.asarray(ids)
+        array = plain_array(ids, name="id")
         if array.shape != (len(self.action_ranges),):
             raise ValueError(f"an action of this task has {len(self.action_ranges)} ids, got shape {list(array.shape)}")
         lengths = [slot.length or 0 for slot in self._action_slots]

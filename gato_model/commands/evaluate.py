@@ -18,6 +18,7 @@ from gato_model.evaluation.video import check_video_path, write_video
 from gato_model.training.checkpoint import CheckpointError, load
 from gato_tokenize import Dataset, Record
 from gato_tokenize.environments.recipe import Recipe
+from gato_tokenize.roles import Roles, size_of
 from gato_tokenize.storage.dataset import DatasetTokenizer
 
 EPISODES = 50  # rollouts a task (section 4)
@@ -33,7 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--env", required=True, metavar="ID", help="as for gymnasium.make: BabyAI-GoToLocal-v0, or module:Id-v0")
     add("--env-options", default="{}", metavar="JSON", help="more arguments of gymnasium.make, as when it was recorded")
     add("--image", default="", metavar="HOW", help="MiniGrid and BabyAI: symbolic (default), cells or rgb")
-    add("--task", metavar="NAME", help="task whose spec to use (default: the one that the three above name)")
+    add("--roles", default="", metavar="PATH:ROLE,...", help="what its fields were taken for, as when it was recorded")
+    add("--resize", metavar="HxW", help="size of its pictures, as when it was recorded")
+    add("--task", metavar="NAME", help="task whose spec to use (default: the one that the options above name)")
     add("--episodes", type=int, metavar="N", help=f"how many (default {EPISODES})")
     add("--seeds", metavar="S", help=f"FIRST (default {FIRST_SEED}), FIRST:COUNT, or a list A,B,C")
     add("--rows", type=int, default=ROWS, metavar="N", help=f"environments at a time (default {ROWS})")
@@ -73,7 +76,8 @@ def _compared(arguments: argparse.Namespace) -> Comparison:
     seeds = seeds_of(arguments.seeds, arguments.episodes)
     if arguments.rows < 1 or arguments.max_steps < 0:
         raise ValueError(f"--rows must be at least 1 and --max-steps 0, not {arguments.rows}, {arguments.max_steps}")
-    recipe = Recipe(arguments.env, arguments.env_options, arguments.image)
+    roles = Roles.parse(arguments.roles, size_of(arguments.resize) if arguments.resize else None)
+    recipe = Recipe(arguments.env, arguments.env_options, arguments.image, roles)
     task = arguments.task or recipe.task
     if arguments.video:
         check_video_path(arguments.video)

@@ -16,6 +16,8 @@ from gato_model.evaluation.scores import Interval, mean_interval
 from gato_tokenize.environments.families import opengl_simulators
 from gato_tokenize.environments.playing import PlayedEpisode, playable
 from gato_tokenize.environments.recipe import Recipe
+from gato_tokenize.roles import Roles
+from gato_tokenize.spaces import SpaceReading, read_spaces
 
 
 class Policy(Protocol):
@@ -103,6 +105,7 @@ class _EvaluationRun:
         self.running: dict[int, _Running] = {}  # by row
         self.over: dict[int, PlayedEpisode] = {}  # by index into the seeds
         self.latencies: list[float] = []
+        self.reading: SpaceReading | None = None  # of the recipe's roles, if it has any
         self.waiting = iter(range(len(seeds)))
 
     def play(self) -> Evaluation:
@@ -138,11 +141,20 @@ class _EvaluationRun:
         rows = sorted(self.running)
         for row in rows:
             self._film(self.running[row])
-        observations = [self.running[row].episode.observation for row in rows]
+        observations = [self._shown(self.running[row].episode) for row in rows]
         start = time.perf_counter()
         actions = self.policy.act_many(observations, rows)
         self.latencies.append(time.perf_counter() - start)
         return actions
+
+    def _shown(self, episode: PlayedEpisode) -> Any:
+        """Return the latest observation in the form that the dataset recorded."""
+        if self.recipe.roles == Roles():
+            return episode.observation
+        if self.reading is None:
+            spaces = episode.environment.observation_space, episode.environment.action_space
+            self.reading = read_spaces(*spaces, self.recipe.roles)
+        return self.reading.observation(episode.observation)
 
     def _step(self, row: int, action: Any) -> None:
         number, episode = self.running[row]

@@ -7,6 +7,7 @@ import gymnasium
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from gato_tokenize.arrays import plain_array
 from gato_tokenize.modalities.array_checks import index_of_first
 
 IMAGES = ("symbolic", "cells", "rgb")  # the images that a MiniGrid environment can show, the default first
@@ -45,7 +46,7 @@ def cell_ids(grid: ArrayLike) -> NDArray[np.int64]:
 
     Raises ValueError naming the first cell with a number that minigrid does not know.
     """
-    sizes, cells = _cell_sizes(), np.asarray(grid, np.int64)
+    sizes, cells = _cell_sizes(), plain_array(grid, np.int64, "cell")
     wrong = np.asarray(((cells < 0) | (cells >= sizes)).any(axis=-1))
     if wrong.any():
         at = index_of_first(wrong)

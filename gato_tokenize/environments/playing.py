@@ -60,8 +60,15 @@ def playable(space: Any, action: Any) -> Any:
         members = action if isinstance(action, tuple) else [action[key] for key in sorted(action)]
         return tuple(playable(member, value) for member, value in zip(space.spaces, members, strict=True))
     if isinstance(space, gymnasium.spaces.Dict):
-        return {key: playable(member, action[key]) for key, member in space.spaces.items()}
+        return {key: playable(member, _member(action, key)) for key, member in space.spaces.items()}
+    if isinstance(space, gymnasium.spaces.Box) and space.dtype.kind in "iu" and np.asarray(action).dtype.kind == "f":
+        action = np.rint(action)  # a role may have made real numbers of whole ones, which a cast would cut
     return legal(space, action)
+
+
+def _member(action: Mapping[Any, Any], key: Any) -> Any:
+    """Return a member of an action; a key that is no string is a string in a spec."""
+    return action[key] if key in action else action[str(key)]
 
 
 def legal(space: Any, action: Any) -> Any:

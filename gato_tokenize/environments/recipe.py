@@ -15,6 +15,7 @@ import numpy as np
 
 from gato_tokenize.environments.families import Ending, family_of
 from gato_tokenize.environments.minigrid import IMAGES, with_image
+from gato_tokenize.roles import Roles
 
 
 class MakeError(ValueError):
@@ -41,6 +42,7 @@ class Recipe:
     environment: str  # as for `gymnasium.make`: "BabyAI-GoToLocal-v0", or "module:Id-v0"
     kwargs: str = "{}"  # more keyword arguments of `gymnasium.make`, as JSON
     image: str = ""  # MiniGrid: one of IMAGES; "" for environments without such a choice
+    roles: Roles = Roles()  # what its fields were taken for: `read_spaces` needs them to show the same
 
     def __post_init__(self) -> None:
         self.arguments()
@@ -71,7 +73,7 @@ class Recipe:
         for key, value in sorted(self.arguments().items()):
             text = value if isinstance(value, str) else json.dumps(value, sort_keys=True, separators=(",", ":"))
             name += f"/{text}" if key == "env_name" else f"/{key}={text}"
-        return name
+        return name + self.roles.suffix
 
     def arguments(self) -> dict[str, Any]:
         """Return `kwargs` parsed. Raises MakeError if they are not a JSON object."""

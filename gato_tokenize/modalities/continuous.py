@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from gato_tokenize.arrays import plain_array
 from gato_tokenize.modalities.array_checks import check_fit, index_of_first
 from gato_tokenize.modalities.bins import bins_of
 from gato_tokenize.vocabulary import Vocabulary
@@ -19,7 +20,7 @@ def mu_law(values: ArrayLike, mu: float = 100.0, m: float = 256.0) -> NDArray[np
     >>> mu_law([-256, 0, 1]).round(4).tolist()
     [-1.0, 0.0, 0.4547]
     """
-    x = np.asarray(values, np.float64)
+    x = plain_array(values, np.float64)
     return np.asarray(np.sign(x) * np.log1p(mu * np.abs(x)) / np.log1p(m * mu))
 
 
@@ -29,7 +30,7 @@ def inverse_mu_law(values: ArrayLike, mu: float = 100.0, m: float = 256.0) -> ND
     >>> inverse_mu_law([-1, 0, 0.4547]).round(3).tolist()
     [-256.0, 0.0, 1.0]
     """
-    y = np.asarray(values, np.float64)
+    y = plain_array(values, np.float64)
     return np.asarray(np.sign(y) * np.expm1(np.abs(y) * np.log1p(m * mu)) / mu)
 
 
@@ -107,7 +108,7 @@ class ContinuousTokenizer:
         Raises ValueError if the dtype is not an integer or the bounds do not fit the shape, and naming the first id
         that is outside `vocabulary.continuous`, with its index.
         """
-        array = np.asarray(ids)
+        array = plain_array(ids, name="id")
         legal = self.vocabulary.continuous
         if array.size == 0:
             array = array.astype(np.int64)
@@ -148,7 +149,7 @@ class ContinuousTokenizer:
 
 def _float32(values: ArrayLike, name: str) -> NDArray[np.float32]:
     """Return real numbers as float32. Raises ValueError naming the first that is not finite there."""
-    array = np.asarray(values)
+    array = plain_array(values, name=name)
     if array.dtype.kind not in "fiub":
         raise ValueError(f"{name}: expected real numbers, got {array.dtype}")
     x = array

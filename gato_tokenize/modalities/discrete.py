@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from gato_tokenize.arrays import plain_array
 from gato_tokenize.modalities.array_checks import check_fit, index_of_first
 from gato_tokenize.vocabulary import Vocabulary
 
@@ -89,7 +90,7 @@ class DiscreteTokenizer:
 
 
 def _integers(values: ArrayLike, name: str) -> NDArray[Any]:
-    array = np.asarray(values)
+    array = plain_array(values, name=name)
     if array.size == 0 and array.dtype == np.float64:  # numpy makes it of []
         return array.astype(np.int64)
     if array.dtype.kind not in "iub":

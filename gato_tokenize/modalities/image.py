@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from gato_tokenize.arrays import check_unmasked, plain_array
 from gato_tokenize.modalities.picture_file import open_picture, pixels_of, shown_as_stored, stored_plainly
 
 PATCH = 16  # side of a patch in pixels
@@ -57,6 +58,7 @@ class Patches:
     grid: tuple[int, int]
 
     def __post_init__(self) -> None:
+        check_unmasked(self.pixels, "pixel")
         rows, columns = self.grid
         shape = (rows * columns, PATCH, PATCH, 3)
         if self.pixels.shape != shape or self.pixels.dtype != np.uint8 or rows < 1 or columns < 1:
@@ -128,7 +130,7 @@ class ImageTokenizer:
 
     def encode_frames(self, frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """uint8[T, height, width] or [T, height, width, 1, 3 or 4] -> uint8[T * n, 16, 16, 3], frame after frame."""
-        frames = _checked_array(np.asarray(frames), 3)
+        frames = _checked_array(plain_array(frames, name="pixel"), 3)
         height, width = self._size(*frames.shape[1:3])
         if (height, width) == frames.shape[1:3]:
             return _cut(frames)
@@ -165,6 +167,7 @@ class ImageTokenizer:
 
 def _checked_array(array: NDArray[Any], sides: int) -> NDArray[np.uint8]:
     """Check uint8 with `sides` leading axes and perhaps channels; only T may be 0. Raises ValueError otherwise."""
+    check_unmasked(array, "pixel")
     if array.dtype != np.uint8:
         raise ValueError(f"pixels must be uint8 in 0..255, not {array.dtype}: scale them yourself")
     if array.ndim != sides and (array.ndim != sides + 1 or array.shape[-1] not in (1, 3, 4)):

@@ -15,6 +15,8 @@ import numpy as np
 import sentencepiece
 from numpy.typing import ArrayLike, NDArray
 
+from gato_tokenize.arrays import plain_array
+
 SPACE_MARK = "\u2581"  # SentencePiece writes a space as this character, so the character itself is spelled in bytes
 
 
@@ -141,7 +143,7 @@ class TextTokenizer:
         return int(np.count_nonzero(self._checked(ids) == self._unknown_id))
 
     def _checked(self, ids: ArrayLike) -> NDArray[np.int64]:
-        array = np.asarray(ids)
+        array = plain_array(ids, name="id")
         if array.ndim != 1:
             raise ValueError(f"ids must have one axis, not shape {array.shape}")
         if array.size == 0:

@@ -3,7 +3,7 @@
 import argparse
 import dataclasses
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +64,7 @@ def _run(arguments: argparse.Namespace, rest: list[str]) -> None:
         split_seed=arguments.split_seed,
     )
     if arguments.dry_run:
-        print(describe(plan, tokenizer), *_notes(arguments.sources), sep="\n")
+        print(describe(plan, tokenizer, _reasons(arguments.sources)), *_notes(arguments.sources), sep="\n")
         return
     manifest = convert(plan, tokenizer, arguments.out, budget, run)
     print(summary(manifest, arguments.out), *_notes(arguments.sources), sep="\n")
@@ -108,8 +108,15 @@ def _runner(arguments: argparse.Namespace, budget: RejectBudget, rest: list[str]
     return run_on(arguments.runner, rest)
 
 
-def describe(plan: Plan, tokenizer: DatasetTokenizer) -> str:
-    """Describe the plan to a person: `--dry-run` prints it."""
+def _reasons(sources: list[str]) -> dict[str, Mapping[str, str]]:
+    return {task: reasons for name in sources for task, reasons in open_source(name).reasons().items()}
+
+
+def describe(plan: Plan, tokenizer: DatasetTokenizer, reasons: Mapping[str, Mapping[str, str]]) -> str:
+    """Describe the plan to a person: `--dry-run` prints it.
+
+    reasons: {task: {path of a field: why it has its type}}, for the tasks whose spec was inferred.
+    """
     lines = [f"dataset {plan.dataset} {plan.version}: {len(plan.partitions)} shards a split ({', '.join(plan.splits)})"]
     lines += [f"plan {plan.sha256[:16]}, tokenizer {tokenizer.sha256[:16]}, {tokenizer.vocabulary.describe()}"]
     for given in plan.inputs:
@@ -118,8 +125,14 @@ def describe(plan: Plan, tokenizer: DatasetTokenizer) -> str:
         )
     lines += equal_inputs(plan.inputs)
     for name, spec in tokenizer.specs.items():
-        lines += [f"task {name}", *(f"  {line}" for line in spec.describe().splitlines())]
+        described = zip(spec.fields, spec.describe().splitlines(), strict=True)
+        lines += [f"task {name}", *(f"  {line}{_why(reasons, name, path)}" for path, line in described)]
     return "\n".join(lines)
+
+
+def _why(reasons: Mapping[str, Mapping[str, str]], task: str, path: str) -> str:
+    reason = reasons.get(task, {}).get(path)
+    return f" ({reason})" if reason else ""
 
 
 def summary(manifest: dict[str, Any], out: Path) -> str:

@@ -2,7 +2,7 @@
 
 import abc
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar
 
 from gato_tokenize import Episode, EpisodeSpec
@@ -53,6 +53,10 @@ class Source(abc.ABC):
     @abc.abstractmethod
     def specs(self) -> dict[str, EpisodeSpec]:
         """Return {task: its spec}. A task's name is unique in the world ("BabyAI-GoToLocal-v0"), not only here."""
+
+    def reasons(self) -> dict[str, Mapping[str, str]]:
+        """Return {task: {path of a field: why it has its type}} of a source that infers its specs, for the plan."""
+        return {}
 
     @abc.abstractmethod
     def partitions(self) -> list[dict[str, Any]]:

@@ -1,5 +1,6 @@
 """Specs from Gymnasium spaces: every space, the image rule, action bounds, refusals, and no import of Gymnasium."""
 
+import re
 import subprocess
 import sys
 
@@ -9,7 +10,7 @@ from gymnasium import spaces
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gato_tokenize import EpisodeSpec, spec_from_spaces, tuple_to_dict
+from gato_tokenize import EpisodeSpec, Roles, spec_from_spaces, tuple_to_dict
 from gato_tokenize.field_spec import ContinuousSpec, DiscreteSpec, ImageSpec, TextSpec
 
 FLOAT32_MAX = np.finfo(np.float32).max
@@ -63,13 +64,10 @@ def test_every_space_as_an_observation(space, spec):
         ((64, 80, 3), np.uint8, ImageSpec((64, 80, 3))),
         ((64, 80), np.uint8, ImageSpec((64, 80))),
         ((16, 16, 1), np.uint8, ImageSpec((16, 16, 1))),
-        ((16, 16, 4), np.uint8, ImageSpec((16, 16, 4))),
         ((7, 7, 3), np.uint8, DiscreteSpec(256, (7, 7, 3))),  # a symbolic grid
         ((15, 16), np.uint8, DiscreteSpec(256, (15, 16))),
         ((16, 15, 3), np.uint8, DiscreteSpec(256, (16, 15, 3))),
         ((128,), np.uint8, DiscreteSpec(256, 128)),  # Atari's RAM
-        ((3, 64, 64), np.uint8, DiscreteSpec(256, (3, 64, 64))),
-        ((2, 16, 16, 3), np.uint8, DiscreteSpec(256, (2, 16, 16, 3))),
         ((16, 16), np.int16, DiscreteSpec(256, (16, 16))),
         ((16, 16, 3), np.float32, ContinuousSpec((16, 16, 3))),
     ],
@@ -82,12 +80,48 @@ def test_an_action_is_no_image():
     assert action(box(0, 255, (16, 16, 3), np.uint8)) == DiscreteSpec(256, (16, 16, 3))
 
 
-@pytest.mark.parametrize("channels", [2, 5, 12])
-def test_an_image_has_1_3_or_4_channels(channels):
-    space = spaces.Dict({"a": box(0, 255, (84, 84, channels), np.uint8)})
-    message = rf"^observation/a: uint8\[84, 84, {channels}\] looks like an image with {channels} channels"
-    with pytest.raises(ValueError, match=message):
+@pytest.mark.parametrize(
+    ("low", "high", "shape", "dtype", "roles"),
+    [
+        (0, 255, (84, 84, 4), np.uint8, "frames rgba discrete"),  # colour with alpha, or Atari's four frames
+        (0, 255, (84, 84, 2), np.uint8, "frames discrete"),
+        (0, 255, (84, 84, 12), np.uint8, "frames rgb-frames discrete"),
+        (0, 255, (3, 84, 84), np.uint8, "frames channels-first discrete"),
+        (0, 255, (1, 84, 84), np.uint8, "channels-first discrete"),
+        (0, 255, (4, 84, 84), np.uint8, "frames channels-first discrete"),
+        (0, 255, (4, 84, 84, 3), np.uint8, "frames discrete"),
+        (0, 1, (84, 84, 3), np.float32, "image frames continuous"),
+        (0, 1, (84, 84), np.float64, "image continuous"),
+        (0, 1, (3, 84, 84), np.float32, "frames channels-first continuous"),
+    ],
+)
+def test_what_could_be_two_things_names_the_roles(low, high, shape, dtype, roles):
+    """Each role that the message names can be chosen, and gives a spec."""
+    space = spaces.Dict({"a": box(low, high, shape, dtype)})
+    with pytest.raises(ValueError, match=r"^observation/a: .* can be more than one thing: choose by") as refused:
         observation(space)
+    ways = str(refused.value).partition("roles=observation/a:ROLE, where ROLE is ")[2]
+    assert sorted(re.findall(r"([a-z-]+) \(", ways)) == sorted(roles.split())
+    for role in roles.split():
+        spec = spec_from_spaces(space, spaces.Discrete(2), Roles({"observation/a": role}))
+        assert set(spec.observation) == {"a"}
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "shape", "dtype", "spec"),
+    [
+        (0, 10, (19, 19), np.uint8, DiscreteSpec(11, (19, 19))),  # a board
+        (0, 254, (64, 64, 3), np.uint8, DiscreteSpec(255, (64, 64, 3))),
+        (1, 255, (64, 64), np.uint8, DiscreteSpec(255, (64, 64), 1)),
+        (0, 10, (84, 84, 4), np.uint8, DiscreteSpec(11, (84, 84, 4))),
+        (0, 1, (4, 84), np.float32, ContinuousSpec((4, 84))),
+        (0, 1, (100,), np.float32, ContinuousSpec(100)),
+        (-1, 1, (84, 84, 3), np.float32, ContinuousSpec((84, 84, 3))),
+        (0, 255, (4, 8, 8), np.uint8, DiscreteSpec(256, (4, 8, 8))),
+    ],
+)
+def test_other_bounds_and_shapes_are_numbers(low, high, shape, dtype, spec):
+    assert observation(box(low, high, shape, dtype)) == spec
 
 
 @pytest.mark.parametrize(
@@ -192,11 +226,22 @@ def test_an_action_without_room_is_refused_by_path():
         action(spaces.Dict({"a": box(np.array([0, 0]), np.array([1, 0]), (2,), np.float32)}))
 
 
-def test_an_empty_space_and_a_slash_in_a_key_are_refused_by_path():
+def test_an_empty_space_is_refused_by_path():
     with pytest.raises(ValueError, match="^observation/a: a mapping of fields must not be empty"):
         observation(spaces.Dict({"a": spaces.Dict({}), "b": spaces.Discrete(2)}))
-    with pytest.raises(ValueError, match="^observation: a key must be .* without '/', not 'walker/joints'"):
-        observation(spaces.Dict({"walker/joints": spaces.Discrete(2)}))
+
+
+def test_a_slash_in_a_key_is_no_level():
+    space = spaces.Dict({"walker/joints": spaces.Discrete(2), "walker": spaces.Dict({"joints": spaces.Discrete(3)})})
+    spec = spec_from_spaces(space, spaces.Discrete(2))
+    assert spec.observation == {"walker": {"joints": DiscreteSpec(3)}, "walker/joints": DiscreteSpec(2)}
+    assert list(spec.observation_fields) == ["observation/walker/joints", "observation/walker~1joints"]
+    spec.validate(tuple_to_dict(space.sample()), 1)
+
+
+def test_keys_of_one_name_are_refused():
+    with pytest.raises(ValueError, match=r"^observation: the keys \[1\] are also there as strings"):
+        observation(spaces.Dict({1: spaces.Discrete(2), "1": spaces.Discrete(3)}))
 
 
 shapes = st.lists(st.integers(1, 3), max_size=3).map(tuple)

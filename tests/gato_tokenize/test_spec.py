@@ -316,9 +316,8 @@ def test_an_invented_timestep_is_legal(spec, seed):
     [
         (lambda: EpisodeSpec({}), "observation: a spec needs at least one field"),
         (lambda: EpisodeSpec({"a": {}}), "observation/a: a mapping of fields must not be empty"),
-        (lambda: EpisodeSpec({"a": {"b/c": TextSpec()}}), "observation/a: a key must be .* without '/', not 'b/c'"),
-        (lambda: EpisodeSpec({"": TextSpec()}), "observation: a key must be a non-empty str"),
-        (lambda: EpisodeSpec(TextSpec(), {3: TextSpec()}), "action: a key must be a non-empty str .*not 3"),
+        (lambda: EpisodeSpec({"a/b": {"c/~": {}}}), "observation/a~1b/c~1~0: a mapping of fields must not be empty"),
+        (lambda: EpisodeSpec(TextSpec(), {3: TextSpec()}), "action: a key must be a str, not 3"),
         (lambda: EpisodeSpec(TextSpec(), TextSpec(), timesteps=False), "action: a document or sample .* has no action"),
         (lambda: EpisodeSpec(TextSpec(), {"a": ImageSpec()}), "action/a: an image is never predicted"),
         (lambda: EpisodeSpec(TextSpec(), timesteps=1), "timesteps must be True or False, not 1"),

@@ -85,6 +85,31 @@ class Global(gymnasium.Env):
         return self._observation(), 0.0, False, random.random() < 0.2, {}
 
 
+class Stacked(gymnasium.Env):
+    """Shows four stacked grey frames, each newer one brighter, as Atari's wrappers do, and names as dm_control's."""
+
+    observation_space = Dict({"eye": Box(0, 255, (32, 32, 4), np.uint8), "w/pos": Box(-9, 9, (1,), np.float64)})
+    action_space = Dict({"a/b": Discrete(3)})
+
+    def __init__(self, masked: bool = False) -> None:
+        self.masked = masked
+
+    def _observation(self) -> Any:
+        self.time += 1
+        frames = np.stack([np.full((32, 32), 10 * self.time + i, np.uint8) for i in range(4)], axis=-1)
+        position = np.ma.array([1.0 * self.time], mask=[self.masked and self.time == 2])
+        return {"eye": frames, "w/pos": position if self.masked else position.data}
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.time = 0
+        return self._observation(), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        assert self.action_space.contains(action)
+        return self._observation(), float(action["a/b"]), self.time == 3, False, {}
+
+
 class Broken(gymnasium.Env):
     """An environment that cannot be made."""
 
@@ -94,4 +119,5 @@ class Broken(gymnasium.Env):
 
 gymnasium.register("Faulty/Count-v0", entry_point=Count)
 gymnasium.register("Faulty/Global-v0", entry_point=Global)
+gymnasium.register("Faulty/Stacked-v0", entry_point=Stacked)
 gymnasium.register("Faulty/Broken-v0", entry_point=Broken)

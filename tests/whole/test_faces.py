@@ -9,6 +9,7 @@ import pytest
 NAMES = {
     "gato_tokenize": {
         *("TextSpec", "ImageSpec", "DiscreteSpec", "ContinuousSpec", "EpisodeSpec", "spec_from_spaces"),
+        *("read_spaces", "Roles"),
         *("tuple_to_dict", "Episode", "EpisodeMetadata", "Vocabulary", "Kind", "TextTokenizer", "train_text_model"),
         *("ImageTokenizer", "Patches", "DiscreteTokenizer", "ContinuousTokenizer", "mu_law", "inverse_mu_law"),
         *("EpisodeTokenizer", "TokenSequence", "show", "Record", "write_records", "read_records", "read_record"),

@@ -15,8 +15,9 @@ MOST_LINES = 300
 # never its own floor or a higher one. Where two rooms of a floor need the same thing, it moves down a floor.
 FLOORS = {
     "gato_tokenize": (
-        {"version", "vocabulary", "field_spec"},
-        {"modalities", "spec", "sequence"},
+        {"version", "arrays"},
+        {"vocabulary", "field_spec"},
+        {"modalities", "spec", "sequence", "roles"},
         {"spaces", "layout", "fields", "episode", "environments", "view"},
         {"tokenizer"},
         {"storage"},

@@ -70,11 +70,11 @@ class EpisodeReader:
             keys = list(space.spaces) if isinstance(space, Dict) else [f"_index_{i}" for i in range(len(space.spaces))]
             if not isinstance(node, h5py.Group):
                 raise ValueError(f"{path}: expected a group with {keys}, got an array of shape {list(node.shape)}")
-            if unknown := sorted(set(node) - set(keys)):
+            if unknown := sorted(_unknown(node, keys, path)):
                 raise ValueError(f"{path}: unknown {[key[:40] for key in unknown[:20]]}; its space has {keys}")
             members = space.spaces.values() if isinstance(space, Dict) else space.spaces
             read = [
-                self._node(child(node, key, path), member, length, f"{path}/{key}")
+                self._node(_member(node, key, path), member, length, f"{path}/{key}")
                 for key, member in zip(keys, members, strict=True)
             ]
             return dict(zip(keys, read, strict=True)) if isinstance(space, Dict) else tuple(read)
@@ -98,6 +98,26 @@ class EpisodeReader:
                 note = f"{path.partition('/')[2]}: image is from lossy JPEG"
                 self.notes[note] = self.notes.get(note, 0) + 1
         return images
+
+
+def _member(group: h5py.Group, key: str, path: str) -> Any:
+    """Return the member of a key; HDF5 takes each "/" in it for a group, so `w/pos` lies in the group `w`."""
+    for part in key.split("/"):
+        group, path = child(group, part, path), f"{path}/{part}"
+    return group
+
+
+def _unknown(group: h5py.Group, keys: list[str], path: str, above: str = "") -> list[str]:
+    """List the members that belong to none of the keys."""
+    unknown = []
+    for name in group:
+        if any(key.startswith(f"{above}{name}/") for key in keys):
+            inner = child(group, name, path)
+            if isinstance(inner, h5py.Group):
+                unknown += _unknown(inner, keys, f"{path}/{name}", f"{above}{name}/")
+                continue
+        unknown += [] if above + name in keys else [above + name]
+    return unknown
 
 
 def _is_encoded(node: h5py.Dataset, space: Box) -> bool:

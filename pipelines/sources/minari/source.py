@@ -4,18 +4,21 @@ import dataclasses
 import functools
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import h5py
 
-from gato_tokenize import Episode, EpisodeMetadata, EpisodeSpec, ImageSpec, spec_from_spaces
+from gato_tokenize import Episode, EpisodeMetadata, EpisodeSpec, ImageSpec
+from gato_tokenize.roles import Roles
+from gato_tokenize.spaces import SpaceReading, read_spaces
 from pipelines.processes.forked import call_forked
+from pipelines.sources.field_options import FieldOptions
 from pipelines.sources.formats.files import hashed
 from pipelines.sources.formats.lines import object_of, text_of
 from pipelines.sources.minari.episode import EpisodeReader
 from pipelines.sources.minari.spaces import space_from_json
-from pipelines.sources.options import SourceOptions, parse_options
+from pipelines.sources.options import parse_options
 from pipelines.sources.pieces import ranges, samples_per_piece
 from pipelines.sources.source import Candidate, Source, SourceError
 
@@ -28,18 +31,22 @@ JPEG_GROWTH = 8  # a shard stores pixels without loss, in about 8 times the byte
 class MinariSource(Source):
     """`minari:datasets/D4RL/door/human-v2`: the folder that holds `data/`, that folder itself, or its main_data.hdf5.
 
-    The spec comes from the spaces in metadata.json, task and ids from its `dataset_id`. Of the T + 1 observations the
-    last, which no action follows, is left out. The episode's notes count it, and each image that was stored as JPEG.
+    The spec comes from the spaces in metadata.json; `roles` says what they leave open. Task and ids come from
+    its `dataset_id`. Of the T + 1 observations the last, which no action follows, is left out. The episode's notes
+    count it, and each image that was stored as JPEG.
     """
 
-    Options = SourceOptions
+    Options = FieldOptions
 
     def __init__(self, argument: str, options: dict[str, str]) -> None:
-        parse_options(SourceOptions, options)
+        self._roles = parse_options(FieldOptions, options).chosen
         self._argument = argument
 
     def specs(self) -> dict[str, EpisodeSpec]:
-        return {self._described.name: self._described.spec}
+        return {self._described.task: self._described.reading.spec}
+
+    def reasons(self) -> dict[str, Mapping[str, str]]:
+        return {self._described.task: self._described.reading.reasons}
 
     def inputs(self) -> list[dict[str, Any]]:
         return [self._plan[0], self._described.source]
@@ -59,7 +66,7 @@ class MinariSource(Source):
     @functools.cached_property
     def _described(self) -> "Described":
         try:
-            return describe(os.path.join(os.path.dirname(self._uri), METADATA))
+            return describe(os.path.join(os.path.dirname(self._uri), METADATA), self._roles)
         except SourceError:
             raise
         except ValueError as error:
@@ -89,7 +96,7 @@ class MinariSource(Source):
     def partitions(self) -> list[dict[str, Any]]:
         """{"uri", "bytes" (of the whole file), "metadata_sha256", "first", "stop"}: the episodes [first, stop)."""
         source, count = self._plan
-        images = any(isinstance(field, ImageSpec) for field in self._described.spec.fields.values())
+        images = any(isinstance(field, ImageSpec) for field in self._described.reading.spec.fields.values())
         weight = source["bytes"] * (JPEG_GROWTH if images and self._described.jpeg else 1)
         each = samples_per_piece(count, weight)
         common = {"uri": self._uri, "bytes": source["bytes"], "metadata_sha256": self._described.source["sha256"]}
@@ -100,7 +107,7 @@ class MinariSource(Source):
             raise ValueError(f"{self._described.source['uri']} has changed since it was planned; plan again")
         uri = partition["uri"]
         for number in range(partition["first"], partition["stop"]):
-            episode_id = f"{self._described.name}/{number}"
+            episode_id = f"{self._described.task}/{number}"
             load = functools.partial(self._load, episode_id, uri, partition["bytes"], number)
             yield Candidate(episode_id, uri, number, load)
 
@@ -119,7 +126,7 @@ class MinariSource(Source):
         metadata = EpisodeMetadata(
             episode_id=episode_id,
             domain=described.domain,
-            task=described.name,
+            task=described.task,
             agent_id=described.agent,
             source_uri=uri,
             source_index=number,
@@ -128,8 +135,10 @@ class MinariSource(Source):
             terminated=reader.ended("terminations"),
             truncated=reader.ended("truncations"),
         )
-        observation = reader.observation(described.observation_space)
-        return Episode(described.spec, observation, reader.action(described.action_space), metadata, reader.notes)
+        reading = described.reading
+        observation = reading.observation(reader.observation(described.observation_space))
+        action = reading.action(reader.action(described.action_space))
+        return Episode(reading.spec, observation, action, metadata, reader.notes)
 
 
 def _stop(uri: str) -> int:
@@ -150,7 +159,8 @@ class Described:
     jpeg: bool
     observation_space: Any
     action_space: Any
-    spec: EpisodeSpec
+    reading: SpaceReading
+    task: str  # the name, and the roles if any were chosen
 
     @property
     def domain(self) -> str:
@@ -158,7 +168,7 @@ class Described:
         return self.name.partition("/")[0] if "/" in self.name else "minari"
 
 
-def describe(path: str) -> Described:
+def describe(path: str, roles: Roles) -> Described:
     """Read the metadata.json at `path`; ValueError says what is missing or wrong."""
     with hashed(path) as file:
         text = text_of(b"".join(iter(file.read, b"")), path)
@@ -182,7 +192,8 @@ def describe(path: str) -> Described:
             raise ValueError(f"{path}: no {role} is described here; only the environment itself knows it")
         spaces[role] = space_from_json(said[role], f"{path}, {role}")
     try:
-        spec = spec_from_spaces(*spaces.values())
+        reading = read_spaces(spaces["observation_space"], spaces["action_space"], roles)
     except ValueError as error:
         raise ValueError(f"{path}: no spec can be made of the spaces: {error}") from error
-    return Described(source, name, agent, total, bool(said.get("jpeg_encoding", True)), spec=spec, **spaces)
+    jpeg, task = bool(said.get("jpeg_encoding", True)), name + roles.suffix
+    return Described(source, name, agent, total, jpeg, reading=reading, task=task, **spaces)

@@ -10,11 +10,11 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from gato_tokenize import EpisodeSpec, spec_from_spaces
+from gato_tokenize.arrays import plain_array
 from gato_tokenize.environments.families import Ending
 from gato_tokenize.environments.playing import PlayedEpisode, legal, mission
 from gato_tokenize.environments.recipe import Recipe
-from gato_tokenize.spaces import tuple_to_dict
+from gato_tokenize.spaces import SpaceReading, read_spaces, tuple_to_dict
 from pipelines.sources.rollouts.experts import Policy, expert_of
 from pipelines.sources.source import SourceError
 
@@ -35,7 +35,7 @@ class Rollout:
 class Description:
     """The facts about a rollout that are known before anything is played."""
 
-    spec: EpisodeSpec
+    reading: SpaceReading
     agent_id: str
     versions: dict[str, str]
 
@@ -61,13 +61,13 @@ def describe(rollout: Rollout) -> Description:
     environment = rollout.recipe.make(seed=0)
     try:
         try:
-            spec = spec_from_spaces(environment.observation_space, environment.action_space)
+            reading = read_spaces(environment.observation_space, environment.action_space, rollout.recipe.roles)
         except ValueError as error:
             raise SourceError(f"{rollout.recipe.name}: {error}") from error
         agent_id, _ = player(rollout, environment)
     finally:
         environment.close()
-    return Description(spec, agent_id, _versions(rollout.recipe.environment.rpartition(":")[0]))
+    return Description(reading, agent_id, _versions(rollout.recipe.environment.rpartition(":")[0]))
 
 
 def _versions(module: str) -> dict[str, str]:
@@ -122,4 +122,4 @@ def _stack(steps: list[Any]) -> Any:
     """Stack T trees into one tree of arrays [T, ...]; texts stay a list of T."""
     if isinstance(steps[0], Mapping):
         return {key: _stack([step[key] for step in steps]) for key in steps[0]}
-    return steps if isinstance(steps[0], str) else np.stack([np.asarray(step) for step in steps])
+    return steps if isinstance(steps[0], str) else np.stack([plain_array(step) for step in steps])

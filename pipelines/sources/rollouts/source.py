@@ -5,12 +5,13 @@ import dataclasses
 import functools
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from gato_tokenize import Episode, EpisodeMetadata, EpisodeSpec
 from gato_tokenize.environments.recipe import MakeError, Recipe
-from pipelines.sources.options import SourceOptions, option, parse_options
+from pipelines.sources.field_options import FieldOptions
+from pipelines.sources.options import option, parse_options
 from pipelines.sources.pieces import ranges
 from pipelines.sources.rollouts.player import Player, described, process_for
 from pipelines.sources.rollouts.rollout import Rollout
@@ -18,7 +19,7 @@ from pipelines.sources.source import Candidate, Source, SourceError
 
 
 @dataclasses.dataclass(frozen=True)
-class RolloutOptions(SourceOptions):
+class RolloutOptions(FieldOptions):
     episodes: int = option(100, "how many; episode *i* is played with seed `seed + i`, and depends on nothing else")
     seed: int = option(0, "of the first episode")
     policy: Literal["expert", "random"] = option(
@@ -66,7 +67,9 @@ class RolloutSource(Source):
         self.options = chosen = parse_options(RolloutOptions, {name: options[name] for name in known})
         kwargs = {name: _json_or_text(options[name]) for name in sorted(set(options) - known)}
         try:
-            recipe = Recipe(argument, json.dumps(kwargs, sort_keys=True, separators=(",", ":")), chosen.image)
+            recipe = Recipe(
+                argument, json.dumps(kwargs, sort_keys=True, separators=(",", ":")), chosen.image, chosen.chosen
+            )
         except MakeError as error:
             raise SourceError(str(error)) from error
         self.rollout = Rollout(recipe, chosen.policy, chosen.max_steps)
@@ -84,7 +87,10 @@ class RolloutSource(Source):
 
     def specs(self) -> dict[str, EpisodeSpec]:
         """Raises SourceError if the environment is unknown or cannot be made, or if no expert plays it."""
-        return {self.task: described(self.rollout).spec}
+        return {self.task: described(self.rollout).reading.spec}
+
+    def reasons(self) -> dict[str, Mapping[str, str]]:
+        return {self.task: described(self.rollout).reading.reasons}
 
     def partitions(self) -> list[dict[str, Any]]:
         """{"first": i, "count": n}: about 64 partitions, each of 25 to 1000 episodes."""
@@ -130,7 +136,9 @@ class RolloutSource(Source):
         notes = {"final observation left out": 1}
         if played.clipped:
             notes["action values beyond their bounds, played at the bound"] = played.clipped
-        return Episode(description.spec, played.observation, played.action, metadata, notes)
+        reading = description.reading
+        observation, action = reading.observation(played.observation), reading.action(played.action)
+        return Episode(reading.spec, observation, action, metadata, notes)
 
 
 def _json_or_text(text: str) -> Any:

@@ -10,7 +10,9 @@ from toy_acting import COPYING, COPYING_SPEC, VOCABULARY, copying_episode, train
 
 from gato_model.commands import evaluate as command
 from gato_model.commands.evaluate import demonstration, seeds_of
-from gato_tokenize import EpisodeMetadata, EpisodeTokenizer, Record
+from gato_tokenize import EpisodeMetadata, EpisodeTokenizer, Record, spec_from_spaces
+from gato_tokenize.environments.recipe import Recipe
+from gato_tokenize.roles import Roles
 from gato_tokenize.storage.dataset import DatasetTokenizer
 
 
@@ -85,6 +87,20 @@ class TestCommand:
         assert options == {"rows": 2, "seed": 3, "temperature": 0.5, "context": "window"}
         assert result["normalised_score"] is None
 
+    def test_roles_as_when_it_was_recorded(self):
+        """The environment shows stacked frames; the model was given four pictures, and names with a slash."""
+        words = ["--env", "faulty_environments:Faulty/Stacked-v0", "--roles", "observation/eye:frames"]
+        recipe = Recipe(words[1], roles=Roles({"observation/eye": "frames"}, (16, 16)))
+        environment = recipe.make(0)
+        spec = spec_from_spaces(environment.observation_space, environment.action_space, recipe.roles)
+        DatasetTokenizer({recipe.task: spec}, VOCABULARY, local_positions=16).save(self.folder / "run")
+        assert self.result("--episodes", "2", *words, "--resize", "16x16")["gato"]["lengths"] == [2, 2]
+        assert {path: field.describe() for path, field in self.made[0][0][1].spec.fields.items()} == {
+            **{f"observation/eye/{i}": "image, uint8[32, 32], resized to [16, 16]" for i in range(4)},
+            "observation/w~1pos": "continuous, float32[1]",
+            "action/a~1b": "discrete, int[], size 3",
+        }
+
     def test_a_video(self):
         assert self.run("--episodes", "2", "--video", "out.gif") == 0
         with Image.open(self.folder / "out.gif") as gif:
@@ -100,6 +116,9 @@ class TestCommand:
             (["--task", "Nothing-v0"], "no task 'Nothing-v0'; tasks: Copying-v0"),
             (["--env-options", '{"mode": 1}'], "no task 'Copying-v0/mode=1'"),
             (["--env-options", "[]"], "must be a JSON object"),
+            (["--roles", "observation:picture"], "roles=observation:picture must be PATH:ROLE"),
+            (["--roles", "observation:image"], "no task 'Copying-v0/roles=observation:image'; tasks: Copying-v0"),
+            (["--resize", "16"], "a size is HEIGHTxWIDTH"),
             (["--image", "rgb"], "option image=rgb is for MiniGrid"),
             (["--rows", "0"], "--rows must be at least 1"),
             (["--max-steps", "-1"], "--max-steps"),

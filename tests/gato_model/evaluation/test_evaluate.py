@@ -10,6 +10,7 @@ from toy_acting import COPYING, Copying, copied
 from gato_model.evaluation.baselines import RandomPolicy
 from gato_model.evaluation.evaluate import _check_opengl, evaluate, filmed
 from gato_tokenize.environments.recipe import Recipe
+from gato_tokenize.roles import Roles
 
 RECIPE = Recipe(COPYING)
 
@@ -51,6 +52,20 @@ def test_five_episodes_by_hand(rows):
     assert played.rows == min(rows, 5)
     assert sum(map(len, policy.calls)) == 40
     assert len(played.latencies) == len(policy.calls) - 1
+
+
+def test_a_policy_sees_what_the_dataset_recorded():
+    seen = []
+
+    class Watching(RandomPolicy):
+        def act_many(self, observations, rows):
+            seen.extend(observations)
+            return super().act_many(observations, rows)
+
+    recipe = Recipe("faulty_environments:Faulty/Stacked-v0", roles=Roles({"observation/eye": "frames"}))
+    evaluate(Watching(recipe.make(0).action_space), recipe, [0])
+    assert [[one["eye"][str(i)][0, 0] for i in range(4)] for one in seen] == [[10, 11, 12, 13], [20, 21, 22, 23]]
+    assert seen[0]["w/pos"].tolist() == [1.0]
 
 
 def test_the_batch_stays_full():

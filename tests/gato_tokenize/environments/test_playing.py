@@ -77,6 +77,14 @@ def test_an_action_in_the_environments_form():
     assert (action[0], action[1]["go"], action[1]["turn"].tolist()) == (2, 1, [1.0, 0.5])
 
 
+def test_keys_that_are_no_strings_and_whole_numbers_from_real_ones():
+    spaces = gymnasium.spaces
+    space = spaces.Dict({1: spaces.Box(0, 5000, (2,), np.int32), 2: spaces.Discrete(3)})
+    action = playable(space, {"1": np.array([4.6, 4999.9], np.float32), "2": np.int64(1)})
+    assert space.contains(action) and (action[1].tolist(), action[2]) == ([5, 5000], 1)
+    assert playable(space, space.sample()).keys() == {1, 2}
+
+
 @pytest.mark.parametrize(
     ("environment", "always", "frames"),
     [

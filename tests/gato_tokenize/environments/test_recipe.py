@@ -17,6 +17,7 @@ from gato_tokenize import DiscreteSpec, spec_from_spaces
 from gato_tokenize.environments.families import Ending
 from gato_tokenize.environments.minigrid import cell_ids
 from gato_tokenize.environments.recipe import MakeError, Recipe
+from gato_tokenize.roles import Roles
 
 
 def test_a_recipe_travels_and_can_be_a_key() -> None:
@@ -32,6 +33,10 @@ class TestTask:
             (Recipe("BabyAI-GoToLocal-v0", image="symbolic"), "BabyAI-GoToLocal-v0"),
             (Recipe("BabyAI-GoToLocal-v0", image="rgb"), "BabyAI-GoToLocal-v0-rgb"),
             (Recipe("MiniGrid-Empty-5x5-v0", image="cells"), "MiniGrid-Empty-5x5-v0-cells"),
+            (
+                Recipe("CarRacing-v3", roles=Roles({"observation": "image"}, (96, 96))),
+                "CarRacing-v3/roles=observation:image/resize=96x96",
+            ),
             (Recipe("my_module:My/Env-v0", '{"b": [1, 2], "a": "x"}'), "My/Env-v0/a=x/b=[1,2]"),
         ],
     )

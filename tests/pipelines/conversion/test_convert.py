@@ -113,6 +113,20 @@ def test_a_long_episode_is_cut_and_whole_again() -> None:
     assert dataset.record(3).metadata.segment_index == 2
 
 
+def test_dry_run_says_what_each_field_was_taken_for_and_why(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("gymnasium")
+    source = "rollouts:faulty_environments:Faulty/Stacked-v0?policy=random"
+    assert convert(source, "--dry-run") == 2
+    assert "choose by roles=observation/eye:ROLE, where ROLE is frames" in capsys.readouterr().err
+    assert convert(f"{source}&roles=observation/eye:frames", write_documents(), "--dry-run") == 0
+    lines = [line.split(None, 1) for line in capsys.readouterr().out.splitlines()]
+    why = "(chosen: frames, 4 along axis -1 of uint8[32, 32, 4] from 0 to 255)"
+    assert ["observation/eye/0", f"image, uint8[32, 32] {why}"] in lines
+    assert ["observation/w~1pos", "continuous, float32[1] (float64[1] from -9.0 to 9.0 is real numbers)"] in lines
+    assert ["action/a~1b", "discrete, int[], size 3 (a Discrete space)"] in lines
+    assert ["observation/text", "text"] in lines  # a source that infers nothing has no reasons
+
+
 def test_dry_run_writes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert convert(write_documents(), "--dry-run") == 0
     out = capsys.readouterr().out

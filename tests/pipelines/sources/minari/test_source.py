@@ -172,6 +172,46 @@ class TestDatasetsOfMinari:
         assert spec == spec_from_spaces(*true)
 
 
+def stacked(folder: Path, frames: Any, **more: Any) -> Path:
+    """A dataset of one step that shows stacked frames, and names its vectors as dm_control does. HDF5 keeps `w/pos` as
+    a member of a group `w`, where the library of Minari writes it too."""
+    eye = {"type": "Box", "dtype": "uint8", "shape": [4, 16, 16]}
+    eye |= {name: np.full((4, 16, 16), value).tolist() for name, value in (("low", 0), ("high", 255))}
+    space = {"type": "Dict", "subspaces": {"eye": eye, "w/pos": BOX, "w/vel": BOX}}
+    by_hand(folder, 1, observation_space=json.dumps(space))
+    with h5py.File(folder / "data/main_data.hdf5", "r+") as file:
+        del file["episode_0/observations"]
+        seen = file.create_group("episode_0/observations")
+        for key, values in {"eye": frames, "w/pos": np.ones((2, 2)), "w/vel": np.zeros((2, 2)), **more}.items():
+            seen[key] = values
+    return folder
+
+
+class TestRoles:
+    FRAMES = np.random.default_rng(0).integers(0, 256, (2, 4, 16, 16), np.uint8)
+
+    def test_what_could_be_two_things_is_refused(self, tmp_path: Path) -> None:
+        message = r"observation/eye: .*:ROLE, where ROLE is frames .*, channels-first .* or discrete"
+        with pytest.raises(SourceError, match=message):
+            open_minari(stacked(tmp_path, self.FRAMES)).specs()
+
+    def test_stacked_frames_and_keys_with_a_slash(self, tmp_path: Path) -> None:
+        source = open_source(f"minari:{stacked(tmp_path, self.FRAMES)}?roles=observation/eye:frames")
+        (candidate,) = source.candidates(source.partitions()[0])
+        seen, task = candidate.load(), "toy/hand-v0/roles=observation/eye:frames"
+        assert list(source.specs()) == list(source.reasons()) == [seen.metadata.task] == [task]
+        for i in range(4):
+            np.testing.assert_array_equal(seen.observation["eye"][str(i)], self.FRAMES[:1, i])
+        assert seen.observation["w/pos"].tolist() == [[1, 1]] and seen.observation["w/vel"].tolist() == [[0, 0]]
+
+    def test_a_member_that_no_key_names_is_refused(self, tmp_path: Path) -> None:
+        folder = stacked(tmp_path, self.FRAMES, **{"w/more": np.zeros((2, 2))})
+        source = open_source(f"minari:{folder}?roles=observation/eye:frames")
+        (candidate,) = source.candidates(source.partitions()[0])
+        with pytest.raises(ValueError, match=r"observations: unknown \['w/more'\]"):
+            candidate.load()
+
+
 def test_each_space_by_hand() -> None:
     texts = {
         "Box": BOX,

@@ -64,6 +64,38 @@ class TestAnEpisode:
         (whole,) = played(COUNT + "&episodes=1&max_steps=3")
         assert (whole.num_steps, whole.metadata.terminated, whole.metadata.truncated) == (3, True, False)
 
+    def test_roles_decide_what_could_be_two_things(self) -> None:
+        source = "rollouts:faulty_environments:Faulty/Stacked-v0?policy=random&episodes=1"
+        with pytest.raises(SourceError, match=r"Faulty/Stacked-v0: observation/eye: uint8\[32, 32, 4\].*:ROLE, where"):
+            open_source(source).specs()
+        opened = open_source(f"{source}&roles=observation/eye:frames&resize=16x16")
+        task = "Faulty/Stacked-v0/roles=observation/eye:frames/resize=16x16"
+        assert list(opened.specs()) == [task]
+        assert opened.reasons()[task]["observation/eye/3"].startswith("chosen: frames, 4 along axis -1")
+        assert opened.reasons()[task]["observation/w~1pos"].endswith("is real numbers")
+        (episode,) = played(f"{source}&roles=observation/eye:frames&resize=16x16")
+        eyes = episode.observation["eye"]
+        assert [eyes[str(i)][:, 0, 0].tolist() for i in range(4)] == [[10 + i, 20 + i] for i in range(4)]
+        assert episode.observation["w/pos"].tolist() == [[1.0], [2.0]] and set(episode.action) == {"a/b"}
+        assert episode.metadata.task == task
+
+    def test_a_masked_observation_is_a_reject(self) -> None:
+        source = "rollouts:faulty_environments:Faulty/Stacked-v0?policy=random&episodes=1&masked=true"
+        (reject,) = played(f"{source}&roles=observation/eye:rgba")
+        assert isinstance(reject, Reject) and "value at index [0] is masked" in str(reject)
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ("roles=observation/eye", "option roles=observation/eye must be PATH:ROLE"),
+            ("roles=observation/eye:frames&resize=17x16", "option resize must be"),
+            ("roles=observation/ear:frames", "a role was chosen for observation/ear, but the fields are"),
+        ],
+    )
+    def test_a_role_that_cannot_be_is_refused(self, options: str, message: str) -> None:
+        with pytest.raises(SourceError, match=message):
+            open_source(f"rollouts:faulty_environments:Faulty/Stacked-v0?policy=random&{options}").specs()
+
     def test_tuples_are_numbered_fields(self) -> None:
         (episode,) = played("rollouts:faulty_environments:Faulty/Global-v0?policy=random&episodes=1")
         paths = ["observation/0", "observation/1/text", "observation/2", "action/0", "action/1"]

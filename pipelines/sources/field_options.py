@@ -1,0 +1,29 @@
+"""The options by which a user says what a field is, for every source that infers its spec from spaces."""
+
+import dataclasses
+
+from gato_tokenize.roles import MEANINGS, Roles
+from pipelines.sources.options import Size, SourceOptions, option
+from pipelines.sources.source import SourceError
+
+
+@dataclasses.dataclass(frozen=True)
+class FieldOptions(SourceOptions):
+    roles: str = option(
+        "", f"`PATH:ROLE,PATH:ROLE`, what fields are if their space leaves it open: {', '.join(MEANINGS)}; see below"
+    )
+    resize: Size | None = option(
+        None, "HEIGHTxWIDTH in multiples of 16 for every picture; without it the nearest multiples of its own sides"
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _ = self.chosen
+
+    @property
+    def chosen(self) -> Roles:
+        """The two options as the tokenizers take them. Raises SourceError for an unknown role or size."""
+        try:
+            return Roles.parse(self.roles, self.resize)
+        except ValueError as error:
+            raise SourceError(f"option {error}") from error
