@@ -18,7 +18,9 @@ EXIT_INTERRUPTED = 130
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code."""
-    words = sys.argv[1:] if words is None else list(words)
+    if words is None:
+        words = sys.argv[1:]
+        _find_modules_here()
     parser = argparse.ArgumentParser(prog="gato-model", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     for name, (module_name, about) in COMMANDS.items():
@@ -41,6 +43,14 @@ def main(words: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+
+
+def _find_modules_here() -> None:
+    """Let an installed script find modules in the current folder as `python -m` does, for `my_module:My/Env-v0`; last,
+    so that no file there hides an installed package. Child processes inherit the path."""
+    here = os.getcwd()
+    if not sys.flags.safe_path and here not in sys.path:
+        sys.path.append(here)
 
 
 if __name__ == "__main__":

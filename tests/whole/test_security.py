@@ -79,7 +79,7 @@ class Bomb:
         return os.mkdir, ("exploded",)
 
 
-@pytest.mark.parametrize("name", ["a.pkl", "a.npy", "a.npz", "a.h5", "a.py", "a.jsonl.xz"])
+@pytest.mark.parametrize("name", ["a.pkl", "a.npy", "a.npz", "a.h5", "a.py", "a.jsonl.7z"])
 def test_a_pickle_is_no_source(name: str) -> None:
     Path(name).write_bytes(pickle.dumps(Bomb()))
     for source in (f"text:{name}", f"image-text:{name}", f"minari:{name}", f"pickle:{name}"):
