@@ -158,8 +158,10 @@ class EpisodeTokenizer:
         return slots
 
     def _too_long(self, tokens: int) -> str:
+        largest = max(self._observation_slots, key=lambda slot: slot.length or 0)
+        most = f" ({largest.length} of them {largest.path}, {largest.kind.name.lower()})" if largest.length else ""
         return (
-            f"observation: {tokens} tokens in a timestep, but {self.local_positions} local positions: make the"
+            f"observation: {tokens} tokens in a timestep{most}, but {self.local_positions} local positions: make the"
             " pictures or texts smaller, or raise local_positions here and in the model (gato-data convert"
             f" --local-positions {tokens}; a model that is trained on that data follows)"
         )

@@ -27,7 +27,10 @@ class Generator:
     def __init__(self, model: Gato, tokenizer: DatasetTokenizer, temperature: float = 0.0, top_k: int = 0) -> None:
         if tokenizer.vocabulary.size != model.config.vocabulary_size:
             ids, rows = tokenizer.vocabulary.size, model.config.vocabulary_size
-            raise ValueError(f"the tokenizer has {ids} ids, the model {rows}: they do not belong together")
+            raise ValueError(
+                f"the tokenizer has {ids} ids, the model {rows}: they do not belong together; a run's"
+                " folder holds the tokenizer that its model was trained with"
+            )
         if not 0 <= temperature < math.inf or top_k < 0:
             raise ValueError(f"temperature and top_k must be 0 or more, not {temperature} and {top_k}")
         self.text: TextTokenizer = tokenizer.text or TextTokenizer()

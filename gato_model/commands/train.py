@@ -106,11 +106,12 @@ def how_to_resume(arguments: argparse.Namespace) -> str:
 def settings_of(arguments: argparse.Namespace) -> TrainSettings:
     """Make the run's settings from the command's options. Raises ValueError for a bad one."""
     fine = arguments.fine_tune is not None
-    steps = arguments.steps or (FINE_TUNING["steps"] if fine else None)
+    steps = FINE_TUNING["steps"] if fine and arguments.steps is None else arguments.steps
     if steps is None:
         raise ValueError("--steps is needed, unless with --fine-tune")
     shares = tuple(_share(text, arguments.min_expert_share) for text in arguments.data)
-    batch = arguments.batch_size or (FINE_TUNING["batch_size"] if fine else 512)
+    usual = FINE_TUNING["batch_size"] if fine else 512
+    batch = usual if arguments.batch_size is None else arguments.batch_size
     return TrainSettings(
         shares, _config(arguments), _optimizer(arguments, steps, fine), steps, batch, arguments.seed,
         arguments.prompt_share, arguments.dtype, str(arguments.fine_tune or ""),
@@ -161,13 +162,20 @@ def _config(arguments: argparse.Namespace) -> GatoConfig:
         if not equals or name not in {field.name for field in dataclasses.fields(GatoConfig)}:
             known = ", ".join(field.name for field in dataclasses.fields(GatoConfig))
             raise ValueError(f"--set {text}: expected NAME=NUMBER with NAME one of {known}")
-        changes[name] = json.loads(number)
-    if arguments.sequence_length:
+        try:
+            changes[name] = json.loads(number)
+        except ValueError as error:
+            raise ValueError(f"--set {text}: {number!r} is no number") from error
+    if arguments.sequence_length is not None:
         changes["sequence_length"] = arguments.sequence_length
     if arguments.fine_tune is None:
         return PRESETS[arguments.preset or "tiny"](**changes)
     if arguments.preset:
         raise ValueError("--preset and --fine-tune: a fine-tuned model has the sizes of the run that it starts from")
+    if not (arguments.fine_tune / CONFIG).is_file():
+        raise ValueError(
+            f"--fine-tune {arguments.fine_tune}: it is not the folder of a run, because it has no {CONFIG}"
+        )
     before = GatoConfig.from_json((arguments.fine_tune / CONFIG).read_text())
     return dataclasses.replace(before, **{"dropout": 0.1, "stochastic_depth": 0.0, **changes})
 

@@ -130,10 +130,16 @@ def _check(dataset: Dataset, split: str, rows: dict[str, NDArray[np.int64]]) -> 
         counted = {"records": int(mine.sum()), "tokens": int(rows["tokens"][mine].sum())}
         if any(shard[name] != count for name, count in counted.items()):
             wanted = {name: shard[name] for name in counted}
-            raise ValueError(f"{path} lists {counted} of {shard['file']}, the manifest {wanted}: convert it again")
+            raise ValueError(
+                f"{path} lists {counted} of {shard['file']}, the manifest {wanted}: it is damaged, convert"
+                " it again into another version"
+            )
     index, last = rows["segment_index"], rows["segment_index"] == rows["num_segments"] - 1
     expected = np.where(
         np.append(True, last)[:-1], 0, np.append(-1, index)[:-1] + 1
     )  # the next, or a new episode's first
     if (rows["tokens"] < 1).any() or (rows["steps"] < 1).any() or (index != expected).any() or not last[-1:].all():
-        raise ValueError(f"{path} has records without tokens, or episodes without all their segments: convert it again")
+        raise ValueError(
+            f"{path} has records without tokens, or episodes without all their segments: it is damaged, convert it"
+            " again into another version"
+        )

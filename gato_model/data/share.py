@@ -68,7 +68,8 @@ class OpenedShare:
         if share.min_expert_share is not None:
             table, left_out = table.with_expert_share(share.min_expert_share)
         if not len(table):
-            raise ValueError(f"{share.path}: split {split!r} has no episodes to draw from ({left_out} were left out)")
+            below = f", because all are below min_expert_share ({left_out}): lower it" if left_out else ""
+            raise ValueError(f"{share.path}: split {split!r} has no episodes to draw from{below}")
         _check_lengths(dataset.tokenizer, table, length)
         style = np.array([task_style(dataset.tokenizer, task) for task in table.tasks], np.uint8)
         reader = SequenceReader(table, dataset.tokenizer.vocabulary.size, cache_bytes)
@@ -116,8 +117,8 @@ def _check_lengths(tokenizer: DatasetTokenizer, table: EpisodeTable, length: int
 def too_long(task: str, longest: int, length: int) -> str:
     """Word the refusal of a task whose timesteps do not fit in a row."""
     return (
-        f"task {task!r} has timesteps of {longest} tokens, sequence_length is {length}: raise sequence_length, "
-        "or convert the task with smaller images"
+        f"task {task!r} has timesteps of {longest} tokens, sequence_length is {length}: raise it to at least {longest}"
+        f" (gato-model train --sequence-length {longest}), or convert the task again with smaller images or texts"
     )
 
 

@@ -187,7 +187,10 @@ def rows_of_replicas(batch_size: int, strategy: Any, accumulate: int) -> list[li
     local = replicas // workers
     count = replicas * accumulate
     if batch_size % count:
-        raise ValueError(f"batch_size {batch_size} does not divide by {replicas} replicas x {accumulate} parts")
+        raise ValueError(
+            f"batch_size {batch_size} does not divide by {replicas} replicas x {accumulate} parts:"
+            " change --batch-size or --accumulate"
+        )
     size, first = batch_size // count, _task(strategy) * local
     return [
         [(size * (r * accumulate + a), size * (r * accumulate + a + 1)) for r in range(first, first + local)]

@@ -127,6 +127,8 @@ class Recipe:
         return with_image(environment, self.image)
 
     def _why_not(self, error: Exception) -> str:
+        if isinstance(error, ImportError) and not isinstance(error, ModuleNotFoundError):
+            return f"{self.name} needs a package that is installed but cannot be loaded: {error}"
         if isinstance(error, (ImportError, gymnasium.error.DependencyNotInstalled)):
             cure = "" if ":" in self.environment else ": pip install 'gato-toolchain[rollouts]' installs the known ones"
             return f"{self.name} needs a package that cannot be imported ({error}){cure}"

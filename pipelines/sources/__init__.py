@@ -35,8 +35,10 @@ def source_class(name: str) -> type[Source]:
     module, _, class_name = SOURCES[name].partition(":")
     try:
         cls: type[Source] = getattr(importlib.import_module(module), class_name)
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise SourceError(
             f"source {name!r} needs {error.name or error}: pip install 'gato-toolchain[{name}]' installs it"
         ) from error
+    except ImportError as error:
+        raise SourceError(f"source {name!r} needs a package that is installed but cannot be loaded: {error}") from error
     return cls

@@ -164,7 +164,10 @@ def test_two_texts_side_by_side_are_refused() -> None:
 
 
 def test_too_many_tokens_for_the_local_positions_are_refused_at_once_or_by_the_episode() -> None:
-    with pytest.raises(ValueError, match="600 tokens in a timestep, but 512 local positions: .* --local-positions 600"):
+    with pytest.raises(
+        ValueError,
+        match=r"600 tokens in a timestep \(600 of them observation/v, continuous\), but 512 .* --local-positions 600",
+    ):
         EpisodeTokenizer(EpisodeSpec({"v": ContinuousSpec(600)}))
     assert EpisodeTokenizer(EpisodeSpec({"v": ContinuousSpec(600)}), local_positions=600)
     spec = EpisodeSpec({"text": TextSpec()}, DiscreteSpec(2))

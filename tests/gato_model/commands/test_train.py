@@ -130,3 +130,19 @@ def test_a_help_text_needs_no_tensorflow():
     code = "import sys; from gato_model.__main__ import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
     done = subprocess.run([sys.executable, "-c", code + "print('tensorflow' in sys.modules)"], capture_output=True)
     assert done.stdout.split()[-1] == b"False"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--steps 0", "steps 0 and batch_size 512 must be at least 1"),
+        ("--steps 5 --batch-size 0", "steps 5 and batch_size 0 must be at least 1"),
+        ("--steps 5 --sequence-length 0", "sequence_length must be a positive int, not 0"),
+        ("--steps 5 --set width=wide", "--set width=wide: 'wide' is no number"),
+        ("--fine-tune nowhere", "--fine-tune nowhere: it is not the folder of a run, because it has no config.json"),
+    ],
+)
+def test_a_zero_or_a_folder_that_is_no_run_is_not_taken_for_nothing_said(words, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "--data", "a", "--out", "run", *words.split()]) == 2
+    assert message in capsys.readouterr().err

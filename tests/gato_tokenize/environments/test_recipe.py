@@ -174,3 +174,14 @@ class TestErrors:
         monkeypatch.setitem(sys.modules, "minigrid", None)
         with pytest.raises(MakeError, match=r"BabyAI-GoToLocal-v0 needs a package.*gato-toolchain\[rollouts\]"):
             Recipe("BabyAI-GoToLocal-v0").make(0)
+
+    def test_a_package_that_is_there_but_cannot_be_loaded_is_not_to_be_installed(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(*_: Any, **__: Any) -> None:
+            raise ImportError("libGL.so.1: cannot open shared object file")
+
+        monkeypatch.setattr(gymnasium, "make", fail)
+        with pytest.raises(MakeError, match="is installed but cannot be loaded: libGL") as refused:
+            Recipe("BabyAI-GoToLocal-v0").make(0)
+        assert "pip install" not in str(refused.value)
