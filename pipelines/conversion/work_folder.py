@@ -16,6 +16,7 @@ from typing import Any
 
 from gato_tokenize.storage.dataset import MANIFEST, DatasetTokenizer
 from gato_tokenize.storage.durable import TEMPORARY, durable_file
+from gato_tokenize.storage.place import describe
 from gato_tokenize.storage.tfrecord import index_path
 from pipelines.conversion.journal import JournalReader
 from pipelines.conversion.plan import Plan
@@ -228,7 +229,9 @@ def find(folder: Path) -> WorkFolder:
     if len(found) > 1:
         raise ValueError(f"{folder} has several unfinished conversions: name one of {', '.join(map(str, found))}")
     if not found:
-        raise FileNotFoundError(f"{folder} is no dataset, nor is there an unfinished conversion of it")
+        raise FileNotFoundError(
+            f"{folder} is no dataset, nor is there an unfinished conversion into it: {describe(folder)}"
+        )
     return WorkFolder.open(found[0])
 
 

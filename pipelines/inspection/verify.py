@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gato_tokenize.storage.dataset import MANIFEST, Dataset, manifest_bytes
+from gato_tokenize.storage.place import describe
 from gato_tokenize.storage.records import Record
 from gato_tokenize.storage.tfrecord import FOOTER, HEADER, CorruptRecordError, index_path, index_text, read_frames
 from pipelines.conversion.plan import Plan
@@ -39,7 +40,7 @@ def verify(folder: Path, deep: bool = False) -> Iterator[Fault]:
     """
     path = folder / MANIFEST
     if not path.is_file():
-        raise FileNotFoundError(f"{folder} is no complete dataset: it has no {MANIFEST} (NAME/VERSION is the folder)")
+        raise FileNotFoundError(f"{folder} is no complete dataset: {describe(folder)} (give the folder NAME/VERSION)")
     data = path.read_bytes()
     try:
         manifest = json.loads(data)
