@@ -99,7 +99,7 @@ def _check_sums(folder: Path, manifest: dict[str, Any]) -> Iterator[Fault]:
     if episodes["read"] != counted:
         yield Fault(MANIFEST, f"{episodes['read']} episodes read, but {counted} accounted for")
     try:
-        plan = Plan.from_json((folder / PLAN).read_text())
+        plan = Plan.from_json((folder / PLAN).read_text(encoding="utf-8"))
     except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         yield Fault(PLAN, f"cannot be read: {error}")
         return
