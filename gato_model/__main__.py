@@ -1,19 +1,23 @@
 """`python -m gato_model`, also installed as `gato-model`: train, evaluate, generate."""
 
 import argparse
+import contextlib
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from typing import Any
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # or TensorFlow reports missing GPUs
+from gato_model.commands import arguments as arguments_of
 
-COMMANDS = {  # the one that is asked for is imported: TensorFlow takes seconds
-    "train": ("gato_model.commands.train", "train a model on converted datasets, or go on with a run"),
-    "evaluate": ("gato_model.commands.evaluate", "let a trained model act in an environment"),
-    "generate": ("gato_model.commands.generate", "continue a text, caption an image, answer a question about one"),
+COMMANDS = {
+    "train": (arguments_of.train, "train a model on converted datasets, or go on with a run"),
+    "evaluate": (arguments_of.evaluate, "let a trained model act in an environment"),
+    "generate": (arguments_of.generate, "continue a text, caption an image, answer a question about one"),
 }
-EXIT_INTERRUPTED = 130
+EXIT_REFUSED, EXIT_INTERRUPTED = 2, 130
+LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"  # set it to 0 to see TensorFlow's own log
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -23,17 +27,15 @@ def main(words: Sequence[str] | None = None) -> int:
         _find_modules_here()
     parser = argparse.ArgumentParser(prog="gato-model", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, (module_name, about) in COMMANDS.items():
-        command = commands.add_parser(name, help=about, description=about, allow_abbrev=False)
-        if name in words[:1]:
-            try:
-                module = importlib.import_module(module_name)
-            except ModuleNotFoundError as error:
-                cure = "pip install 'gato-toolchain[model]' installs it"
-                print(f"gato-model: {name} needs the package {error.name}: {cure}", file=sys.stderr)
-                return 2
-            module.add_arguments(command)
+    for name, (add_arguments, about) in COMMANDS.items():
+        add_arguments(commands.add_parser(name, help=about, description=about, allow_abbrev=False))
     arguments = parser.parse_args(words)
+    try:
+        module = _import(f"gato_model.commands.{arguments.command}")
+    except ModuleNotFoundError as error:
+        cure = "pip install 'gato-toolchain[model]' installs it"
+        print(f"gato-model: {arguments.command} needs the package {error.name}: {cure}", file=sys.stderr)
+        return EXIT_REFUSED
     try:
         return int(module.run(arguments))
     except KeyboardInterrupt:
@@ -51,6 +53,35 @@ def _find_modules_here() -> None:
     here = os.getcwd()
     if not sys.flags.safe_path and here not in sys.path:
         sys.path.append(here)
+
+
+def _import(name: str) -> Any:
+    """Import a command, which imports TensorFlow: it takes seconds, and reports missing GPUs unless silenced."""
+    os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever ~/.keras/keras.json says
+    if os.environ.setdefault(LOG_LEVEL, "3") != "3":
+        return importlib.import_module(name)
+    with _silenced():
+        return importlib.import_module(name)
+
+
+@contextlib.contextmanager
+def _silenced() -> Iterator[None]:
+    """Swallow what is written to descriptor 2, unless an error ends the block.
+
+    TensorFlow's native code writes its first lines before it looks at the log level.
+    """
+    before = os.dup(2)
+    with tempfile.TemporaryFile() as swallowed:
+        os.dup2(swallowed.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            swallowed.seek(0)
+            os.write(before, swallowed.read())
+            raise
+        finally:
+            os.dup2(before, 2)
+            os.close(before)
 
 
 if __name__ == "__main__":

@@ -24,11 +24,12 @@ def export(policy: GatoPolicy, folder: "str | os.PathLike[str]") -> None:
 
     `reset`, `act` and `read` (for observations that are longer than a chunk) are signatures as well as methods.
 
-    Raises ValueError for context="window", which reads tokens again that Python keeps.
+    Raises ValueError for context="window", which reads tokens again that Python keeps, and for a folder whose
+    name TensorFlow would take for a pattern.
     """
-    check_exportable(policy.context)
-    policy.reset()
     actor, path = policy.actor, Path(folder)
+    check_exportable(policy.context, path)
+    policy.reset()
     signatures = {name: getattr(actor, name) for name in ("reset", "act", "read")}
     tf.saved_model.save(
         actor, str(path), signatures={name: f.get_concrete_function() for name, f in signatures.items()}
@@ -43,12 +44,16 @@ def export(policy: GatoPolicy, folder: "str | os.PathLike[str]") -> None:
         "vocabulary": json.loads(tokenizer.vocabulary.to_json()),
         "text_model_sha256": tokenizer.text.sha256 if tokenizer.text else None,
     }
-    (path / POLICY).write_text(json.dumps(content, indent=1) + "\n")
+    (path / POLICY).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
-def check_exportable(context: str) -> None:
-    """Raise ValueError for a policy's `context` that cannot be exported."""
+def check_exportable(context: str, folder: Path) -> None:
+    """Raise ValueError for a policy's `context` that cannot be exported, or a folder that could not be loaded."""
     if context != "memory":
         raise ValueError(
             f"context={context!r} cannot be exported: it needs the tokens that Python keeps; take 'memory'"
+        )
+    if set("[\\") & set(str(folder)):
+        raise ValueError(
+            f"{folder}: TensorFlow loads no model from a path with a [ or a backslash; choose another name"
         )

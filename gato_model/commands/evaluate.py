@@ -4,58 +4,24 @@ import argparse
 import itertools
 import json
 import sys
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from gato_model.acting.export import check_exportable, export
 from gato_model.acting.policy import GatoPolicy
+from gato_model.commands.arguments import EPISODES, FIRST_SEED
 from gato_model.evaluation.baselines import Demonstrations, RandomPolicy
 from gato_model.evaluation.comparison import Comparison
 from gato_model.evaluation.evaluate import evaluate
 from gato_model.evaluation.video import check_video_path, write_video
-from gato_model.training.checkpoint import CheckpointError, load
+from gato_model.training.checkpoint import CheckpointError, check_run, load
 from gato_tokenize import Dataset, Record
 from gato_tokenize.environments.recipe import Recipe
 from gato_tokenize.roles import Roles, size_of
 from gato_tokenize.storage.dataset import DatasetTokenizer
 
-EPISODES = 50  # rollouts a task (section 4)
-FIRST_SEED = 1_000_000  # far from the seeds of demonstrations, which count from 0
-ROWS = 50
 EXIT_REFUSED = 2
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--checkpoint", required=True, type=Path, metavar="RUN", help="folder of a training run")
-    add("--which", choices=("best", "last"), default="best", help="checkpoint (default: best)")
-    add("--env", required=True, metavar="ID", help="as for gymnasium.make: BabyAI-GoToLocal-v0, or module:Id-v0")
-    add("--env-options", default="{}", metavar="JSON", help="more arguments of gymnasium.make, as when it was recorded")
-    add("--image", default="", metavar="HOW", help="MiniGrid and BabyAI: symbolic (default), cells or rgb")
-    add("--roles", default="", metavar="PATH:ROLE,...", help="what its fields were taken for, as when it was recorded")
-    add("--resize", metavar="HxW", help="size of its pictures, as when it was recorded")
-    add("--task", metavar="NAME", help="task whose spec to use (default: the one that the options above name)")
-    add("--episodes", type=int, metavar="N", help=f"how many (default {EPISODES})")
-    add("--seeds", metavar="S", help=f"FIRST (default {FIRST_SEED}), FIRST:COUNT, or a list A,B,C")
-    add("--rows", type=int, default=ROWS, metavar="N", help=f"environments at a time (default {ROWS})")
-    add(
-        "--max-steps",
-        type=int,
-        default=0,
-        metavar="N",
-        help="cut episodes after N steps (default: only the environment ends them)",
-    )
-    add("--temperature", type=float, default=0.0, metavar="T", help="0 takes the likeliest id (default)")
-    add("--seed", type=int, default=0, metavar="N", help="added to the episodes' seeds for the draws (default 0)")
-    add("--context", choices=("memory", "window"), default="memory", help="beyond the context (default: memory)")
-    add("--prompt", type=Path, metavar="DATA", help="dataset whose first episode of the task is the prompt")
-    add("--data", type=Path, metavar="DATA", help="dataset whose demonstrations are the expert")
-    add("--expert-return", type=float, metavar="R", help="the expert's return, instead of --data")
-    add("--video", type=Path, metavar="FILE", help="the first episode as .gif or .mp4")
-    add("--export", type=Path, metavar="FOLDER", help="also write the policy as a SavedModel that acts, of one row")
-    add("--json", type=Path, metavar="FILE", help="also write all of it as JSON")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -67,22 +33,23 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"gato-model evaluate: {message}", file=sys.stderr)
         return EXIT_REFUSED
     if arguments.json:
-        arguments.json.write_text(json.dumps(comparison.to_json(), indent=1) + "\n")
+        arguments.json.write_text(json.dumps(comparison.to_json(), indent=1) + "\n", encoding="utf-8")
     comparison.print(Console(soft_wrap=True))
     return 0
 
 
 def _compared(arguments: argparse.Namespace) -> Comparison:
     seeds = seeds_of(arguments.seeds, arguments.episodes)
-    if arguments.rows < 1 or arguments.max_steps < 0:
-        raise ValueError(f"--rows must be at least 1 and --max-steps 0, not {arguments.rows}, {arguments.max_steps}")
+    if arguments.max_steps < 0:
+        raise ValueError(f"--max-steps must be at least 0, not {arguments.max_steps}")
     roles = Roles.parse(arguments.roles, size_of(arguments.resize) if arguments.resize else None)
     recipe = Recipe(arguments.env, arguments.env_options, arguments.image, roles)
     task = arguments.task or recipe.task
     if arguments.video:
         check_video_path(arguments.video)
     if arguments.export:
-        check_exportable(arguments.context)
+        check_exportable(arguments.context, arguments.export)
+    check_run(arguments.checkpoint)
     tokenizer = DatasetTokenizer.load(arguments.checkpoint).task(task)
     expert = _expert(arguments, task)
     prompt = demonstration(Dataset.open(arguments.prompt), task) if arguments.prompt else None

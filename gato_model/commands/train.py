@@ -12,62 +12,15 @@ import tensorflow as tf
 
 from gato_model.config import GatoConfig
 from gato_model.data.share import Share
-from gato_model.training.checkpoint import CONFIG, CheckpointError
-from gato_model.training.optimizer import OptimizerSettings
-from gato_model.training.run import RefusedError, TrainingError, train
+from gato_model.training.checkpoint import CONFIG, CheckpointError, check_run
+from gato_model.training.optimizer import OptimizerSettings, usual_warmup
+from gato_model.training.run import train
+from gato_model.training.run_folder import RefusedError, TrainingError
 from gato_model.training.settings import RunOptions, TrainSettings
 from gato_tokenize import CorruptRecordError, Dataset
 
-PRESETS = {
-    "tiny": GatoConfig.tiny, "small": GatoConfig.small, "baseline": GatoConfig.baseline, "large": GatoConfig.large,
-}  # fmt: skip
 FINE_TUNING = {"batch_size": 64, "steps": 10_000}  # appendix D
 EXIT_FAILED, EXIT_REFUSED = 1, 2
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--data", required=True, nargs="+", metavar="DIR[:WEIGHT]", help="converted datasets (NAME/VERSION) to mix")
-    add("--out", required=True, type=Path, metavar="RUN", help="the run's folder; the same command goes on in it")
-    add("--preset", choices=PRESETS, help="the model's sizes (default tiny)")
-    add("--set", nargs="+", default=[], metavar="NAME=NUMBER", help="other sizes: any field of GatoConfig"
-        " (vocabulary_size and local_positions follow the data)")  # fmt: skip
-    add("--sequence-length", type=int, metavar="N", help="tokens of a training sequence (default 1024)")
-    add("--steps", type=int, metavar="N", help="steps to train (fine-tuning: 10000)")
-    add("--batch-size", type=int, metavar="N", help="sequences of a step, on all workers (default 512, fine-tuning 64)")
-    add("--learning-rate", type=float, metavar="X", help="the highest (default 1e-4, fine-tuning: 1e-5, constant)")
-    add("--warmup-steps", type=int, metavar="N", help="(default 15000, or a tenth of --steps if that is less)")
-    add("--weight-decay", type=float, metavar="X", help="(default 0.1, fine-tuning 0)")
-    add("--clip-norm", type=float, metavar="X", help="longest gradient (default: no clipping)")
-    add("--seed", type=int, default=0, metavar="N", help="seed of weights, batches and dropout (default 0)")
-    add(
-        "--prompt-share",
-        type=float,
-        default=0.25,
-        metavar="F",
-        help="fraction of agent sequences that get a prompt (default 0.25)",
-    )
-    add(
-        "--min-expert-share",
-        type=float,
-        metavar="F",
-        help="leave out episodes below this fraction of the expert's return",
-    )
-    add(
-        "--fine-tune",
-        type=Path,
-        metavar="RUN",
-        help="start from a run's best weights, as the paper does",
-    )
-    add("--dtype", default="float32", choices=("float32", "mixed_bfloat16"), help="(default float32)")
-    add("--accumulate", type=int, default=1, metavar="N", help="parts of a batch, one after the other (default 1)")
-    add("--rematerialize", action="store_true", help="less memory for more time")
-    add("--jit", action="store_true", help="compile with XLA")
-    add("--log-every", type=int, default=10, metavar="N", help="steps (default 10)")
-    add("--evaluate-every", type=int, default=500, metavar="N", help="steps, on the validation splits (default 500)")
-    add("--evaluation-batches", type=int, default=8, metavar="N", help="(default 8)")
-    add("--save-every", type=int, default=500, metavar="N", help="steps (default 500)")
-    add("--keep", type=int, default=3, metavar="N", help="checkpoints beside the best (default 3)")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -84,7 +37,8 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         train(settings, arguments.out, options, strategy)
     except (RefusedError, FileNotFoundError, KeyError, ValueError) as error:
-        print(f"gato-model train: {error}", file=sys.stderr)
+        message = error.args[0] if isinstance(error, KeyError) else error  # str() would quote it
+        print(f"gato-model train: {message}", file=sys.stderr)
         return EXIT_FAILED if isinstance(error, CorruptRecordError) else EXIT_REFUSED
     except (TrainingError, CheckpointError, OSError) as error:
         print(f"gato-model train: {error}", file=sys.stderr)
@@ -106,7 +60,7 @@ def how_to_resume(arguments: argparse.Namespace) -> str:
 def settings_of(arguments: argparse.Namespace) -> TrainSettings:
     """Make the run's settings from the command's options. Raises ValueError for a bad one."""
     fine = arguments.fine_tune is not None
-    steps = FINE_TUNING["steps"] if fine and arguments.steps is None else arguments.steps
+    steps = arguments.steps or (FINE_TUNING["steps"] if fine else None)  # none of these numbers is 0
     if steps is None:
         raise ValueError("--steps is needed, unless with --fine-tune")
     shares = tuple(_share(text, arguments.min_expert_share) for text in arguments.data)
@@ -169,14 +123,12 @@ def _config(arguments: argparse.Namespace) -> GatoConfig:
     if arguments.sequence_length is not None:
         changes["sequence_length"] = arguments.sequence_length
     if arguments.fine_tune is None:
-        return PRESETS[arguments.preset or "tiny"](**changes)
+        preset: GatoConfig = getattr(GatoConfig, arguments.preset or "tiny")(**changes)
+        return preset
     if arguments.preset:
         raise ValueError("--preset and --fine-tune: a fine-tuned model has the sizes of the run that it starts from")
-    if not (arguments.fine_tune / CONFIG).is_file():
-        raise ValueError(
-            f"--fine-tune {arguments.fine_tune}: it is not the folder of a run, because it has no {CONFIG}"
-        )
-    before = GatoConfig.from_json((arguments.fine_tune / CONFIG).read_text())
+    check_run(arguments.fine_tune)
+    before = GatoConfig.from_json((arguments.fine_tune / CONFIG).read_text(encoding="utf-8"))
     return dataclasses.replace(before, **{"dropout": 0.1, "stochastic_depth": 0.0, **changes})
 
 
@@ -188,5 +140,5 @@ def _optimizer(arguments: argparse.Namespace, steps: int, fine: bool) -> Optimiz
     changes = {name: value for name, value in given.items() if value is not None}
     if fine:
         return dataclasses.replace(OptimizerSettings.fine_tuning(), **changes)
-    usual = OptimizerSettings(warmup_steps=min(15_000, steps // 10), decay_steps=steps)
+    usual = OptimizerSettings(warmup_steps=usual_warmup(steps), decay_steps=steps)
     return dataclasses.replace(usual, **changes)

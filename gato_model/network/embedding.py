@@ -68,7 +68,8 @@ def _norm(dtype: Any) -> Any:
 
 
 def _convolution(channels: int, side: int, stride: int, dtype: Any) -> Any:
-    return keras.layers.Conv2D(channels, side, stride, padding="same", dtype=dtype)
+    # The format is named, or ~/.keras/keras.json would choose it.
+    return keras.layers.Conv2D(channels, side, stride, padding="same", data_format="channels_last", dtype=dtype)
 
 
 @keras.saving.register_keras_serializable("gato")

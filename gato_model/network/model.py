@@ -67,6 +67,11 @@ class Gato(keras.Model):
     """
 
     def __init__(self, config: GatoConfig, rematerialize: bool = False, seed: int = 0, **kwargs: Any) -> None:
+        if keras.config.backend() != "tensorflow":
+            raise RuntimeError(
+                f"Gato needs Keras's TensorFlow backend, not {keras.config.backend()!r}, which KERAS_BACKEND or"
+                " ~/.keras/keras.json chose: set KERAS_BACKEND=tensorflow before keras is imported"
+            )
         super().__init__(**kwargs)
         self.config, self.rematerialize, self.seed = config, rematerialize, seed
         policy = self.dtype_policy  # sub-layers do not inherit their parent's
@@ -75,8 +80,8 @@ class Gato(keras.Model):
         self.patch_position = PatchPositionEncoding(config.quantization, config.width, dtype=policy)
         self.local_position = LocalPositionEncoding(config.local_positions, config.width, dtype=policy)
         self.transformer = Transformer(config, rematerialize, dtype=policy)
-        self.loss_metric = keras.metrics.Mean("loss")
-        self.accuracy_metric = keras.metrics.Mean("accuracy")
+        self.loss_metric = keras.metrics.Mean("loss", dtype="float32")
+        self.accuracy_metric = keras.metrics.Mean("accuracy", dtype="float32")
         self.built = True
 
     def call(self, inputs: Mapping[str, Any], training: Any = False) -> Any:

@@ -22,8 +22,9 @@ import tensorflow as tf
 from gato_model.config import GatoConfig
 from gato_model.network.model import Gato
 from gato_tokenize.storage.durable import durable_file
+from gato_tokenize.storage.place import describe
 
-CONFIG, RUN, METRICS, CHECKPOINTS = "config.json", "run.json", "metrics.jsonl", "checkpoints"
+CONFIG, METRICS, CHECKPOINTS = "config.json", "metrics.jsonl", "checkpoints"
 
 
 class CheckpointError(RuntimeError):
@@ -138,15 +139,21 @@ def _restore(checkpoint: Any, path: str, partly: bool = False) -> None:
         raise CheckpointError(f"{path} is not a checkpoint of this model: {str(error)[:500]}") from error
 
 
+def check_run(folder: Path) -> None:
+    """Raise CheckpointError, which says what the folder is, if it is not a run's."""
+    if not (folder / CONFIG).is_file():
+        raise CheckpointError(f"{folder} is not the folder of a training run: {describe(folder)}")
+
+
 def load(run: "str | os.PathLike[str]", which: Literal["best", "last"] = "best", **options: Any) -> Gato:
     """Load the model of a run's folder with the weights of its best checkpoint, or of its last if it has no best.
 
-    `options` go to `Gato`, for example `dtype="mixed_bfloat16"`. Raises CheckpointError if there is no checkpoint.
+    `options` go to `Gato`, for example `dtype="mixed_bfloat16"`; without it, the model computes in float32, whatever
+    ~/.keras/keras.json says. Raises CheckpointError if there is no checkpoint.
     """
     folder = Path(run)
-    if not (folder / CONFIG).is_file():
-        raise CheckpointError(f"{folder} is not the folder of a run: it has no {CONFIG}")
-    model = Gato(GatoConfig.from_json((folder / CONFIG).read_text()), **options)
+    check_run(folder)
+    model = Gato(GatoConfig.from_json((folder / CONFIG).read_text(encoding="utf-8")), **{"dtype": "float32", **options})
     load_weights(model, folder, which)
     return model
 

@@ -1,7 +1,9 @@
 """The paper's optimizers and learning rates (Reed et al. 2022, appendices C.1 and D)."""
 
+import contextlib
 import dataclasses
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -9,6 +11,11 @@ import tensorflow as tf
 
 INITIAL_RATE = 1e-7  # where the warm-up begins
 FINAL_FRACTION = 0.1  # of the highest rate, at the end of the schedule
+
+
+def usual_warmup(steps: int) -> int:
+    """Return the paper's 15,000 steps of warm-up, or a tenth of a run that is shorter than ten times as long."""
+    return min(15_000, steps // 10)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,11 +52,23 @@ class OptimizerSettings:
     def make(self, model: Any) -> Any:
         """Make the Keras optimizer of a built model, built too, so that a checkpoint finds all of its variables."""
         rate = Schedule(self) if self.decay_steps else self.learning_rate
-        optimizer = keras.optimizers.AdamW(rate, self.weight_decay, 0.9, self.beta_2, 1e-8)
+        with _float32_by_default():  # of a constant rate's variable
+            optimizer = keras.optimizers.AdamW(rate, self.weight_decay, 0.9, self.beta_2, 1e-8)
         spared = [variable for variable in model.trainable_variables if not _is_matrix(variable)]
         optimizer.exclude_from_weight_decay(var_list=spared)
         optimizer.build(model.trainable_variables)
         return optimizer
+
+
+@contextlib.contextmanager
+def _float32_by_default() -> Iterator[None]:
+    """Overrule the float type that ~/.keras/keras.json may have chosen."""
+    before = keras.config.floatx()
+    keras.config.set_floatx("float32")
+    try:
+        yield
+    finally:
+        keras.config.set_floatx(before)
 
 
 def _is_matrix(variable: Any) -> bool:

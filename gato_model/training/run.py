@@ -1,7 +1,6 @@
 """train: records to batches to steps to checkpoints, in one process or on many machines, from where a run stopped."""
 
 import contextlib
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,23 +15,17 @@ from gato_model.data.share import Share
 from gato_model.data.target_check import LostTargets
 from gato_model.data.token_identity import TokenIdentity, token_identity
 from gato_model.network.model import Gato
-from gato_model.training.checkpoint import CONFIG, RUN, Checkpoints, load_weights, write_json
+from gato_model.training.checkpoint import Checkpoints, load_weights
 from gato_model.training.loss import LossTable
+from gato_model.training.run_folder import RefusedError, TrainingError, open_run
 from gato_model.training.run_log import RunLog, best_loss
 from gato_model.training.settings import RunOptions, TrainSettings
 from gato_model.training.training_step import TrainingStep
-from gato_tokenize import Dataset, EpisodeSpec, Kind
+from gato_tokenize import Dataset, Kind
 from gato_tokenize.storage.dataset import DatasetTokenizer
 
+ROUNDING = ("TF_ENABLE_ONEDNN_OPTS", "TF_XLA_FLAGS", "XLA_FLAGS", "NVIDIA_TF32_OVERRIDE", "TF_DETERMINISTIC_OPS")
 EVALUATION_SEED = 0  # held-out batches are the same in every run and at every step
-
-
-class TrainingError(RuntimeError):
-    """The run cannot go on."""
-
-
-class RefusedError(TrainingError):
-    """The run cannot begin."""
 
 
 def train(
@@ -53,9 +46,9 @@ def train(
     chief = _task(strategy) == 0
     rows = rows_of_replicas(settings.batch_size, strategy, options.accumulate)
     readers = [[_reader(settings, settings.data, of_replica) for of_replica in part] for part in rows]
-    lost = _lost_targets(readers[0][0])
+    notes: list[object] = [*_lost_targets(readers[0][0]), *_obeyed_variables()]
     if chief:
-        _open_run(settings, out)
+        notes += open_run(settings, out)
     keras.utils.set_random_seed(settings.seed)  # of the initial weights
     with strategy.scope():
         model = Gato(settings.config, rematerialize=options.rematerialize, seed=settings.seed, dtype=settings.dtype)
@@ -66,8 +59,10 @@ def train(
         start = checkpoints.restore()
         if start is None and settings.fine_tune:
             load_weights(model, Path(settings.fine_tune))
+        if start is not None:
+            notes.append(_where_it_is(out, start, settings.steps))
         run = _Run(settings, options, out, step, checkpoints, rows, readers, _held_out(settings, rows[0]))
-        return run.go(start or 0, lost, quiet=not chief)
+        return run.go(start or 0, notes, quiet=not chief)
 
 
 class _Run:
@@ -157,6 +152,20 @@ class _Run:
             self.checkpoints.save(done, best=True)
 
 
+def _obeyed_variables() -> list[str]:
+    """Name the environment variables that change TensorFlow's rounding and that no setting of a run overrules."""
+    found = [f"{name}={os.environ[name]}" for name in ROUNDING if name in os.environ]
+    if not found:
+        return []
+    return [f"TensorFlow obeys {', '.join(found)}: results may differ in rounding from those of a run without"]
+
+
+def _where_it_is(out: Path, start: int, steps: int) -> str:
+    if start >= steps:
+        return f"{out} has all its {steps} steps: a larger --steps trains it for longer"
+    return f"{out} goes on after step {start} of {steps}"
+
+
 def _shown(table: LossTable) -> str:
     if not table.tokens:
         return "no token to predict in this batch"
@@ -235,34 +244,3 @@ def _held_out(settings: TrainSettings, rows: list[tuple[int, int]]) -> "tuple[li
         return None
     shares = [settings.data[i] for i in numbers]
     return numbers, [_reader(settings, shares, of_replica, "validation") for of_replica in rows]
-
-
-def _open_run(settings: TrainSettings, out: Path) -> None:
-    """Write the run's settings, or check that `out` holds the same ones. Raises RefusedError if they differ."""
-    out.mkdir(parents=True, exist_ok=True)
-    content, path = settings.to_json(), out / RUN
-    if path.exists():
-        before = json.loads(path.read_text())
-        different = sorted(key for key in content if content[key] != before.get(key))
-        if different:
-            raise RefusedError(
-                f"{out} holds a run with other settings ({', '.join(different)}): give another --out, or the settings"
-                " of the first time"
-            )
-        return
-    (out / CONFIG).write_text(settings.config.to_json())
-    merged_tokenizer([share.path for share in settings.data]).save(out)
-    write_json(path, content)  # last: it makes the folder a run's
-
-
-def merged_tokenizer(paths: "Sequence[str | os.PathLike[str]]") -> DatasetTokenizer:
-    """Merge the tasks of all datasets, for acting. Raises RefusedError if two specs have the same task."""
-    tokenizers = [Dataset.open(path).tokenizer for path in paths]
-    specs: dict[str, EpisodeSpec] = {}
-    for path, tokenizer in zip(paths, tokenizers, strict=True):
-        for task, spec in tokenizer.specs.items():
-            if specs.setdefault(task, spec) != spec:
-                raise RefusedError(f"task {task!r} of {path} has another spec than in the datasets before it")
-    text = next((tokenizer.text for tokenizer in tokenizers if tokenizer.text), None)
-    positions = max(tokenizer.local_positions for tokenizer in tokenizers)
-    return DatasetTokenizer(dict(sorted(specs.items())), tokenizers[0].vocabulary, text, positions)

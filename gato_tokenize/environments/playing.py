@@ -1,6 +1,7 @@
 """An episode while it is played, actions in the form that an environment takes, and the instruction it gives."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -33,9 +34,15 @@ class PlayedEpisode:
     info_success: bool = False  # info["success"] was 1 after some step
 
     def step(self, action: Any) -> None:
-        """Play an action of the environment's own form: see `legal` and `playable`. The environment's errors pass."""
+        """Play an action of the environment's own form: see `legal` and `playable`. The environment's errors pass.
+
+        Raises ValueError for a reward that is not finite: NaN as the return would say that it is unknown.
+        """
         self.observation, reward, terminated, truncated, info = self.environment.step(action)
-        self.rewards.append(float(reward))
+        reward = float(reward)
+        if not math.isfinite(reward):
+            raise ValueError(f"the reward of step {len(self.rewards)} is {reward}, not a finite number")
+        self.rewards.append(reward)
         self.info_success = self.info_success or bool(info.get("success", 0) == 1)
         self.terminated = bool(terminated)
         self.truncated = bool(truncated) or (not self.terminated and len(self.rewards) == self.max_steps)

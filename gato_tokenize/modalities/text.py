@@ -50,6 +50,9 @@ class TextTokenizer:
             raise FileNotFoundError(
                 f"no text model at {os.fspath(path)!r}; expected a SentencePiece .model file"
             ) from error
+        except IsADirectoryError as error:
+            hint = "that of a dataset or a run is its tokenizer/text.model"
+            raise ValueError(f"{os.fspath(path)!r} is a folder, not a SentencePiece .model file; {hint}") from error
         return cls.from_bytes(model_bytes, source=repr(os.fspath(path)))
 
     @classmethod

@@ -51,8 +51,8 @@ def train_text_model(
     (the shipped model: 171 MB of text, half a minute, 1.3 GB). With sentencepiece 0.2.3 the same text and arguments
     gave the same bytes, in this process and in another. `out` appears whole or not at all.
 
-    Raises FileNotFoundError for a missing file; ValueError for no files, files without text, an unsuitable number, or a
-    vocabulary that is too large for the text or too small for its characters.
+    Raises FileNotFoundError for a missing file; ValueError for bytes that are not UTF-8, no files, files without text,
+    an unsuitable number, or a vocabulary that is too large for the text or too small for its characters.
     """
     if not 0 < character_coverage <= 1 or max_sentences < 0:
         raise ValueError(
@@ -88,11 +88,21 @@ def _lines(paths: Sequence[Path]) -> Iterator[str]:
 
 def _read_lines(paths: Sequence[Path]) -> Iterator[str]:
     for path in paths:
-        with open(path, encoding="utf-8", newline="\n") as file:
-            for line in file:
-                line = line.rstrip("\r\n").replace(SPACE_MARK, " ").replace("\0", " ")
+        with open(path, "rb") as file:
+            for number, data in enumerate(file, 1):
+                line = _decoded(data, path, number).rstrip("\r\n").replace(SPACE_MARK, " ").replace("\0", " ")
                 parts = (line[at : at + _LINE_LENGTH] for at in range(0, len(line), _LINE_LENGTH))
                 yield from (part for part in parts if part.strip())
+
+
+def _decoded(data: bytes, path: Path, number: int) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path}, line {number}, byte {error.start + 1} is 0x{data[error.start]:02X}: that is not UTF-8. Convert"
+            f" the file first, for example from Latin-1: iconv -f LATIN1 -t UTF-8 {path.name}"
+        ) from error
 
 
 def _sample(lines: Iterator[str], count: int, seed: int) -> list[str]:

@@ -17,13 +17,14 @@ from gato_tokenize.sequence import TokenSequence
 from gato_tokenize.spec import EpisodeSpec
 from gato_tokenize.storage.durable import durable_file
 from gato_tokenize.storage.episode_list import EPISODES, read_lines
+from gato_tokenize.storage.place import DATASET, describe
 from gato_tokenize.storage.records import Record
 from gato_tokenize.storage.shards import read_record, read_records
 from gato_tokenize.storage.tfrecord import Damage, index_path, read_index
 from gato_tokenize.tokenizer import LOCAL_POSITIONS, EpisodeTokenizer
 from gato_tokenize.vocabulary import Vocabulary
 
-MANIFEST = "manifest.json"  # written last: its presence means that the dataset is complete
+MANIFEST = DATASET  # written last: its presence means that the dataset is complete
 FORMAT_VERSION = 1
 STATS = "stats.json"
 SPEC, TEXT_MODEL = "tokenizer/spec.json", "tokenizer/text.model"
@@ -120,8 +121,12 @@ class DatasetTokenizer:
 
     @classmethod
     def load(cls, folder: Path) -> "DatasetTokenizer":
-        """Load what `save` wrote. Raises ValueError if the text model is not the one that the spec names."""
-        content = json.loads((folder / SPEC).read_text())
+        """Load what `save` wrote.
+
+        Raises FileNotFoundError if there is none, ValueError if the text model is not the one that the spec names."""
+        if not (folder / SPEC).is_file():
+            raise FileNotFoundError(f"{folder} holds no {SPEC}: {describe(folder)}; give a dataset or a training run")
+        content = json.loads((folder / SPEC).read_bytes())
         text = TextTokenizer.from_file(folder / TEXT_MODEL) if content["text_model_sha256"] else None
         if text and text.sha256 != content["text_model_sha256"]:
             raise ValueError(f"{folder / TEXT_MODEL} is not the text model that {folder / SPEC} names")
@@ -145,10 +150,8 @@ class Dataset:
         Raises FileNotFoundError if it is not complete, ValueError if its tokenizer is not the one that made it."""
         path = Path(path)
         if not (path / MANIFEST).is_file():
-            raise FileNotFoundError(
-                f"{path} is no complete dataset: it has no {MANIFEST} (give the folder NAME/VERSION)"
-            )
-        manifest = json.loads((path / MANIFEST).read_text())
+            raise FileNotFoundError(f"{path} is no complete dataset: {describe(path)} (give the folder NAME/VERSION)")
+        manifest = json.loads((path / MANIFEST).read_bytes())
         tokenizer = DatasetTokenizer.load(path)
         if tokenizer.sha256 != manifest["tokenizer_sha256"]:
             raise ValueError(f"{path / SPEC} is not the tokenizer that this dataset was made with (see {MANIFEST})")

@@ -43,7 +43,7 @@ def _published(plan: Plan, out: Path) -> dict[str, Any]:
     manifest = out / MANIFEST
     if not manifest.is_file():
         raise ConvertError(f"{out} exists and is no dataset (no {MANIFEST}): move it away, or give another --out")
-    content: dict[str, Any] = json.loads(manifest.read_text())
+    content: dict[str, Any] = json.loads(manifest.read_text(encoding="utf-8"))
     if content["plan_sha256"] != plan.sha256:
         raise ConvertError(
             f"{out} was made by another plan (other sources, inputs, options or release): give another version in --out"

@@ -64,7 +64,7 @@ def publish(folder: WorkFolder, final: Path, budget: RejectBudget) -> dict[str, 
         manifest = dataclasses.asdict(_manifest(folder, done, splits))
         with durable_file(folder.path / MANIFEST) as file:
             file.write(manifest_bytes(manifest))
-    content: dict[str, Any] = json.loads((folder.path / MANIFEST).read_text())
+    content: dict[str, Any] = json.loads((folder.path / MANIFEST).read_text(encoding="utf-8"))
     _remove_spare(folder, content["splits"])
     os.rename(folder.path, final)
     sync_folder(final.parent)

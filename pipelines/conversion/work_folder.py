@@ -16,6 +16,7 @@ from typing import Any
 
 from gato_tokenize.storage.dataset import MANIFEST, DatasetTokenizer
 from gato_tokenize.storage.durable import TEMPORARY, durable_file
+from gato_tokenize.storage.place import describe
 from gato_tokenize.storage.tfrecord import index_path
 from pipelines.conversion.journal import JournalReader
 from pipelines.conversion.plan import Plan
@@ -51,7 +52,7 @@ class WorkFolder:
 
         Raises FileNotFoundError if it has none, ValueError if that is damaged.
         """
-        text = (path / PLAN).read_text()
+        text = (path / PLAN).read_text(encoding="utf-8")
         try:
             return cls(path, Plan.from_json(text))
         except (ValueError, TypeError, AttributeError) as error:
@@ -132,7 +133,7 @@ class WorkFolder:
     def recorded(self, index: int) -> Done | None:
         """Return the content of a partition's done-file, or None if there is none."""
         path = self.done_path(index)
-        return Done.from_json(json.loads(path.read_text())) if path.exists() else None
+        return Done.from_json(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
 
     def done(self, index: int) -> Done | None:
         """Return the same as `recorded`, but None if a shard that the done-file names is missing or has another size.
@@ -161,7 +162,7 @@ class WorkFolder:
         """Return {ordinal: its reject} of the candidates that must not be touched again, because a process died or hung
         at them. Every later attempt leaves out the same ones, and so gives the same shard."""
         path = self.quarantine_path(index)
-        return dict(map(_quarantined, json.loads(path.read_text()))) if path.exists() else {}
+        return dict(map(_quarantined, json.loads(path.read_text(encoding="utf-8")))) if path.exists() else {}
 
     def add_to_quarantine(self, index: int, ordinal: int, reject: Reject) -> None:
         """Leave out one more candidate of a partition, from now on."""
@@ -228,7 +229,9 @@ def find(folder: Path) -> WorkFolder:
     if len(found) > 1:
         raise ValueError(f"{folder} has several unfinished conversions: name one of {', '.join(map(str, found))}")
     if not found:
-        raise FileNotFoundError(f"{folder} is no dataset, nor is there an unfinished conversion of it")
+        raise FileNotFoundError(
+            f"{folder} is no dataset, nor is there an unfinished conversion into it: {describe(folder)}"
+        )
     return WorkFolder.open(found[0])
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gato_tokenize.storage.dataset import MANIFEST, Dataset, manifest_bytes
+from gato_tokenize.storage.place import describe
 from gato_tokenize.storage.records import Record
 from gato_tokenize.storage.tfrecord import FOOTER, HEADER, CorruptRecordError, index_path, index_text, read_frames
 from pipelines.conversion.plan import Plan
@@ -39,7 +40,7 @@ def verify(folder: Path, deep: bool = False) -> Iterator[Fault]:
     """
     path = folder / MANIFEST
     if not path.is_file():
-        raise FileNotFoundError(f"{folder} is no complete dataset: it has no {MANIFEST} (NAME/VERSION is the folder)")
+        raise FileNotFoundError(f"{folder} is no complete dataset: {describe(folder)} (give the folder NAME/VERSION)")
     data = path.read_bytes()
     try:
         manifest = json.loads(data)
@@ -98,7 +99,7 @@ def _check_sums(folder: Path, manifest: dict[str, Any]) -> Iterator[Fault]:
     if episodes["read"] != counted:
         yield Fault(MANIFEST, f"{episodes['read']} episodes read, but {counted} accounted for")
     try:
-        plan = Plan.from_json((folder / PLAN).read_text())
+        plan = Plan.from_json((folder / PLAN).read_text(encoding="utf-8"))
     except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         yield Fault(PLAN, f"cannot be read: {error}")
         return

@@ -91,3 +91,17 @@ def test_wrong_input_is_refused_with_a_message(
 ) -> None:
     assert main(words) == 2
     assert message in capsys.readouterr().err
+
+
+def test_training_on_latin_1_names_file_line_and_byte(tmp_path, capsys):
+    (tmp_path / "a.txt").write_bytes(b"plain\n" + "ol\xe9\n".encode("latin-1"))
+    assert main(["train-text", str(tmp_path / "a.txt"), "--out", str(tmp_path / "m.model")]) == 2
+    said = capsys.readouterr().err
+    assert f"{tmp_path}/a.txt, line 2, byte 3 is 0xE9: that is not UTF-8" in said
+    assert "iconv -f LATIN1 -t UTF-8 a.txt" in said
+    assert not (tmp_path / "m.model").exists()
+
+
+def test_a_folder_as_text_model(tmp_path, capsys):
+    assert main(["encode", "text", "a", "--text-model", str(tmp_path)]) == 2
+    assert "is a folder, not a SentencePiece .model file" in capsys.readouterr().err

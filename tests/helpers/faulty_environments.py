@@ -35,6 +35,7 @@ FAULTS = {
     "none": lambda: None,
     "loop": _hang,
     "native": lambda: ctypes.PyDLL(None).sleep(1000),  # PyDLL keeps the GIL: no Python code runs in the process
+    "nan": lambda: float("nan"),  # as the reward
     "raise": _fail,
     "unpicklable": _fail_unpicklable,
     "system-exit": lambda: (_ for _ in ()).throw(SystemExit(0)),
@@ -61,9 +62,8 @@ class Count(gymnasium.Env):
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         self.state[0] += 1
-        if self.faulty and self.state[0] == 2:
-            self.fault()
-        return self.state, 1.5, bool(self.state[0] == 3), False, {}
+        fault = self.fault() if self.faulty and self.state[0] == 2 else None
+        return self.state, fault if isinstance(fault, float) else 1.5, bool(self.state[0] == 3), False, {}
 
 
 class Global(gymnasium.Env):

@@ -217,6 +217,17 @@ def test_private_names_stay_in_their_module():
     assert found == []
 
 
+def test_a_text_file_names_its_encoding():
+    """Without it, the locale would choose how a dataset's or a run's files are read."""
+    wrong = []
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                if node.func.attr in ("read_text", "write_text") and "encoding" not in {k.arg for k in node.keywords}:
+                    wrong.append(f"{path.relative_to(ROOT)}:{node.lineno}")
+    assert wrong == []
+
+
 def test_names_of_modules():
     for path in MODULES:
         vague = ("utils", "util", "common", "helpers", "misc")

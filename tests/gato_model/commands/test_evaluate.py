@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 from toy_acting import COPYING, COPYING_SPEC, VOCABULARY, copying_episode, trained_on_copying
 
+from gato_model.commands import arguments
 from gato_model.commands import evaluate as command
 from gato_model.commands.evaluate import demonstration, seeds_of
 from gato_tokenize import EpisodeMetadata, EpisodeTokenizer, Record, spec_from_spaces
@@ -37,6 +38,7 @@ class TestCommand:
     @pytest.fixture(autouse=True)
     def run_folder(self, monkeypatch, tmp_path, model):
         (tmp_path / "run").mkdir()
+        (tmp_path / "run" / "config.json").touch()
         FakeDataset.tokenizer.save(tmp_path / "run")
         self.folder, self.made, self.loaded = tmp_path, [], []
         monkeypatch.setattr(command, "load", lambda folder, which: self.loaded.append((folder.name, which)) or model)
@@ -48,7 +50,7 @@ class TestCommand:
 
     def run(self, *words):
         parser = argparse.ArgumentParser()
-        command.add_arguments(parser)
+        arguments.evaluate(parser)
         return command.run(parser.parse_args(["--checkpoint", "run", "--env", COPYING, "--rows", "4", *words]))
 
     def result(self, *words):
@@ -120,12 +122,12 @@ class TestCommand:
             (["--roles", "observation:image"], "no task 'Copying-v0/roles=observation:image'; tasks: Copying-v0"),
             (["--resize", "16"], "a size is HEIGHTxWIDTH"),
             (["--image", "rgb"], "option image=rgb is for MiniGrid"),
-            (["--rows", "0"], "--rows must be at least 1"),
-            (["--max-steps", "-1"], "--max-steps"),
+            (["--max-steps", "-1"], "--max-steps must be at least 0, not -1"),
             (["--seeds", "a"], "--seeds is FIRST"),
             (["--video", "out.avi"], "a video is .gif or .mp4"),
             (["--data", "d", "--expert-return", "1"], "leave one out"),
             (["--export", "e", "--context", "window"], "cannot be exported"),
+            (["--export", "e[1]"], "e[1]: TensorFlow loads no model from a path with a ["),
             (["--temperature", "-1"], "temperature must be 0"),
         ],
     )

@@ -10,9 +10,10 @@ import tensorflow as tf
 from PIL import Image
 from toy_acting import CONFIG, toy_model
 
+from gato_model.__main__ import main
 from gato_model.acting.chunk import Chunk
 from gato_model.acting.generator import Generator
-from gato_model.commands import generate
+from gato_model.commands import arguments, generate
 from gato_tokenize import Episode, EpisodeSpec, ImageSpec
 from gato_tokenize.storage.dataset import DatasetTokenizer
 
@@ -112,6 +113,22 @@ def test_draws_are_pieces_and_follow_the_seed(model, tokenizer):
     assert one.caption(picture(20)) == "a dark square"
 
 
+@pytest.mark.parametrize("name", ["evaluate", "generate"])
+def test_a_checkpoint_that_is_no_run(name, tmp_path, capsys):
+    (tmp_path / "data" / "1.0.0").mkdir(parents=True)
+    (tmp_path / "data" / "1.0.0" / "manifest.json").touch()
+    words = {"evaluate": ["--env", "CartPole-v1"], "generate": ["--text", "a"]}[name]
+    for path, what in (
+        ("nope", "there is nothing"),
+        ("data", f"it is a folder of datasets, for example {tmp_path}/data/1.0.0"),
+        ("data/1.0.0", "it is a dataset"),
+        ("data/1.0.0/manifest.json", "it is a file"),
+    ):
+        assert main([name, "--checkpoint", str(tmp_path / path), *words]) == 2
+        said = capsys.readouterr().err
+        assert said == f"gato-model {name}: {tmp_path / path} is not the folder of a training run: {what}\n"
+
+
 def test_nothing_to_start_from(generator):
     with pytest.raises(ValueError, match="nothing to start from"):
         generator.continue_text("")
@@ -139,6 +156,7 @@ class TestCommand:
     def run_folder(self, monkeypatch, tmp_path, model, tokenizer):
         """A run's folder but for its weights."""
         (tmp_path / "run").mkdir()
+        (tmp_path / "run" / "config.json").touch()
         tokenizer.save(tmp_path / "run")
         loaded = []
         monkeypatch.setattr(generate, "load", lambda folder, which: loaded.append((folder.name, which)) or model)
@@ -147,7 +165,7 @@ class TestCommand:
 
     def run(self, *words):
         parser = argparse.ArgumentParser()
-        generate.add_arguments(parser)
+        arguments.generate(parser)
         return generate.run(parser.parse_args(["--checkpoint", str(self.folder / "run"), *words]))
 
     @pytest.mark.parametrize(
@@ -180,7 +198,6 @@ class TestCommand:
             ([], "give --text to continue a text, or --image"),
             (["--text", "a", "--image", "dark.png"], "give --text"),
             (["--text", "a", "--question", "b"], "--question needs --image"),
-            (["--text", "a", "--max-tokens", "0"], "--max-tokens must be at least 1"),
             (["--image", "none.png"], "none.png"),
             (["--image", "run/tokenizer/spec.json"], "image"),
         ],

@@ -1,7 +1,10 @@
 """The command `train`: every option has its effect, the page names them all, refusals."""
 
 import argparse
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,7 +12,7 @@ import toy_acting  # noqa: F401 - quiets TensorFlow
 from model_datasets import write_dataset_of_documents
 
 from gato_model.__main__ import main
-from gato_model.commands import train
+from gato_model.commands import arguments, train
 from gato_model.config import GatoConfig
 from gato_model.data.share import Share
 from gato_model.training.optimizer import OptimizerSettings
@@ -19,7 +22,7 @@ PAGE = (Path(__file__).parents[3] / "docs/training.md").read_text()
 
 def parsed(*words):
     parser = argparse.ArgumentParser()
-    train.add_arguments(parser)
+    arguments.train(parser)
     return parser.parse_args(["--data", "a", "--out", "run", *words])
 
 
@@ -95,8 +98,8 @@ def test_fine_tuning_has_the_papers_settings(tmp_path):
         ("--steps 5 --set num_layers=0", "num_layers must be a positive int, not 0"),
         ("--steps 5 --warmup-steps 9", "warm-up .9 steps. must end before the decay does .5."),
         ("--steps 5 --data a:-1", "weight must be a positive finite number"),
-        ("--steps 5 --keep 0", "keep must be at least 1"),
         ("--steps 5", "a is no complete dataset"),
+        ("--fine-tune nowhere", "nowhere is not the folder of a training run: there is nothing"),
         ("--preset tiny --fine-tune nowhere", "has the sizes of the run that it starts from"),
     ],
 )
@@ -108,7 +111,7 @@ def test_a_refusal_has_exit_code_2(words, message, capsys, tmp_path, monkeypatch
 
 def test_every_option_is_named_on_the_page():
     parser = argparse.ArgumentParser(add_help=False)
-    train.add_arguments(parser)
+    arguments.train(parser)
     options = set(re.findall(r"--[a-z-]+", parser.format_help()))
     assert len(options) > 20
     assert [option for option in sorted(options) if f"`{option}" not in PAGE] == []
@@ -123,26 +126,55 @@ def test_the_python_of_the_page_runs(tmp_path, monkeypatch):
     exec(compile(block, "docs/training.md", "exec"), {})
 
 
-def test_a_help_text_needs_no_tensorflow():
-    import subprocess
-    import sys
-
-    code = "import sys; from gato_model.__main__ import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
-    done = subprocess.run([sys.executable, "-c", code + "print('tensorflow' in sys.modules)"], capture_output=True)
-    assert done.stdout.split()[-1] == b"False"
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--help"], "evaluate"),
+        (["train", "--help"], "--sequence-length"),
+        (
+            ["train", "--data", "a", "--out", "b", "--steps", "0"],
+            "--steps: must be a whole number of at least 1, not '0'",
+        ),
+        (
+            ["train", "--data", "a", "--out", "b", "--keep", "x"],
+            "--keep: must be a whole number of at least 1, not 'x'",
+        ),
+        (["evaluate", "--checkpoint", "a", "--env", "b", "--rows", "0"], "--rows: must be a whole number"),
+        (["generate", "--checkpoint", "a", "--max-tokens", "-1"], "--max-tokens: must be a whole number"),
+        (["nothing"], "invalid choice: 'nothing'"),
+    ],
+)
+def test_help_and_a_refused_option_need_no_tensorflow(words, message):
+    code = (
+        f"import sys; from gato_model.__main__ import main\ntry: main({words})\nexcept SystemExit as e: print(e.code)\n"
+    )
+    code += "print('tensorflow' in sys.modules, 'keras' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.split()[-3:] == ["0" if "--help" in words else "2", "False", "False"]
+    assert message in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("--steps 0", "steps 0 and batch_size 512 must be at least 1"),
-        ("--steps 5 --batch-size 0", "steps 5 and batch_size 0 must be at least 1"),
-        ("--steps 5 --sequence-length 0", "sequence_length must be a positive int, not 0"),
         ("--steps 5 --set width=wide", "--set width=wide: 'wide' is no number"),
-        ("--fine-tune nowhere", "--fine-tune nowhere: it is not the folder of a run, because it has no config.json"),
+        ("--fine-tune nowhere", "nowhere"),
     ],
 )
-def test_a_zero_or_a_folder_that_is_no_run_is_not_taken_for_nothing_said(words, message, capsys, tmp_path, monkeypatch):
+def test_a_size_or_a_folder_of_another_kind_is_named(words, message, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(["train", "--data", "a", "--out", "run", *words.split()]) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("level", [None, "0"])
+def test_tensorflow_is_silent_unless_asked(level, tmp_path):
+    kept = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    environment = {**kept, **({"TF_CPP_MIN_LOG_LEVEL": level} if level else {})}
+    words = ["train", "--data", "a", "--out", str(tmp_path / "b"), "--steps", "1"]
+    command = [sys.executable, "-m", "gato_model", *words]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    lines = done.stderr.splitlines()
+    assert done.returncode == 2
+    assert lines[-1].startswith("gato-model train: a")
+    assert (len(lines) == 1) == (level is None)

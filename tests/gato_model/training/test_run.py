@@ -28,7 +28,8 @@ from gato_model.data.share import Share
 from gato_model.network.model import Gato
 from gato_model.training.checkpoint import CheckpointError, Checkpoints, best_step, load
 from gato_model.training.optimizer import OptimizerSettings
-from gato_model.training.run import RefusedError, TrainingError, train
+from gato_model.training.run import train
+from gato_model.training.run_folder import RefusedError, TrainingError, open_run
 from gato_model.training.run_log import read_metrics
 from gato_model.training.settings import RunOptions, TrainSettings
 from gato_model.training.training_step import TrainingStep
@@ -210,8 +211,85 @@ def test_a_loss_that_is_not_a_number_stops_and_names_step_and_dataset(data, tmp_
 
 def test_another_run_in_the_same_folder_is_refused(data, tmp_path):
     train(settings(data, steps=1), tmp_path, RunOptions(evaluate_every=0))
-    with pytest.raises(TrainingError, match=r"other settings \(seed, steps\)"):
+    with pytest.raises(TrainingError, match=r"other settings \(seed, steps\).*--steps may be larger"):
         train(settings(data, steps=2, seed=1), tmp_path)
+
+
+def test_a_finished_run_goes_on_for_longer(data, tmp_path, capfd):
+    """With a schedule that does not depend on the number of steps, the curve is that of a run planned for it."""
+    train(settings(data), tmp_path / "whole", EVERY)
+    train(settings(data, steps=3), tmp_path / "longer", EVERY)
+    train(settings(data, steps=3), tmp_path / "longer", EVERY)
+    assert "has all its 3 steps: a larger --steps trains it for longer" in capfd.readouterr().err
+    train(settings(data), tmp_path / "longer", EVERY)
+    said = capfd.readouterr().err
+    assert "is trained for 6 steps instead of 3" in said
+    assert "goes on after step 3 of 6" in said
+    assert losses(tmp_path / "longer") == losses(tmp_path / "whole")
+    assert (tmp_path / "longer" / "run.json").read_text() == (tmp_path / "whole" / "run.json").read_text()
+    with pytest.raises(RefusedError, match=r"other settings \(steps\)"):
+        train(settings(data, steps=5), tmp_path / "longer", EVERY)
+
+
+def test_a_dataset_or_a_file_does_not_become_a_run(data, tmp_path):
+    (tmp_path / "file").touch()
+    for out, what in ((data["symbolic"], "it is a dataset"), (tmp_path / "file", "it is a file")):
+        with pytest.raises(RefusedError, match=f"cannot become the folder of a training run, because {what}"):
+            open_run(settings(data), out)
+    assert not (data["symbolic"] / "run.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "refused"),
+    [
+        (OptimizerSettings(1e-4, 2, 20), OptimizerSettings(1e-4, 3, 30), False),
+        (OptimizerSettings(1e-4, 5, 20), OptimizerSettings(1e-4, 5, 30), False),
+        (OptimizerSettings(1e-4, 2, 20), OptimizerSettings(2e-4, 3, 30), True),
+        (OptimizerSettings(1e-4, 2, 20), OptimizerSettings(1e-4, 7, 30), True),
+        (OptimizerSettings(1e-4, 2, 50), OptimizerSettings(1e-4, 2, 60), True),
+    ],
+)
+def test_a_schedule_may_follow_the_number_of_steps_alone(first, then, refused, data, tmp_path):
+    assert open_run(settings(data, steps=20, optimizer=first), tmp_path) == []
+    before = (tmp_path / "run.json").read_bytes()
+    longer = settings(data, steps=30, optimizer=then)
+    if refused:
+        with pytest.raises(RefusedError, match=r"\(optimizer, steps\)"):
+            open_run(longer, tmp_path)
+        assert (tmp_path / "run.json").read_bytes() == before
+    else:
+        (note,) = open_run(longer, tmp_path)
+        assert "follows the schedule of 30 steps" in note
+        assert json.loads((tmp_path / "run.json").read_text()) == longer.to_json()
+        assert open_run(longer, tmp_path) == []
+
+
+def test_what_keras_json_says_changes_nothing(data, tmp_path):
+    """Another backend, float type and image format than the run's."""
+    (tmp_path / "keras.json").write_text(
+        '{"backend": "torch", "floatx": "float16", "epsilon": 1e-3, "image_data_format": "channels_first"}'
+    )
+    for name, more in (("plain", {}), ("odd", {"KERAS_HOME": str(tmp_path), "NVIDIA_TF32_OVERRIDE": "0"})):
+        words = command(tmp_path / name, data["symbolic"], steps=2)
+        kept = {key: value for key, value in environment(**more).items() if key in more or key != "KERAS_BACKEND"}
+        done = subprocess.run(words, env=kept, cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert ("TensorFlow obeys NVIDIA_TF32_OVERRIDE=0" in done.stderr) == (name == "odd")
+    assert losses(tmp_path / "odd") == losses(tmp_path / "plain")
+
+
+def test_a_global_float_type_changes_neither_a_loaded_model_nor_the_rate(data, tmp_path):
+    train(settings(data, steps=1), tmp_path / "run", RunOptions(evaluate_every=0))
+    before = keras.config.floatx()
+    keras.config.set_floatx("float16")
+    try:
+        model = load(tmp_path / "run")
+        optimizer = OptimizerSettings.fine_tuning().make(model)
+        assert {variable.dtype for variable in model.trainable_variables} == {"float32"}
+        assert model.compute_dtype == model.loss_metric.dtype == optimizer._learning_rate.dtype == "float32"
+        assert keras.config.floatx() == "float16"
+    finally:
+        keras.config.set_floatx(before)
 
 
 def test_fine_tuning_starts_from_the_weights_of_a_run(data, tmp_path):
@@ -245,7 +323,10 @@ def test_a_checkpoint_of_another_model_is_refused(data, tmp_path):
     other = Gato(GatoConfig(3, 2, 32, 16, 64))
     with pytest.raises(CheckpointError, match="not a checkpoint of this model"):
         Checkpoints(tmp_path / "run", other, FAST.make(other)).restore()
-    with pytest.raises(CheckpointError, match="is not the folder of a run"):
+    with pytest.raises(
+        CheckpointError,
+        match="is not the folder of a training run: it is a folder of training runs, for example .*run$",
+    ):
         load(tmp_path)
     shutil.rmtree(tmp_path / "run" / "checkpoints")
     with pytest.raises(CheckpointError, match="holds no checkpoint yet"):

@@ -34,6 +34,12 @@ def test_an_episode_by_hand():
     assert (ending.return_, ending.last_reward, ending.terminated, ending.info_success) == (7.0, 4.0, True, True)
 
 
+@pytest.mark.parametrize("reward", [float("nan"), float("inf"), -float("inf")])
+def test_a_reward_that_is_not_finite_is_named(reward):
+    with pytest.raises(ValueError, match=rf"the reward of step 1 is {reward}, not a finite number"):
+        played((1, 0, 0, {}), (reward, 0, 0, {}))
+
+
 @pytest.mark.parametrize(
     ("last", "max_steps", "over", "terminated", "truncated"),
     [

@@ -58,6 +58,7 @@ def rollout(fault: str) -> str:
         (spoilt_picture, "noise", "tokenize", "observation/image: "),
         (spoilt_picture, "empty", "read", "1.png"),
         (rollout, "loop", "read", "2"),
+        (rollout, "nan", "read", "the reward of step 1 is nan, not a finite number"),
         (rollout, "raise", "read", "a lost key"),
         (rollout, "segfault", "read", ""),
     ],

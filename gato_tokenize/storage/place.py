@@ -1,0 +1,36 @@
+"""describe: what there is at a path that was given for something else, in words for an error message."""
+
+from pathlib import Path
+
+RUN = "run.json"  # the file of gato_model's training runs
+DATASET = "manifest.json"
+_MARKS = {  # the first that is found counts: {file or folder inside: what the folder is}
+    RUN: "the folder of a training run",
+    DATASET: "a dataset",
+    "_run/plan.json": "an unfinished conversion",
+    "saved_model.pb": "an exported policy",
+    "tokenizer": "part of a dataset or of a run",
+    "spec.json": "the tokenizer of a dataset or of a run: its parent is what to give",
+}
+
+
+def describe(path: Path) -> str:
+    """Say what a path holds.
+
+    >>> describe(Path("/nowhere")), describe(Path(__file__))
+    ('there is nothing', 'it is a file')
+    """
+    if not path.exists():
+        return "there is nothing"
+    if not path.is_dir():
+        return "it is a file"
+    found = next((what for mark, what in _MARKS.items() if (path / mark).exists()), None)
+    return f"it is {found}" if found else _described_by_children(path)
+
+
+def _described_by_children(path: Path) -> str:
+    for mark, what in ((DATASET, "datasets"), (RUN, "training runs")):
+        inside = sorted({*path.glob(f"*/{mark}"), *path.glob(f"*/*/{mark}")})
+        if inside:
+            return f"it is a folder of {what}, for example {inside[0].parent}"
+    return "it is a folder of something else" if any(path.iterdir()) else "it is an empty folder"
