@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import toy_acting  # noqa: F401 - quiets TensorFlow
 
-from gato_model.commands import evaluate, generate
+from gato_model.commands import arguments
 
 PAGE = (Path(__file__).parents[2] / "docs/acting.md").read_text()
 
@@ -17,10 +17,10 @@ def test_the_python_runs():
     exec(compile(block, "docs/acting.md", "exec"), {})
 
 
-@pytest.mark.parametrize("command", [evaluate, generate])
-def test_every_option_is_named(command):
+@pytest.mark.parametrize("add_arguments", [arguments.evaluate, arguments.generate])
+def test_every_option_is_named(add_arguments):
     parser = argparse.ArgumentParser(add_help=False)
-    command.add_arguments(parser)
+    add_arguments(parser)
     options = set(re.findall(r"--[a-z-]+", parser.format_help()))
     assert len(options) > 7
     assert [option for option in sorted(options) if f"`{option}`" not in PAGE and f"{option} " not in PAGE] == []

@@ -35,6 +35,12 @@ class MyError(Exception):
 gymnasium.register("My/Env-v0", Mine)
 """
 PROBE = "def add_arguments(parser): pass\ndef run(*arguments): print('found'); return 0\n"
+ADD_PROBE = {  # as a command `show`
+    "pipelines": "command.COMMANDS['show'] = ('probe', '')",
+    "gato_model": "command.COMMANDS['show'] = (lambda parser: None, '')\n"
+    "import_module = command.importlib.import_module\n"
+    "command.importlib.import_module = lambda name: import_module('probe')",
+}
 ROOT = Path(__file__).parents[2]
 
 
@@ -72,8 +78,7 @@ def test_an_environment_of_a_module_in_the_current_folder(workers: str) -> None:
 def test_a_module_of_the_current_folder_is_found_and_hides_none(package: str) -> None:
     Path("probe.py").write_text(PROBE)
     Path("numpy.py").write_text("raise ImportError('the wrong numpy')")
-    before = "command.COMMANDS['show'] = ('probe', '')"
-    done = run([*script(package, before), "show"])
+    done = run([*script(package, ADD_PROBE[package]), "show"])
     assert (done.returncode, done.stdout) == (0, "found\n"), done.stderr
     done = run([*script(package, "command._find_modules_here(); import numpy"), "--help"])
     assert done.returncode == 0, done.stderr
@@ -82,7 +87,7 @@ def test_a_module_of_the_current_folder_is_found_and_hides_none(package: str) ->
 @pytest.mark.parametrize("package", ["pipelines", "gato_model"])
 def test_python_s_safe_path_is_respected(package: str) -> None:
     Path("probe.py").write_text(PROBE)
-    python, path = script(package, "command.COMMANDS['show'] = ('probe', '')")
+    python, path = script(package, ADD_PROBE[package])
     safe = [python, "-P", "-c", f"import sys; sys.path.append({str(ROOT)!r}); exec(open({path!r}).read())"]
     done = run([*safe, "show"])
     assert done.returncode == 2 and "needs the package probe" in done.stderr
