@@ -35,8 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--text-model", type=Path, metavar="FILE", help="a SentencePiece model instead of the shipped one"
     )
-    parser.add_argument("--vocabulary", type=vocabulary_fields, default={}, metavar="NAME=VALUE,...", help="what of the"
-                        " vocabulary is not the paper's, such as disjoint=true,discrete_size=4096")  # fmt: skip
+    parser.add_argument("--vocabulary", type=vocabulary_fields, default={}, metavar="NAME=VALUE,...", help="settings of"
+                        " the vocabulary that differ from the paper's: disjoint=true,discrete_size=4096")  # fmt: skip
     parser.add_argument("--local-positions", type=positive, default=LOCAL_POSITIONS, metavar="N",
                         help="most observation tokens a timestep may have (default %(default)s)")  # fmt: skip
     parser.add_argument("--runner", default=LOCAL_RUNNER, help="a Beam runner (default: %(default)s, on this machine);"

@@ -6,11 +6,12 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeVar
 
+from gato_tokenize.roles import Size as Size
+from gato_tokenize.roles import size_of
 from pipelines.sources.source import SourceError
 
 _Chosen = TypeVar("_Chosen", bound="SourceOptions")
 
-Size = tuple[int, int]  # (height, width), written HEIGHTxWIDTH
 _FORMS: dict[Any, str] = {
     str: "text",
     int: "a whole number",
@@ -78,8 +79,7 @@ def _cast(name: str, kind: Any, text: str) -> Any:
         return text
     try:
         if kind == Size:
-            height, width = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text).groups()  # type: ignore[union-attr]
-            return int(height), int(width)
+            return size_of(text)
         return {"true": True, "false": False}[text] if kind is bool else kind(text)
     except (ValueError, KeyError, AttributeError) as error:
         raise SourceError(f"option {name}={text} must be {_FORMS[kind]}") from error
