@@ -50,27 +50,27 @@ class Generator:
         if not len(start):
             raise ValueError("nothing to start from: give some text, or a picture")
         self._decoder.reset(np.zeros(1, np.int32), np.array([seed], np.int32))
-        chunk = Chunk.of_sequence(start, self._quantization)
+        hidden = self._read(Chunk.of_sequence(start, self._quantization))
         for _ in range(max_tokens):
-            piece = int(self._choose(self._append(chunk))[0])
-            if piece == self.text.end_id:
+            piece = self._choose(hidden)
+            if int(piece[0]) == self.text.end_id:
                 return
-            yield piece
-            chunk = Chunk.of_ids([piece], NO_POSITION)
+            yield int(piece[0])
+            hidden = self._decoder.append_one(piece, tf.constant([NO_POSITION]), tf.constant([1]))
 
     def continue_text(self, text: str, max_tokens: int = 100, seed: int = 0) -> str:
         """Return the text and its continuation."""
-        start = self._start(EpisodeSpec.document(), text)
+        start = self.start(EpisodeSpec.document(), text)
         return self.text.decode([*start.ids.tolist(), *self.pieces(start, max_tokens, seed)])
 
     def caption(self, image: bytes, max_tokens: int = 100, seed: int = 0) -> str:
         """Caption a picture, given as the bytes of its file."""
-        start = self._start(self._spec(EpisodeSpec.caption()), image, "")
+        start = self.start(self._spec(EpisodeSpec.caption()), image, "")
         return self.text.decode(list(self.pieces(start, max_tokens, seed)))
 
     def answer(self, image: bytes, question: str, max_tokens: int = 100, seed: int = 0) -> str:
         """Answer a question about a picture, given as the bytes of its file."""
-        start = self._start(self._spec(EpisodeSpec.question_answer()), image, question, "")
+        start = self.start(self._spec(EpisodeSpec.question_answer()), image, question, "")
         return self.text.decode(list(self.pieces(start, max_tokens, seed)))
 
     def _spec(self, usual: EpisodeSpec) -> EpisodeSpec:
@@ -84,8 +84,11 @@ class Generator:
             raise ValueError(f"this model was trained on pictures of several specs, of the fields {list(usual.fields)}")
         return known[0] if known else usual
 
-    def _start(self, spec: EpisodeSpec, *values: Any) -> TokenSequence:
-        """Return the tokens of a sample without its last end piece, because its last text is still to be written."""
+    def start(self, spec: EpisodeSpec, *values: Any) -> TokenSequence:
+        """Return the tokens of a sample, given the values of its fields in order, without its last end piece.
+
+        The last text, of which `values` hold the beginning, is still to be written.
+        """
         tokenizer = EpisodeTokenizer(spec, self.tokenizer.vocabulary, self.text)
         fields = {key: [value] for key, value in zip(spec.observation, values, strict=True)}
         whole = tokenizer.encode(Episode(spec, fields))
@@ -93,7 +96,7 @@ class Generator:
         tokens = {name: getattr(whole, name)[:length] for name in ("ids", "kinds", "loss_mask")}
         return TokenSequence(**tokens, step_splits=np.array([0, length]), patches=whole.patches, grids=whole.grids)
 
-    def _append(self, chunk: Chunk) -> tf.Tensor:
+    def _read(self, chunk: Chunk) -> tf.Tensor:
         hidden, longest = None, self._decoder.longest
         for start in range(0, len(chunk), longest):
             hidden = self._decoder.append(*batch({0: chunk.slice(start, start + longest)}, 1).values())

@@ -52,13 +52,13 @@ class GatoPolicy:
         self.tokenizer, self.rows, self.context, self.seed = tokenizer, rows, context, seed
         self.config = model.config
         ranges = tokenizer.action_ranges
-        self._decoder = Decoder(model, rows, longest=_longest(tokenizer, self.config.sequence_length))
-        self.actor = Actor(self._decoder, ranges, temperature)
+        decoder = Decoder(model, rows, longest=_longest(tokenizer, self.config.sequence_length))
+        self.actor = Actor(decoder, ranges, temperature)
         self._action_tokens = len(ranges)
         self._started = 0  # number of episodes
         self._prompts = self._demonstrations(prompt)
         self._read_all({row: Chunk.join(steps) for row, steps in enumerate(self._prompts) if steps})
-        self._decoder.mark()
+        decoder.mark()
         # Each row's tokens, a chunk for each timestep. Only context="window" reads them again.
         self._steps: list[list[Chunk]] = [[]] * rows
         self.reset()

@@ -96,7 +96,7 @@ def test_it_writes_what_it_learnt(generator):
 
 
 def test_a_limit_cuts(generator, tokenizer):
-    start = generator._start(SPECS["text"], "the red")
+    start = generator.start(SPECS["text"], "the red")
     pieces = list(generator.pieces(start, 99))
     assert list(generator.pieces(start, 2)) == pieces[:2]
     assert generator.text.end_id not in pieces
@@ -105,7 +105,7 @@ def test_a_limit_cuts(generator, tokenizer):
 
 def test_draws_are_pieces_and_follow_the_seed(model, tokenizer):
     hot = Generator(model, tokenizer, temperature=100.0)
-    start = hot._start(SPECS["text"], "the")
+    start = hot.start(SPECS["text"], "the")
     drawn = list(hot.pieces(start, 40, seed=1))  # beyond the context of 32, too
     assert drawn == list(hot.pieces(start, 40, seed=1)) != list(hot.pieces(start, 40, seed=2))
     assert all(0 <= piece < tokenizer.text.vocabulary_size for piece in drawn)
