@@ -1,7 +1,9 @@
 """Generator: continue a text, caption an image, answer a question about one, piece by piece."""
 
 import math
+import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,7 @@ import tensorflow as tf
 
 from gato_model.acting.chunk import Chunk, batch
 from gato_model.acting.decoder import Decoder
+from gato_model.acting.pretrained import Which, load_model
 from gato_model.network.model import Gato
 from gato_tokenize import Episode, EpisodeSpec, EpisodeTokenizer, TextTokenizer, TokenSequence
 from gato_tokenize.sequence import NO_POSITION
@@ -21,7 +24,7 @@ class Generator:
     temperature: 0 takes the likeliest piece, otherwise pieces are drawn
     top_k: draw from so many of the likeliest pieces; 0: from all
 
-    Raises ValueError if the tokenizer's ids are not the model's, or a number is out of range.
+    Raises ValueError if the tokenizer's ids are not the model's or leave no room for text, or a number is out of range.
     """
 
     def __init__(self, model: Gato, tokenizer: DatasetTokenizer, temperature: float = 0.0, top_k: int = 0) -> None:
@@ -34,6 +37,8 @@ class Generator:
         if not 0 <= temperature < math.inf or top_k < 0:
             raise ValueError(f"temperature and top_k must be 0 or more, not {temperature} and {top_k}")
         self.text: TextTokenizer = tokenizer.text or TextTokenizer()
+        if self.text.vocabulary_size > tokenizer.vocabulary.text_size:
+            raise ValueError(f"this model knows no text: its tasks are {', '.join(tokenizer.specs)}")
         self.tokenizer, self._quantization = tokenizer, model.config.quantization
         self._decoder = Decoder(model)
         choose = self._decoder.choose
@@ -41,6 +46,13 @@ class Generator:
             lambda hidden: choose(hidden, 0, self.text.vocabulary_size, tf.constant(temperature), top_k),
             autograph=False,
         )
+
+    @classmethod
+    def from_pretrained(
+        cls, folder: "str | os.PathLike[str]", which: Which = "best", temperature: float = 0.0, top_k: int = 0
+    ) -> "Generator":
+        """Load a generator from a training run's folder or from an export. Raises CheckpointError if it is neither."""
+        return cls(load_model(folder, which), DatasetTokenizer.load(Path(folder)), temperature, top_k)
 
     def pieces(self, start: TokenSequence, max_tokens: int, seed: int = 0) -> Iterator[int]:
         """Generate the ids of the text pieces after `start`: up to the end piece (exclusive), at most `max_tokens`.

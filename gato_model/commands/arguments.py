@@ -77,10 +77,16 @@ def train(parser: argparse.ArgumentParser) -> None:
 
 def evaluate(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--checkpoint", required=True, type=Path, metavar="RUN", help="folder of a training run")
+    add("--checkpoint", required=True, type=Path, metavar="RUN", help="folder of a training run, or an export")
     add("--which", choices=("best", "last"), default="best", help="checkpoint (default: best)")
-    add("--env", required=True, metavar="ID", help="as for gymnasium.make: BabyAI-GoToLocal-v0, or module:Id-v0")
-    add("--env-options", default="{}", metavar="JSON", help="more arguments of gymnasium.make, as when it was recorded")
+    add("--env", required=True, nargs="+", metavar="ID", help="for gymnasium.make: BabyAI-GoToLocal-v0, module:Id-v0")
+    add(
+        "--env-options",
+        nargs="+",
+        default=["{}"],
+        metavar="JSON",
+        help="more arguments of gymnasium.make, as when it was recorded; several, or several --env, are several tasks",
+    )
     add("--image", default="", metavar="HOW", help="MiniGrid and BabyAI: symbolic (default), cells or rgb")
     add("--roles", default="", metavar="PATH:ROLE,...", help="what its fields were taken for, as when it was recorded")
     add("--resize", metavar="HxW", help="size of its pictures, as when it was recorded")
@@ -99,16 +105,16 @@ def evaluate(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=int, default=0, metavar="N", help="added to the episodes' seeds for the draws (default 0)")
     add("--context", choices=("memory", "window"), default="memory", help="beyond the context (default: memory)")
     add("--prompt", type=Path, metavar="DATA", help="dataset whose first episode of the task is the prompt")
-    add("--data", type=Path, metavar="DATA", help="dataset whose demonstrations are the expert")
-    add("--expert-return", type=float, metavar="R", help="the expert's return, instead of --data")
+    add("--data", type=Path, nargs="+", metavar="DATA", help="datasets whose demonstrations are the expert")
+    add("--expert-return", type=float, nargs="+", metavar="R", help="the expert's return in each task, not by --data")
     add("--video", type=Path, metavar="FILE", help="the first episode as .gif or .mp4")
-    add("--export", type=Path, metavar="FOLDER", help="also write the policy as a SavedModel that acts, of one row")
-    add("--json", type=Path, metavar="FILE", help="also write all of it as JSON")
+    add("--json", action="store_true", help="print all of it as one JSON object")
+    add("--quiet", action="store_true", help="print the scores over all tasks, or of the one, and nothing else")
 
 
 def generate(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--checkpoint", required=True, type=Path, metavar="RUN", help="folder of a training run")
+    add("--checkpoint", required=True, type=Path, metavar="RUN", help="folder of a training run, or an export")
     add("--which", choices=("best", "last"), default="best", help="checkpoint (default: best)")
     add("--text", metavar="TEXT", help="text to continue")
     add("--image", type=Path, metavar="FILE", help="picture to caption, or to ask about")
@@ -117,3 +123,15 @@ def generate(parser: argparse.ArgumentParser) -> None:
     add("--temperature", type=float, default=0.0, metavar="T", help="0 takes the likeliest piece (default)")
     add("--top-k", type=int, default=0, metavar="K", help="draw among the K likeliest; 0: among all (default)")
     add("--seed", type=int, default=0, metavar="N", help="of the draws (default 0)")
+
+
+def export(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("run", type=Path, metavar="RUN", help="folder of a training run")
+    add("out", type=Path, metavar="OUT", help="new folder: config.json, model.safetensors and the tokenizer")
+    add("--which", choices=("best", "last"), default="best", help="checkpoint (default: best)")
+    add("--task", metavar="NAME", help="also write OUT/saved_model, which acts in this task with TensorFlow alone")
+    add("--rows", type=_count, default=1, metavar="N", help="environments that it acts in at a time (default 1)")
+    add("--temperature", type=float, default=0.0, metavar="T", help="its actions: 0 takes the likeliest id (default)")
+    add("--prompt", type=Path, metavar="DATA", help="dataset whose first episode of the task is its prompt")
+    add("--quiet", action="store_true", help="print nothing but errors")

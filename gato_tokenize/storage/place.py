@@ -4,11 +4,13 @@ from pathlib import Path
 
 RUN = "run.json"  # the file of gato_model's training runs
 DATASET = "manifest.json"
+WEIGHTS = "model.safetensors"  # the file of gato_model's exports
 _MARKS = {  # the first that is found counts: {file or folder inside: what the folder is}
     RUN: "the folder of a training run",
     DATASET: "a dataset",
     "_run/plan.json": "an unfinished conversion",
-    "saved_model.pb": "an exported policy",
+    WEIGHTS: "an exported model",
+    "saved_model.pb": "a SavedModel, which plain TensorFlow loads",
     "tokenizer": "part of a dataset or of a run",
     "spec.json": "the tokenizer of a dataset or of a run: its parent is what to give",
 }
