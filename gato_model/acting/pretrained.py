@@ -33,11 +33,8 @@ def save_pretrained(model: Gato, tokenizer: DatasetTokenizer, folder: "str | os.
     (path / CONFIG).write_text(model.config.to_json(), encoding="utf-8")
     tokenizer.save(path)
     weights = {name: variable.numpy() for name, variable in named_weights(model).items()}
-    try:
-        with durable_file(path / WEIGHTS) as file:
-            safetensors.numpy.save_file(weights, file.name)  # the same file, by its temporary name
-    except safetensors.SafetensorError as error:
-        raise OSError(f"{path / WEIGHTS} cannot be written: {error}") from error
+    with durable_file(path / WEIGHTS) as file:
+        file.write(safetensors.numpy.save(weights))
 
 
 def check_new(folder: "str | os.PathLike[str]") -> Path:
