@@ -62,6 +62,8 @@ class Plan:
 
     def split_of(self, episode_id: str) -> str:
         """Return the split of an episode, which depends on its id, the seed and the fraction alone."""
+        if not self.validation_fraction:
+            return "train"
         digest = hashlib.sha256(f"{self.split_seed}:{episode_id}".encode()).digest()
         held_out = int.from_bytes(digest[:8], "big") < self.validation_fraction * 2**64
         return "validation" if held_out else "train"

@@ -138,7 +138,7 @@ class MinariSource(Source):
         reading = described.reading
         observation = reading.observation(reader.observation(described.observation_space))
         action = reading.action(reader.action(described.action_space))
-        return Episode(reading.spec, observation, action, metadata, reader.notes)
+        return Episode(reading.spec, observation, action, metadata, reader.notes, reader.rewards)
 
 
 def _stop(uri: str) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+from numpy.typing import NDArray
 
 from gato_tokenize.arrays import plain_array
 from gato_tokenize.environments.families import Ending
@@ -46,6 +47,7 @@ class Played:
 
     observation: Any
     action: Any
+    rewards: NDArray[np.float64]  # [T]
     ending: Ending
     truncated: bool
     instruction: str
@@ -100,7 +102,10 @@ def _recorded(episode: PlayedEpisode, policy: Policy) -> Played:
         observations.append(tuple_to_dict(copy.deepcopy(episode.observation)))  # some environments write in place
         actions.append(tuple_to_dict(copy.deepcopy(action)))
         episode.step(action)
-    return Played(_stack(observations), _stack(actions), episode.ending, episode.truncated, instruction, clipped)
+    rewards = np.array(episode.rewards)
+    return Played(
+        _stack(observations), _stack(actions), rewards, episode.ending, episode.truncated, instruction, clipped
+    )
 
 
 def player(rollout: Rollout, environment: Any) -> tuple[str, Callable[[], Policy]]:

@@ -138,7 +138,7 @@ class RolloutSource(Source):
             notes["action values beyond their bounds, played at the bound"] = played.clipped
         reading = description.reading
         observation, action = reading.observation(played.observation), reading.action(played.action)
-        return Episode(reading.spec, observation, action, metadata, notes)
+        return Episode(reading.spec, observation, action, metadata, notes, played.rewards)
 
 
 def _json_or_text(text: str) -> Any:

@@ -99,7 +99,7 @@ def in_the_inputs(inputs: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
 def test_a_plan_keeps_its_hash(size: int, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for constant, value in {"PIECE_BYTES": size, **(SMALL if size != 64 * 2**20 else {})}.items():
         monkeypatch.setattr(pieces, constant, value)
-    plan, _ = make_plan(SOURCES[name], Path("out/toy/1.0.0"), generator="test")
+    plan, _ = make_plan(SOURCES[name], Path("out/toy/1.0.0"), generator="test", schema_version=1)
     assert (len(plan.partitions), plan.sha256) == PLANS[size][name]
 
 
