@@ -16,20 +16,19 @@ from numpy.typing import NDArray
 from gato_tokenize.episode import EpisodeMetadata
 from gato_tokenize.sequence import TokenSequence
 from gato_tokenize.storage.example import encode_example
-from gato_tokenize.storage.schema import SCHEMA_VERSION, origin_of
+from gato_tokenize.storage.schema import TASK, origin_of
 from gato_tokenize.storage.sequence_bytes import read_values, sequence_of
 
 _ZLIB_LEVEL = 1  # level 6 takes four times as long and saves little on frames of simulators
 _SHORT = 256  # tokens: deflating so few takes 20 us, nearly all to set the compressor up
 _METADATA = {field.name: f"episode_metadata/{field.name.rstrip('_')}" for field in dataclasses.fields(EpisodeMetadata)}
 _TYPES = {field.name: field.type for field in dataclasses.fields(EpisodeMetadata)}
-# Fields that are always there, that are left out together, and that are left out if they hold their own default.
-_ALWAYS = ("episode_id", "task")
+# Fields that are left out together, and those that are left out on their own if they hold their default.
 _ORIGIN, _SEGMENT = ("source_uri", "source_index"), ("num_steps", "segment_index", "num_segments", "step_offset")
 _ALONE = [
-    (field.name, field.default)
+    (field.name, TASK if field.name == "task" else field.default)
     for field in dataclasses.fields(EpisodeMetadata)
-    if field.name not in (*_ALWAYS, *_ORIGIN, *_SEGMENT, "domain", "return_")
+    if field.name not in ("episode_id", *_ORIGIN, *_SEGMENT, "domain", "return_")
 ]
 
 
@@ -76,7 +75,6 @@ class Record:
         if len(sequence) != sequence.step_splits[-1]:
             raise ValueError("a padded sequence is no record: pad when batching")
         values = _metadata_values(self.metadata, sequence.num_steps)
-        values["schema_version"] = SCHEMA_VERSION
         values["tokens"] = sequence.ids.astype(np.int64)
         kinds, loss_mask = sequence.kinds.tobytes(), sequence.loss_mask.tobytes()
         if kinds.count(0) != len(kinds):
@@ -122,7 +120,7 @@ def _deflated_short(data: bytes) -> bytes:
 def _metadata_values(metadata: EpisodeMetadata, num_steps: int) -> dict[str, Any]:
     """{key: value} of the metadata that a record of `num_steps` timesteps does not leave out."""
     held = vars(metadata)
-    names = [*_ALWAYS, *(name for name, default in _ALONE if held[name] != default)]
+    names = ["episode_id", *(name for name, default in _ALONE if held[name] != default)]
     if origin_of(metadata.episode_id) != (metadata.source_uri, metadata.source_index):
         names += _ORIGIN
     if [held[name] for name in _SEGMENT] != [num_steps, 0, 1, 0]:
@@ -138,8 +136,9 @@ def _metadata_of(values: Mapping[str, Any], num_steps: int, dataset: str) -> Epi
     """The inverse of `_metadata_values`."""
     known = {name: _unscalar(values[key], _TYPES[name]) for name, key in _METADATA.items() if key in values}
     uri, index = origin_of(known["episode_id"])
-    derived = {"source_uri": uri, "source_index": index, "num_steps": num_steps, "dataset": dataset}
-    return EpisodeMetadata(**{**derived, "domain": known["task"], **known})
+    task = known.get("task", TASK)
+    derived = {"task": task, "domain": task, "source_uri": uri, "source_index": index, "num_steps": num_steps}
+    return EpisodeMetadata(**{**derived, "dataset": dataset, **known})
 
 
 def _scalar(value: Any) -> Any:

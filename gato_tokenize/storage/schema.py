@@ -5,6 +5,7 @@ from typing import Literal
 
 SCHEMA_VERSION = 2  # of the records that are written
 READABLE = (1, 2)  # a record of schema 1 has every feature but `rewards`
+TASK = "text"  # of a record that names none: short documents are the records whose metadata cost the most
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,7 +21,7 @@ class RecordField:
 
 
 FIELDS = (
-    RecordField("schema_version", "int64", True, "2", ""),
+    RecordField("schema_version", "int64", True, "number of the schema", "2", "uint32"),
     RecordField("tokens", "int64", False, "ids[L] >= 0; an image patch holds 0", ""),
     RecordField("token_kind", "bytes", True, "uint8[L], zlib: 0 text, 1 patch, 2 continuous, 3 discrete, 4 separator, "
                 "5 continuous action, 6 discrete action", "all 0"),
@@ -38,7 +39,7 @@ FIELDS = (
                 ""),
     RecordField("episode_metadata/dataset", "bytes", True, "name of the dataset", "the folder's"),
     RecordField("episode_metadata/domain", "bytes", True, "for example BabyAI, text", "the task"),
-    RecordField("episode_metadata/task", "bytes", True, "its spec is found by this name in tokenizer/spec.json", ""),
+    RecordField("episode_metadata/task", "bytes", True, "its spec is found by this name in tokenizer/spec.json", TASK),
     RecordField("episode_metadata/agent_id", "bytes", True, "the policy that acted", "empty"),
     RecordField("episode_metadata/instruction", "bytes", True, "what the agent was told, where it was told once",
                 "empty"),

@@ -122,10 +122,10 @@ def _check_present(values: Mapping[str, Value], wanted: Mapping[bytes, RecordFie
     for field in wanted.values():
         if field.key in values and field.scalar and len(values[field.key]) != 1:
             raise ValueError(f"feature {field.key!r} must hold one value, not {len(values[field.key])}")
-    version = int(values["schema_version"][0]) if "schema_version" in values else READABLE[-1]
+    version = int(values["schema_version"][0]) if "schema_version" in values else 2
     if version not in READABLE:
         raise ValueError(f"schema_version {version}: this release reads {' and '.join(map(str, READABLE))}")
-    always = _ALWAYS if version > 1 else _ALWAYS_IN_SCHEMA_1
+    always = _ALWAYS_IN_SCHEMA_1 if version == 1 else _ALWAYS
     missing = next((field.key for key, field in wanted.items() if key in always and field.key not in values), None)
     if missing:
         raise ValueError(f"no feature {missing!r}: not a record of this toolchain")
