@@ -26,7 +26,7 @@ def write_records(path: "str | os.PathLike[str]", records: Iterable[Record]) -> 
     with shard_writer(path) as shard:
         for record in records:
             shard.write(record.to_bytes())
-    return len(shard.extents)
+    return shard.records
 
 
 def read_records(

@@ -26,6 +26,7 @@ from pipelines.conversion.plan import Plan, PlanError
 from pipelines.conversion.work import Done, Retry, Work
 from pipelines.conversion.work_folder import PLAN, WorkFolder
 from pipelines.sources import open_source
+from pipelines.sources.pieces import SHARD_BYTES
 from pipelines.sources.source import Source
 
 
@@ -92,6 +93,7 @@ def _partition(source: Source, old: Plan, partition: dict[str, Any], number: int
     """Return the partition as it was planned if the inputs are as they were, else the same one of a new cut."""
     if all(given in old.inputs for given in _inputs(source)):
         return partition
+    source.shard_bytes = old.shard_bytes or SHARD_BYTES
     partitions = source.partitions()
     known = sum(work.source == source.source and not work.retry for work in old.partitions)
     if len(partitions) != known:

@@ -198,9 +198,9 @@ class _PartitionWriter:
 
     def _write(self, split: str, record: Record) -> None:
         shard, entry, named = self._shards[split], self._entries[split], record.metadata
-        shard.write(record.to_bytes())
+        extent = shard.write(record.to_bytes())
         tokens, steps = len(record.sequence), record.sequence.num_steps
-        self._lines.write(line_bytes(episode_line(record, entry["file"], entry["records"], shard.extents[-1])))
+        self._lines.write(line_bytes(episode_line(record, entry["file"], entry["records"], extent)))
         entry["records"] += 1
         entry["steps"] += steps
         entry["tokens"] += tokens
