@@ -93,7 +93,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         print_table("shards", in_turns(shard_ways(values, Path(folder)), 3, 1, time.process_time), STEPS * EPISODES)
         print()
-        print_documents(Path(folder))
+        with contextlib.chdir(folder):  # an id is the path and the number of a line
+            print_documents(Path())
 
 
 def arrays(seed: int) -> Arrays:

@@ -232,4 +232,5 @@ class Dataset:
         name = self.manifest["dataset"]
         records = [read_record(shard, line["record"] + segment, name) for segment in range(line["num_segments"])]
         whole = Record.join(records)
-        return whole, self._decode(whole)
+        metadata = dataclasses.replace(whole.metadata, content_hash=line["content_hash"])
+        return dataclasses.replace(whole, metadata=metadata), self._decode(whole)

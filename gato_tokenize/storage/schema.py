@@ -1,6 +1,7 @@
 """The schema of a record: one table of fields. Writer, readers, TFDS's features.json and the documentation use it."""
 
 import dataclasses
+import re
 from typing import Literal
 
 SCHEMA_VERSION = 2  # of the records that are written
@@ -69,6 +70,6 @@ def origin_of(episode_id: str) -> tuple[str, int]:
     (('docs/a.jsonl', 12), ('docs/a.txt', 0), ('docs/a#012', 0))
     """
     uri, mark, number = episode_id.rpartition("#")
-    if mark and number.isascii() and number.isdecimal() and (number[0] != "0" or number == "0"):
+    if mark and re.fullmatch(r"0|[1-9][0-9]{0,17}", number):  # as an int64 is written
         return uri, int(number)
     return episode_id, 0

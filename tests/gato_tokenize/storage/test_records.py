@@ -88,7 +88,7 @@ def test_a_document_by_hand() -> None:
     assert (back.metadata.source_uri, back.metadata.source_index, back.metadata.num_steps) == ("a.jsonl", 7, 1)
 
 
-TEXTS = st.sampled_from(["", "text", "a", "b", "a#1", "a#01", "#1", "a#", "é"])
+TEXTS = st.sampled_from(["", "text", "a", "b", "a#1", f"a#{'9' * 5000}", "a#1\n", "a#01", "#1", "a#", "é"])
 METADATA = st.builds(
     EpisodeMetadata,
     **dict.fromkeys(("episode_id", "domain", "task", "agent_id", "source_uri", "dataset", "content_hash"), TEXTS),
