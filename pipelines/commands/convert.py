@@ -17,6 +17,7 @@ from pipelines.conversion.plan import Plan, make_plan
 from pipelines.conversion.reject_budget import RejectBudget
 from pipelines.conversion.work_folder import WorkFolder, count_done
 from pipelines.running.beam_pipeline import LOCAL_RUNNER, RunnerError, run_on
+from pipelines.running.limits import size_of
 from pipelines.running.watched_run import run_locally
 from pipelines.sources import open_source
 from pipelines.stats.lints import equal_inputs, listed
@@ -39,6 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         " the vocabulary that differ from the paper's: disjoint=true,discrete_size=4096")  # fmt: skip
     parser.add_argument("--local-positions", type=positive, default=LOCAL_POSITIONS, metavar="N",
                         help="most observation tokens a timestep may have (default %(default)s)")  # fmt: skip
+    parser.add_argument("--shard-size", default="100M", metavar="SIZE", help="of a shard, about, where there is enough"
+                        " data (default %(default)s)")  # fmt: skip
     parser.add_argument("--runner", default=LOCAL_RUNNER, help="a Beam runner (default: %(default)s, on this machine);"
                         " Beam's own options may follow")  # fmt: skip
     add_run_options(parser, max_rejects="0")
@@ -60,6 +63,7 @@ def _run(arguments: argparse.Namespace, rest: list[str]) -> None:
         text=text,
         local_positions=arguments.local_positions,
         vocabulary=arguments.vocabulary,
+        shard_bytes=size_of(arguments.shard_size),
         validation_fraction=arguments.validation_fraction,
         split_seed=arguments.split_seed,
     )

@@ -76,9 +76,9 @@ def _fit_cells(rows: list[Row]) -> Iterator[list[str]]:
 
 def schema(console: Console) -> None:
     """Print a table of the fields of a record."""
-    table = _table("key", "kind", "content")
+    table = _table("key", "kind", "content", "absent")
     for field in FIELDS:
-        table.add_row(field.key, f"{field.dtype}[{'1' if field.scalar else 'n'}]", field.content)
+        table.add_row(field.key, f"{field.dtype}[{'1' if field.scalar else 'n'}]", field.content, field.absent)
     console.print(table)
 
 
