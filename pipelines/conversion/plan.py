@@ -45,6 +45,7 @@ class Plan:
     max_bytes: int = MAX_BYTES
     schema_version: int = SCHEMA_VERSION
     generator: str = f"gato-toolchain {__version__}"
+    source_splits: tuple[str, ...] = ()  # of the sources themselves; a validation fraction replaces them
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9_]*", self.dataset):
@@ -58,10 +59,15 @@ class Plan:
 
     @property
     def splits(self) -> tuple[str, ...]:
-        return ("train", "validation") if self.validation_fraction else ("train",)
+        if self.validation_fraction:
+            return ("train", "validation")
+        return ("train", *(split for split in self.source_splits if split != "train"))
 
-    def split_of(self, episode_id: str) -> str:
-        """Return the split of an episode, which depends on its id, the seed and the fraction alone."""
+    def split_of(self, episode_id: str, own: str = "") -> str:
+        """Return the split of an episode: its `own` in its source if it has one, or else, and with a validation
+        fraction, one that depends on its id, the seed and the fraction alone."""
+        if own and not self.validation_fraction:
+            return own
         digest = hashlib.sha256(f"{self.split_seed}:{episode_id}".encode()).digest()
         held_out = int.from_bytes(digest[:8], "big") < self.validation_fraction * 2**64
         return "validation" if held_out else "train"
@@ -74,6 +80,8 @@ class Plan:
         """Return the content of plan.json. Its sha256 identifies the plan, so its bytes must never change."""
         content = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         content["partitions"] = [work.to_json() for work in self.partitions]
+        if not self.source_splits:
+            del content["source_splits"]
         return json.dumps(content, indent=1, sort_keys=True) + "\n"
 
     @classmethod
@@ -81,7 +89,8 @@ class Plan:
         """Raises TypeError for a key that is missing or unknown."""
         data = json.loads(text)
         works = map(Work.from_json, data.pop("partitions", ()))
-        return cls(partitions=tuple(works), inputs=tuple(data.pop("inputs", ())), **data)
+        splits = tuple(data.pop("source_splits", ()))
+        return cls(partitions=tuple(works), inputs=tuple(data.pop("inputs", ())), source_splits=splits, **data)
 
     @functools.cached_property
     def sha256(self) -> str:
@@ -107,8 +116,10 @@ def make_plan(
     specs: dict[str, tuple[str, EpisodeSpec]] = {}
     partitions: list[Work] = []
     inputs: list[dict[str, Any]] = []
+    splits: set[str] = set()
     for name in sources:
         source = open_source(name)
+        splits |= set(source.splits())
         for task, spec in source.specs().items():
             other, known = specs.setdefault(task, (name, spec))
             if known != spec:
@@ -135,6 +146,7 @@ def make_plan(
         partitions=tuple(partitions),
         inputs=tuple(inputs),
         tokenizer_sha256=tokenizer.sha256,
+        source_splits=() if settings.get("validation_fraction") else tuple(sorted(splits)),
         **settings,
     )
     return plan, tokenizer
