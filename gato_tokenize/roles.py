@@ -1,30 +1,13 @@
-"""Roles: what a Box is taken for, pictures or numbers, and how its values become that field's.
+"""Roles: what a user says that a field is, and the size of its pictures.
 
-A space says nothing of what its numbers mean. `read_box` decides by dtype, bounds and shape where only one meaning is
-possible, and by the role that the user chose elsewhere. It never guesses between two meanings.
-
-    role             space                                   field
-    image            [h, w] or [h, w, 1 or 3]                a picture
-    frames           [h, w, k], [k, h, w], [k, h, w, 1 or 3] k pictures "0", "1", ...: stacked frames, in order
-    rgb-frames       [h, w, 3k] or [3k, h, w]                k pictures of 3 channels each, in order
-    rgba             [h, w, 4]                               a picture; its alpha is dropped, and counted
-    channels-first   [1, 3 or 4, h, w]                       a picture; the fourth channel is alpha
-    discrete         integers of any shape                   whole numbers, shifted by their low bound
-    continuous       any shape                               real numbers
+A space says nothing of what its numbers mean: `gato_tokenize.boxes` describes the roles and where one is needed.
 """
 
-import contextlib
 import dataclasses
-import functools
 import re
-from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from gato_tokenize.arrays import plain_array
-from gato_tokenize.field_spec import ContinuousSpec, DiscreteSpec, FieldSpec, ImageSpec
+from gato_tokenize.field_spec import ImageSpec
 
 MEANINGS = {
     "image": "a picture",
@@ -35,8 +18,6 @@ MEANINGS = {
     "discrete": "whole numbers",
     "continuous": "real numbers",
 }
-_STACKS = {"frames": 1, "rgb-frames": 3}  # {role: channels of each frame, where the frames share an axis}
-SMALLEST_SIDE = 16  # in pixels: smaller arrays are grids of codes unless a role says otherwise
 Size = tuple[int, int]  # (height, width)
 
 
@@ -46,46 +27,74 @@ class RoleError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Roles:
-    """The meanings that a user chose: {path of a field: one of MEANINGS}, and the size of all pictures.
+    """What a user chose: {path of a field: one of MEANINGS}, the size of all pictures, and {path: size} of single ones.
 
     Paths are those of `read_spaces`: `observation`, `observation/camera`, `action`. Instances are hashable.
 
-    >>> Roles.parse("observation/eye:frames,observation/map:discrete", (96, 96)).suffix
+    >>> Roles.parse("observation/eye:frames,observation/map:discrete", "96x96").suffix
     '/roles=observation/eye:frames,observation/map:discrete/resize=96x96'
+    >>> Roles.parse("", "96x96,observation/wrist:48x64").size_of("observation/wrist")
+    (48, 64)
 
     Raises ValueError for an unknown role, and for a size that is not in multiples of 16.
     """
 
     by_path: Any = ()  # a mapping, kept as ((path, role), ...) in the order of paths
     resize: Size | None = None
+    sizes: Any = ()  # a mapping, kept as ((path, size), ...)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "by_path", tuple(sorted(dict(self.by_path).items())))
+        for name in ("by_path", "sizes"):
+            object.__setattr__(self, name, tuple(sorted(dict(getattr(self, name)).items())))
         for path, role in self.by_path:
             if role not in MEANINGS:
                 raise ValueError(f"{path}: unknown role {role!r}; known: {', '.join(MEANINGS)}")
-        ImageSpec(resize=self.resize)
+        for size in (self.resize, *dict(self.sizes).values()):
+            ImageSpec(resize=size)
 
     @classmethod
-    def parse(cls, text: str, resize: Size | None = None) -> "Roles":
-        """Read `PATH:ROLE,PATH:ROLE`. A comma or colon inside a path is part of it."""
-        role = "|".join(MEANINGS)
-        if text and not re.fullmatch(rf"(.+?:({role})(,(?!$)|$))+", text):
-            raise ValueError(f"roles={text} must be PATH:ROLE,PATH:ROLE with roles from {', '.join(MEANINGS)}")
-        found = [(path, role) for path, role, _ in re.findall(rf"(.+?):({role})(,|$)", text)]
-        if len(dict(found)) != len(found):
-            raise ValueError(f"roles={text} gives a path two roles")
-        return cls(found, resize)
+    def parse(cls, text: str, resize: "str | Size | None" = None) -> "Roles":
+        """Read roles `PATH:ROLE,PATH:ROLE` and sizes `HEIGHTxWIDTH,PATH:HEIGHTxWIDTH`.
+
+        A comma or colon inside a path is part of it.
+        """
+        found = _pairs(text, "|".join(MEANINGS), f"roles={text} must be PATH:ROLE,PATH:ROLE with roles from"
+                       f" {', '.join(MEANINGS)}", "roles")  # fmt: skip
+        if not isinstance(resize, str):
+            return cls(found, resize)
+        general = re.match(r"(\d{1,5}x\d{1,5})(?:,(?=.)|$)", resize)
+        shape = f"resize={resize} must be HEIGHTxWIDTH, such as 96x96, for every picture, or PATH:HEIGHTxWIDTH for one"
+        sizes = _pairs(resize[general.end() :] if general else resize, r"\d{1,5}x\d{1,5}", shape, "resize")
+        return cls(
+            found, size_of(general[1]) if general else None, {path: size_of(size) for path, size in sizes.items()}
+        )
 
     def of(self, path: str) -> str:
+        """The role that was chosen for a path; "" if none was."""
         return str(dict(self.by_path).get(path, ""))
+
+    def size_of(self, path: str) -> Size | None:
+        """The size that was chosen for the picture or pictures of a path."""
+        size: Size | None = dict(self.sizes).get(path, self.resize)
+        return size
 
     @property
     def suffix(self) -> str:
         """The end of a task's name: what was chosen changes the spec. It is empty if nothing was chosen."""
         roles = ",".join(f"{path}:{role}" for path, role in self.by_path)
-        size = f"/resize={self.resize[0]}x{self.resize[1]}" if self.resize else ""
-        return (f"/roles={roles}" if roles else "") + size
+        general = [f"{self.resize[0]}x{self.resize[1]}"] if self.resize else []
+        sizes = ",".join([*general, *(f"{path}:{height}x{width}" for path, (height, width) in self.sizes)])
+        return (f"/roles={roles}" if roles else "") + (f"/resize={sizes}" if sizes else "")
+
+
+def _pairs(text: str, value: str, shape: str, what: str) -> dict[str, str]:
+    """Read `PATH:VALUE,PATH:VALUE`, where VALUE matches the pattern `value`; ValueError `shape` for another form."""
+    if text and not re.fullmatch(rf"(.+?:({value})(,(?!$)|$))+", text):
+        raise ValueError(shape)
+    found = [(path, chosen) for path, chosen, _ in re.findall(rf"(.+?):({value})(,|$)", text)]
+    if len(dict(found)) != len(found):
+        raise ValueError(f"{what}={text} gives a path two of them")
+    return dict(found)
 
 
 def size_of(text: str) -> Size:
@@ -98,179 +107,3 @@ def size_of(text: str) -> Size:
     if not found:
         raise ValueError(f"a size is HEIGHTxWIDTH, such as 96x96, not {text!r}")
     return int(found[1]), int(found[2])
-
-
-@dataclasses.dataclass(frozen=True)
-class FieldReading:
-    """One space of an environment, read: its field or fields, the reason, and how a value becomes theirs."""
-
-    spec: FieldSpec | dict[str, FieldSpec]
-    why: str
-    convert: Callable[[Any], Any] | None = None  # takes array[..., *shape of the space]; None: nothing changes
-
-
-def read_box(space: Any, path: str, roles: Roles) -> FieldReading:
-    """Read a Box in the role that was chosen for its path, or else in the only one that it can have.
-
-    Raises RoleError naming the possible roles if there are several, and for a role that the Box cannot have; ValueError
-    if it has no elements, or bounds that no field can have.
-    """
-    role, resize, is_action = roles.of(path), roles.resize, path.split("/")[0] == "action"
-    box = _Box(space, is_action)
-    if role:
-        return box.read(role, resize, f"chosen: {role}")
-    if is_action:
-        return box.read(box.numbers, resize, f"{box.text} is an action")
-    pictures = box.pictures() if box.full or box.unit else []
-    if "image" in pictures and box.full:
-        return box.read("image", resize, f"{box.text} has a picture's shape and bounds")
-    if pictures:
-        raise RoleError(_ambiguous(box, path, [*pictures, box.numbers]))
-    return box.read(box.numbers, resize, f"{box.text} is {'' if box.numbers == 'continuous' else 'no picture but '}"
-                                         f"{MEANINGS[box.numbers]}")  # fmt: skip
-
-
-class _Box:
-    """A Box with the facts that decide what it can be."""
-
-    def __init__(self, space: Any, is_action: bool) -> None:
-        self.shape, self.dtype, self.is_action = tuple(space.shape), np.dtype(space.dtype), is_action
-        self.low, self.high = np.asarray(space.low), np.asarray(space.high)
-        if self.dtype.kind not in "fiub":
-            raise ValueError(f"no field can stand for a Box of {self.dtype}")
-        self.numbers = "continuous" if self.dtype.kind == "f" else "discrete"
-        self.full = self.dtype == np.uint8 and self._bounds(0, 255)
-        self.unit = self.dtype.kind == "f" and self._bounds(0, 1)
-        bounds = f"from {self.low.min()} to {self.high.max()}" if self.low.size else "without elements"
-        self.text = f"{self.dtype}{list(self.shape)} {bounds}"
-
-    def _bounds(self, low: float, high: float) -> bool:
-        return self.low.size > 0 and bool((self.low == low).all() and (self.high == high).all())
-
-    def read(self, role: str, resize: Size | None, why: str) -> FieldReading:
-        if role == "continuous":
-            return FieldReading(self._continuous(), why, None if self.dtype.kind == "f" else _as_float32)
-        if role == "discrete":
-            if self.dtype.kind == "f":
-                raise RoleError(f"{self.text} holds no whole numbers, so its role cannot be discrete")
-            low, high = self.low.astype(object), self.high.astype(object)  # no overflow at 2^63
-            return FieldReading(DiscreteSpec(high - low + 1, self.shape, low), why)  # type: ignore[arg-type]
-        if self.is_action:
-            raise RoleError(f"an action is discrete or continuous, so its role cannot be {role}")
-        return self._picture(role, resize, why)
-
-    def pictures(self) -> list[str]:
-        """List the roles in which the Box is one picture, or several, with sides of at least 16."""
-        possible = []
-        for role in MEANINGS:
-            with contextlib.suppress(RoleError):
-                specs = self._picture(role, None, "").spec
-                several = list(specs.values()) if isinstance(specs, dict) else [specs]
-                sides = getattr(several[0], "shape", None) or (0, 0)
-                if min(sides[:2]) >= SMALLEST_SIDE and (role not in _STACKS or len(several) > 1):
-                    possible.append(role)
-        return possible
-
-    def _continuous(self) -> ContinuousSpec:
-        if not self.is_action:
-            return ContinuousSpec(self.shape)
-        # An element with a bound that is infinite, or beyond float32's range, has the paper's [-1, 1].
-        low, high = self.low.astype(np.float64), self.high.astype(np.float64)
-        finite = np.maximum(np.abs(low), np.abs(high)) <= np.finfo(np.float32).max
-        return ContinuousSpec(self.shape, np.where(finite, low, -1.0), np.where(finite, high, 1.0))  # type: ignore[arg-type]
-
-    def _picture(self, role: str, resize: Size | None, why: str) -> FieldReading:
-        scale = self._scale(role)
-        if role in _STACKS:
-            axis, count, shape = _stack_of(self.shape, _STACKS[role])
-            keys = numbered(count)
-            convert = functools.partial(_frames, scale=scale, axis=axis, keys=tuple(keys))
-            why = f"{why}, {count} along axis {axis} of {self.text}"
-            return FieldReading({key: ImageSpec(shape, resize) for key in keys}, why, convert)
-        shape = self._picture_shape(role)
-        if role == "channels-first":
-            return FieldReading(ImageSpec(shape, resize), why, functools.partial(_channels_last, scale=scale))
-        return FieldReading(ImageSpec(shape, resize), why, functools.partial(_pixels, scale=scale) if scale else None)
-
-    def _scale(self, role: str) -> float:
-        """Return the factor that brings values to pixels of 0 to 255; 0 for uint8, which stays as it is."""
-        if self.dtype == np.uint8:
-            return 0.0
-        if self.unit:
-            return 255.0
-        if self.low.size and self.low.min() >= 0 and self.high.max() <= 255:
-            return 1.0
-        raise RoleError(f"{self.text} holds no pixels of 0 to 255 or 0 to 1, so its role cannot be {role}")
-
-    def _picture_shape(self, role: str) -> tuple[int, ...]:
-        """Return [height, width(, channels)] of a picture in this role."""
-        shape = self.shape
-        if role == "channels-first" and len(shape) == 3 and shape[0] in (1, 3, 4):
-            return (*shape[1:], shape[0])
-        if role == "rgba" and len(shape) == 3 and shape[2] == 4:
-            return shape
-        if role == "image" and len(shape) in (2, 3) and shape[2:] in ((), (1,), (3,)):
-            return shape
-        raise RoleError(f"{self.text} has not the shape of {MEANINGS[role]}: its role cannot be {role}")
-
-
-def _ambiguous(box: _Box, path: str, roles: list[str]) -> str:
-    *choices, last = (f"{role} ({MEANINGS[role]})" for role in roles)
-    ways = f"{', '.join(choices)} or {last}"
-    return f"{box.text} can be more than one thing: choose by roles={path}:ROLE, where ROLE is {ways}"
-
-
-def _stack_of(shape: tuple[int, ...], channels: int) -> tuple[int, int, tuple[int, ...]]:
-    """Return (axis of the stack counted from the end, number of frames, shape of each) of stacked frames.
-
-    The smaller of the first and the last of three axes is the stack's; of four axes it is the first.
-    """
-    if len(shape) == 4 and channels == 1 and shape[3] in (1, 3):
-        return -4, shape[0], shape[1:]
-    if len(shape) != 3 or shape[0] == shape[2]:
-        raise RoleError(f"frames are stacked as [h, w, k], [k, h, w] or [k, h, w, 1 or 3], not {list(shape)}")
-    axis = -3 if shape[0] < shape[2] else -1
-    total, sides = (shape[0], shape[1:]) if axis == -3 else (shape[2], shape[:2])
-    if total % channels:
-        raise RoleError(f"{total} channels along axis {axis} of {list(shape)} do not make frames of {channels}")
-    return axis, total // channels, sides if channels == 1 else (*sides, channels)
-
-
-def numbered(count: int) -> list[str]:
-    """Return the keys of `count` members, zero-padded so that the order of the keys is theirs.
-
-    >>> numbered(3), numbered(11)[-2:]
-    (['0', '1', '2'], ['09', '10'])
-    """
-    return [f"{i:0{len(str(max(count - 1, 0)))}d}" for i in range(count)]
-
-
-def _as_float32(value: Any) -> NDArray[np.float32]:
-    return plain_array(value, np.float32)
-
-
-def _pixels(value: Any, scale: float) -> NDArray[Any]:
-    """Bring values to uint8 pixels. Raises ValueError naming the first that is no pixel."""
-    array = plain_array(value)
-    if not scale:
-        return array
-    levels = array * scale
-    wrong = ~((levels >= 0) & (levels <= 255))  # NaN too
-    if wrong.any():
-        index = [int(i) for i in np.argwhere(wrong)[0]]
-        raise ValueError(f"{array[tuple(index)]} at index {index} is outside [0, {255 / scale:g}], the range of pixels")
-    return np.rint(levels).astype(np.uint8)
-
-
-def _channels_last(value: Any, scale: float) -> NDArray[Any]:
-    return np.moveaxis(_pixels(value, scale), -3, -1)
-
-
-def _frames(value: Any, scale: float, axis: int, keys: tuple[str, ...]) -> dict[str, NDArray[Any]]:
-    """Split [..., stacked frames] into {key: [..., frame]}."""
-    array = _pixels(value, scale)
-    channels = array.shape[axis] // len(keys)
-    parts = [np.take(array, range(i * channels, (i + 1) * channels), axis) for i in range(len(keys))]
-    if axis == -4 or channels == 1:
-        return {key: part.squeeze(axis) for key, part in zip(keys, parts, strict=True)}
-    return {key: np.moveaxis(part, axis, -1) for key, part in zip(keys, parts, strict=True)}

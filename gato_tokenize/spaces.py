@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from gato_tokenize.boxes import FieldReading, numbered, read_box
 from gato_tokenize.field_spec import DiscreteSpec, ImageSpec, TextSpec
-from gato_tokenize.roles import FieldReading, RoleError, Roles, numbered, read_box
+from gato_tokenize.modalities.image import target_size
+from gato_tokenize.roles import RoleError, Roles
 from gato_tokenize.spec import EpisodeSpec, flatten, join_path
 
 
@@ -44,6 +46,9 @@ def read_spaces(observation_space: Any, action_space: Any, roles: Roles | None =
       bound that is infinite, or beyond float32's range, has the paper's [-1, 1];
     * Text, and a MiniGrid mission: text.
 
+    Arrays of a file are described by `gato_tokenize.array_spaces`, and plain dicts of them; they are read by the same
+    rules. `gato_tokenize.boxes` says what happens where nobody states their range.
+
     A Box of an observation that could be several things (four channels, channels first, stacked frames, a float
     picture in [0, 1]) needs a role: see `gato_tokenize.roles`. `roles` also overrules the rules above.
 
@@ -64,17 +69,30 @@ def read_spaces(observation_space: Any, action_space: Any, roles: Roles | None =
     bounds, and of one that needs a role, with the possible ones; and if a role or a size was chosen that nothing takes.
     """
     roles = roles or Roles()
-    observation, action = _tree(observation_space, "observation"), _tree(action_space, "action")
+    observation, action = space_tree(observation_space, "observation"), space_tree(action_space, "action")
     spaces = {**flatten(observation, "observation"), **flatten(action, "action")}
-    unknown = [path for path, _ in roles.by_path if path not in spaces]
-    if unknown:
-        raise RoleError(f"a role was chosen for {', '.join(unknown)}, but the fields are {', '.join(spaces)}")
+    for what, chosen in (("role", roles.by_path), ("size", roles.sizes)):
+        if unknown := [path for path, _ in chosen if path not in spaces]:
+            raise RoleError(f"a {what} was chosen for {', '.join(unknown)}, but the fields are {', '.join(spaces)}")
     flat = {path: _read(space, path, roles) for path, space in spaces.items()}
     spec = EpisodeSpec(_specs(observation, "observation", flat), _specs(action, "action", flat))
     if roles.resize and not any(isinstance(field, ImageSpec) for field in spec.fields.values()):
         raise RoleError("a size of pictures was chosen, but no field is a picture: choose a role for one")
+    numbers = [path for path, _ in roles.sizes if not _is_picture(flat[path])]
+    if numbers:
+        raise RoleError(f"a size of pictures was chosen for {', '.join(numbers)}, which is no picture: choose a role")
     reasons = {path: _why(flat, path) for path in spec.fields}
     return SpaceReading(spec, reasons, {path: one.convert for path, one in flat.items() if one.convert})
+
+
+def space_tree(space: Any, path: str) -> Any:
+    """Return a space, or nested dicts of spaces in place of a Dict or Tuple; `path` is named in errors."""
+    if isinstance(space, dict):
+        return {key: space_tree(member, join_path(path, key)) for key, member in space.items()}
+    if not _names(space) & {"Dict", "Tuple"}:
+        return space
+    members = _members(space, "Dict" in _names(space), path)
+    return {key: space_tree(member, join_path(path, key)) for key, member in members.items()}
 
 
 def tuple_to_dict(value: Any) -> Any:
@@ -99,16 +117,13 @@ def _converted(value: Any, path: str, convert: Mapping[str, Callable[[Any], Any]
         raise ValueError(f"{path}: {error}") from error
 
 
+def _is_picture(field: FieldReading) -> bool:
+    specs = field.spec.values() if isinstance(field.spec, dict) else [field.spec]
+    return all(isinstance(spec, ImageSpec) for spec in specs)
+
+
 def _names(space: Any) -> set[str]:
     return {cls.__name__ for cls in type(space).__mro__}
-
-
-def _tree(space: Any, path: str) -> Any:
-    """Return a space, or nested mappings of spaces in place of a Dict or Tuple."""
-    if not _names(space) & {"Dict", "Tuple"}:
-        return space
-    members = _members(space, "Dict" in _names(space), path)
-    return {key: _tree(member, join_path(path, key)) for key, member in members.items()}
 
 
 def _read(space: Any, path: str, roles: Roles) -> FieldReading:
@@ -116,6 +131,8 @@ def _read(space: Any, path: str, roles: Roles) -> FieldReading:
     try:
         if "Box" in names:
             return read_box(space, path, roles)
+        if "PictureFiles" in names:
+            return _picture_files(space, path, roles)
         return _other(space, names, roles.of(path))
     except RoleError as error:
         raise RoleError(f"{path}: {error}") from error
@@ -133,12 +150,23 @@ def _members(space: Any, is_dict: bool, path: str) -> dict[str, Any]:
     return members
 
 
+def _picture_files(space: Any, path: str, roles: Roles) -> FieldReading:
+    """Read pictures that are files. Their size in the file is that of the spec, so that the plan can count patches."""
+    if roles.of(path) not in ("", "image"):
+        raise RoleError(f"its values are picture files, so its role cannot be {roles.of(path)}")
+    if path.split("/")[0] == "action":
+        raise RoleError("its values are picture files, and an image is never an action")
+    size = f" of {'x'.join(map(str, space.shape))}" if space.shape else ""
+    resize = roles.size_of(path) or (target_size(*space.shape[:2]) if space.shape else None)
+    return FieldReading(ImageSpec(None, resize), f"picture files{size}")
+
+
 def _other(space: Any, names: set[str], role: str) -> FieldReading:
     if role:
         raise RoleError(f"a {type(space).__name__} space has one meaning, so its role cannot be chosen")
     why = f"a {type(space).__name__} space"
     if names & {"Text", "MissionSpace"}:
-        return FieldReading(TextSpec(), why)
+        return FieldReading(TextSpec(getattr(space, "predict", True)), why)
     if "Discrete" in names:
         return FieldReading(DiscreteSpec(int(space.n), (), int(getattr(space, "start", 0))), why)
     if "MultiDiscrete" in names:

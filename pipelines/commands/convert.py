@@ -77,8 +77,8 @@ def _run(arguments: argparse.Namespace, rest: list[str]) -> None:
 def _notes(sources: Sequence[str]) -> list[str]:
     """Return what the sources report about their inputs: at most 10 lines."""
     notes = [note for source in sources for note in open_source(source).notes()]
-    more = [f"note: and {len(notes) - 9} more names that are left out"] if len(notes) > 10 else []
-    return [f"note: {note}, and is left out" for note in (notes[:9] if more else notes)] + more
+    more = [f"note: and {len(notes) - 9} more that are left out"] if len(notes) > 10 else []
+    return [f"note: {note}" for note in (notes[:9] if more else notes)] + more
 
 
 def vocabulary_fields(text: str) -> dict[str, Any]:

@@ -47,6 +47,7 @@ class Plan:
     shard_bytes: int | None = None  # at which a shard aims; None: the plan is older than the setting
     schema_version: int = SCHEMA_VERSION
     generator: str = f"gato-toolchain {__version__}"
+    source_splits: tuple[str, ...] = ()  # of the sources themselves; a validation fraction replaces them
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9_]*", self.dataset):
@@ -62,10 +63,15 @@ class Plan:
 
     @property
     def splits(self) -> tuple[str, ...]:
-        return ("train", "validation") if self.validation_fraction else ("train",)
+        if self.validation_fraction:
+            return ("train", "validation")
+        return ("train", *(split for split in self.source_splits if split != "train"))
 
-    def split_of(self, episode_id: str) -> str:
-        """Return the split of an episode, which depends on its id, the seed and the fraction alone."""
+    def split_of(self, episode_id: str, own: str = "") -> str:
+        """Return the split of an episode: its `own` in its source if it has one, or else, and with a validation
+        fraction, one that depends on its id, the seed and the fraction alone."""
+        if own and not self.validation_fraction:
+            return own
         if not self.validation_fraction:
             return "train"
         digest = hashlib.sha256(f"{self.split_seed}:{episode_id}".encode()).digest()
@@ -82,6 +88,8 @@ class Plan:
         content["partitions"] = [work.to_json() for work in self.partitions]
         if self.shard_bytes is None:
             del content["shard_bytes"]
+        if not self.source_splits:
+            del content["source_splits"]
         return json.dumps(content, indent=1, sort_keys=True) + "\n"
 
     @classmethod
@@ -89,7 +97,8 @@ class Plan:
         """Raises TypeError for a key that is missing or unknown."""
         data = json.loads(text)
         works = map(Work.from_json, data.pop("partitions", ()))
-        return cls(partitions=tuple(works), inputs=tuple(data.pop("inputs", ())), **data)
+        splits = tuple(data.pop("source_splits", ()))
+        return cls(partitions=tuple(works), inputs=tuple(data.pop("inputs", ())), source_splits=splits, **data)
 
     @functools.cached_property
     def sha256(self) -> str:
@@ -117,8 +126,10 @@ def make_plan(
     specs: dict[str, tuple[str, EpisodeSpec]] = {}
     partitions: list[Work] = []
     inputs: list[dict[str, Any]] = []
+    splits: set[str] = set()
     for name in sources:
         source = open_source(name)
+        splits |= set(source.splits())
         for task, spec in source.specs().items():
             other, known = specs.setdefault(task, (name, spec))
             if known != spec:
@@ -146,6 +157,7 @@ def make_plan(
         inputs=tuple(inputs),
         tokenizer_sha256=tokenizer.sha256,
         shard_bytes=shard_bytes,
+        source_splits=() if settings.get("validation_fraction") else tuple(sorted(splits)),
         **settings,
     )
     return plan, tokenizer

@@ -185,7 +185,7 @@ class _PartitionWriter:
     def _add_episode(self, candidate: Candidate, episode: Episode, record: Record, documents: Any) -> None:
         self._read += 1
         self._written += 1
-        split, task = self._plan.split_of(candidate.episode_id), record.metadata.task
+        split, task = self._plan.split_of(candidate.episode_id, candidate.split), record.metadata.task
         for segment in segments(record, self._plan.max_tokens, self._plan.max_bytes):
             self._write(split, segment)
         if episode.spec.is_document:

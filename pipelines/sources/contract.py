@@ -75,3 +75,51 @@ class SourceContract:
         with pytest.raises(SourceError, match="no_such_option"):
             unknown = open_source(source.source + joint + "no_such_option=1")
             unknown.partitions()
+
+
+class EpisodeSourceContract(SourceContract):
+    """What a source whose options are `EpisodeOptions` promises as well. Its input has at least two fields in the
+    observation."""
+
+    @staticmethod
+    def opened(source: Source, option: str) -> Source:
+        return open_source(source.source + ("&" if "?" in source.source else "?") + option)
+
+    @classmethod
+    def episodes(cls, source: Source) -> list[Episode]:
+        found = [result for _, result in cls.read(source)]
+        assert found and all(isinstance(one, Episode) for one in found), found
+        return [one for one in found if isinstance(one, Episode)]
+
+    def test_every_field_has_a_reason(self, source: Source) -> None:
+        for task, spec in source.specs().items():
+            assert set(source.reasons()[task]) == set(spec.fields)
+
+    def test_an_episode_has_a_split_of_its_source(self, source: Source) -> None:
+        for candidate, _ in self.read(source):
+            assert candidate.split in (source.splits() or ("",))
+
+    def test_max_steps_cuts_an_episode_and_truncates_it(self, source: Source) -> None:
+        cut = self.episodes(self.opened(source, "max_steps=1"))
+        for one, whole in zip(cut, self.episodes(source), strict=True):
+            assert one.num_steps == 1
+            if whole.num_steps > 1:
+                assert one.metadata.truncated and not one.metadata.terminated
+
+    def test_a_field_is_left_out_and_noted(self, source: Source) -> None:
+        for spec in source.specs().values():
+            path = [path for path in spec.observation_fields if path != "observation/instruction"][0]
+            without = self.opened(source, f"fields=-{path}")
+            assert all(path not in other.fields for other in without.specs().values())
+            assert any(path in note for note in without.notes())
+            assert all(path not in episode.fields for episode in self.episodes(without))
+
+    def test_task_names_the_task(self, source: Source) -> None:
+        if len(source.specs()) == 1:
+            assert {episode.metadata.task for episode in self.episodes(self.opened(source, "task=named"))} == {"named"}
+
+    @pytest.mark.parametrize("option", ["fields=no/such", "action=no/such", "instruction=no/such", "splits=no_such"])
+    def test_what_is_not_there_is_refused_by_name(self, source: Source, option: str) -> None:
+        with pytest.raises(SourceError, match=option.partition("=")[2]):
+            opened = self.opened(source, option)
+            opened.specs(), opened.splits()

@@ -3,7 +3,7 @@
 import dataclasses
 
 from gato_tokenize.roles import MEANINGS, Roles
-from pipelines.sources.options import Size, SourceOptions, option
+from pipelines.sources.options import SourceOptions, option
 from pipelines.sources.source import SourceError
 
 
@@ -12,8 +12,10 @@ class FieldOptions(SourceOptions):
     roles: str = option(
         "", f"`PATH:ROLE,PATH:ROLE`, what fields are if their space leaves it open: {', '.join(MEANINGS)}; see below"
     )
-    resize: Size | None = option(
-        None, "HEIGHTxWIDTH in multiples of 16 for every picture; without it the nearest multiples of its own sides"
+    resize: str = option(
+        "",
+        "HEIGHTxWIDTH in multiples of 16 for every picture, `PATH:HEIGHTxWIDTH` for those of one field, or both,"
+        " separated by commas; without it the nearest multiples of its own sides",
     )
 
     def __post_init__(self) -> None:

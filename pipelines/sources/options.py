@@ -100,9 +100,11 @@ def written(value: Any) -> str:
     return str(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 
-def options_table(cls: type[SourceOptions]) -> str:
-    """Render the options as the Markdown table of docs/sources.md; "" if there are none."""
-    rows = [(field.name, written(field.default), field.metadata["help"]) for field in dataclasses.fields(cls)]
+def options_table(cls: type[SourceOptions], without: type[SourceOptions] = SourceOptions) -> str:
+    """Render the options as the Markdown table of docs/sources.md, but for those of `without`; "" if there are none."""
+    known = {field.name for field in dataclasses.fields(without)}
+    fields = [field for field in dataclasses.fields(cls) if field.name not in known]
+    rows = [(field.name, written(field.default), field.metadata["help"]) for field in fields]
     head = "| option | default | meaning |\n|---|---|---|\n"
     return head + "".join(f"| `{name}` | {default} | {help} |\n" for name, default, help in rows) if rows else ""
 

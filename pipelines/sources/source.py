@@ -26,6 +26,7 @@ class Candidate:
     source_uri: str  # what a person would open to look at it: a file, an archive's member, an environment
     source_index: int  # its number there: of a line, a sample or an episode
     load: Callable[[], Episode]
+    split: str = ""  # one of the source's `splits`; "" if it has none
 
 
 class Source(abc.ABC):
@@ -49,8 +50,14 @@ class Source(abc.ABC):
         "versions"} of an environment. It is part of the plan: another input makes another plan."""
 
     def notes(self) -> list[str]:
-        """List the names of files that are left out because another name leads to the same file, a line each."""
+        """List what is left out of the plan, a line each: names of files that lead to the same file as another, and
+        fields that are in no episode."""
         return []
+
+    def splits(self) -> tuple[str, ...]:
+        """Return the splits into which the source itself divides its episodes, as they are called in the dataset. Each
+        candidate names its own; they become the dataset's, unless a validation fraction is asked for."""
+        return ()
 
     @abc.abstractmethod
     def specs(self) -> dict[str, EpisodeSpec]:

@@ -11,7 +11,8 @@ import pytest
 from gato_tokenize import Dataset
 from pipelines.__main__ import COMMANDS, main
 from pipelines.sources import SOURCES, source_class
-from pipelines.sources.options import options_table
+from pipelines.sources.episode_options import EpisodeOptions, RatedOptions
+from pipelines.sources.options import SourceOptions, options_table
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
@@ -49,14 +50,14 @@ def test_the_source_of_the_page_keeps_the_contract(tmp_path: Path, monkeypatch: 
     )
     words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
     done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0 and "7 passed" in done.stdout, done.stdout
+    assert done.returncode == 0 and "16 passed" in done.stdout, done.stdout
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setitem(SOURCES, "npz", "read_npz:NpzSource")
     for number in range(3):
         observation = np.full((4, 2), np.nan if number == 1 else 0.5)
-        np.savez(tmp_path / f"{number}.npz", observation=observation, action=np.zeros(4, np.int64))
-    words = ["convert", "npz:*.npz?width=2", "--out", "out/toy/1.0.0", "--max-rejects", "1"]
+        np.savez(tmp_path / f"{number}.npz", observation=observation, action=np.zeros((4, 1)))
+    words = ["convert", "npz:*.npz", "--out", "out/toy/1.0.0", "--max-rejects", "1"]
     assert main(words) == 0
     assert len(Dataset.open("out/toy/1.0.0")) == 2
 
@@ -66,7 +67,16 @@ def test_a_source_has_a_section_with_the_table_of_its_options(name: str) -> None
     sections = re.split(r"^## ", (ROOT / "docs/sources.md").read_text(), flags=re.M)
     (section,) = [text for text in sections if text.startswith(f"{name}\n")]
     tables = "".join(line for line in section.splitlines(keepends=True) if line.startswith("|"))
-    assert tables == options_table(source_class(name).Options)
+    options = source_class(name).Options
+    assert tables == options_table(options, EpisodeOptions if issubclass(options, EpisodeOptions) else SourceOptions)
+
+
+def test_the_options_of_every_source_of_episodes_have_a_table() -> None:
+    page = (ROOT / "docs/sources.md").read_text()
+    assert (
+        f"\n\n{options_table(EpisodeOptions)}\n" in page
+        and f"\n\n{options_table(RatedOptions, EpisodeOptions)}\n" in page
+    )
 
 
 def test_every_option_of_a_command_is_documented(capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,6 +18,7 @@ FLOORS = {
         {"version", "arrays"},
         {"vocabulary", "field_spec"},
         {"modalities", "spec", "sequence", "roles"},
+        {"boxes", "array_spaces"},
         {"spaces", "layout", "fields", "episode", "environments", "view"},
         {"tokenizer"},
         {"storage"},

@@ -67,7 +67,7 @@ class ImageTextSource(Source):
         return self._plan[0]
 
     def notes(self) -> list[str]:
-        return self._matches.left_out
+        return [f"{name}, and is left out" for name in self._matches.left_out]
 
     @functools.cached_property
     def _matches(self) -> Matches:

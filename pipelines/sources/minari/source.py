@@ -10,10 +10,10 @@ from typing import Any
 import h5py
 
 from gato_tokenize import Episode, EpisodeMetadata, EpisodeSpec, ImageSpec
-from gato_tokenize.roles import Roles
-from gato_tokenize.spaces import SpaceReading, read_spaces
+from gato_tokenize.spaces import space_tree
+from gato_tokenize.spec import flatten
 from pipelines.processes.forked import call_forked
-from pipelines.sources.field_options import FieldOptions
+from pipelines.sources.episode_options import EpisodeOptions
 from pipelines.sources.formats.files import hashed
 from pipelines.sources.formats.lines import object_of, text_of
 from pipelines.sources.minari.episode import EpisodeReader
@@ -21,6 +21,8 @@ from pipelines.sources.minari.spaces import space_from_json
 from pipelines.sources.options import parse_options
 from pipelines.sources.pieces import RECORD_BYTES, ranges, samples_per_partition
 from pipelines.sources.source import Candidate, Source, SourceError
+from pipelines.sources.step_fields import StepFields
+from pipelines.sources.step_reading import StepReading
 
 DATA, METADATA = "main_data.hdf5", "metadata.json"
 MAX_EPISODES = 10**8
@@ -36,10 +38,11 @@ class MinariSource(Source):
     count it, and each image that was stored as JPEG.
     """
 
-    Options = FieldOptions
+    Options = EpisodeOptions
 
     def __init__(self, argument: str, options: dict[str, str]) -> None:
-        self._roles = parse_options(FieldOptions, options).chosen
+        self._options = parse_options(EpisodeOptions, options)
+        self._options.splits_of(())  # Minari has none
         self._argument = argument
 
     def specs(self) -> dict[str, EpisodeSpec]:
@@ -47,6 +50,9 @@ class MinariSource(Source):
 
     def reasons(self) -> dict[str, Mapping[str, str]]:
         return {self._described.task: self._described.reading.reasons}
+
+    def notes(self) -> list[str]:
+        return self._described.reading.notes
 
     def inputs(self) -> list[dict[str, Any]]:
         return [self._plan[0], self._described.source]
@@ -66,7 +72,7 @@ class MinariSource(Source):
     @functools.cached_property
     def _described(self) -> "Described":
         try:
-            return describe(os.path.join(os.path.dirname(self._uri), METADATA), self._roles)
+            return describe(os.path.join(os.path.dirname(self._uri), METADATA), self._options)
         except SourceError:
             raise
         except ValueError as error:
@@ -130,15 +136,13 @@ class MinariSource(Source):
             agent_id=described.agent,
             source_uri=uri,
             source_index=number,
-            return_=float(reader.rewards.sum(dtype=float)),
             success=reader.success(),
             terminated=reader.ended("terminations"),
             truncated=reader.ended("truncations"),
         )
-        reading = described.reading
-        observation = reading.observation(reader.observation(described.observation_space))
-        action = reading.action(reader.action(described.action_space))
-        return Episode(reading.spec, observation, action, metadata, reader.notes, reader.rewards)
+        arrays = flatten(reader.observation(described.observation_space), "observation")
+        arrays |= flatten(reader.action(described.action_space), "action")
+        return described.reading.episode(arrays, metadata, reader.rewards, reader.notes)
 
 
 def _stop(uri: str) -> int:
@@ -159,7 +163,7 @@ class Described:
     jpeg: bool
     observation_space: Any
     action_space: Any
-    reading: SpaceReading
+    reading: StepReading
     task: str  # the name, and the roles if any were chosen
 
     @property
@@ -168,7 +172,7 @@ class Described:
         return self.name.partition("/")[0] if "/" in self.name else "minari"
 
 
-def describe(path: str, roles: Roles) -> Described:
+def describe(path: str, options: EpisodeOptions) -> Described:
     """Read the metadata.json at `path`; ValueError says what is missing or wrong."""
     with hashed(path) as file:
         text = text_of(b"".join(iter(file.read, b"")), path)
@@ -191,9 +195,16 @@ def describe(path: str, roles: Roles) -> Described:
         if not isinstance(said.get(role), str):
             raise ValueError(f"{path}: no {role} is described here; only the environment itself knows it")
         spaces[role] = space_from_json(said[role], f"{path}, {role}")
-    try:
-        reading = read_spaces(spaces["observation_space"], spaces["action_space"], roles)
-    except ValueError as error:
-        raise ValueError(f"{path}: no spec can be made of the spaces: {error}") from error
-    jpeg, task = bool(said.get("jpeg_encoding", True)), name + roles.suffix
+    reading = _reading(spaces, path, options)
+    jpeg, task = bool(said.get("jpeg_encoding", True)), options.task_of(name)
     return Described(source, name, agent, total, jpeg, reading=reading, task=task, **spaces)
+
+
+def _reading(spaces: Mapping[str, Any], path: str, options: EpisodeOptions) -> StepReading:
+    flat: dict[str, Any] = {}
+    try:
+        for name in ("observation", "action"):
+            flat |= flatten(space_tree(spaces[f"{name}_space"], name), name)
+        return StepReading(StepFields(flat), options)
+    except ValueError as error:
+        raise SourceError(f"{path}: {error}") from error

@@ -104,7 +104,7 @@ def test_lines_that_name_other_pictures_are_another_input() -> None:
         Path(name).write_bytes(png(seed))
     source = open_source("image-text:*/*.jsonl")
     assert [candidate.source_uri for candidate, _ in read_source(source)] == ["one/pairs.jsonl", "two/pairs.jsonl"]
-    assert source.notes() == ["two/again.jsonl is another name of two/pairs.jsonl"]
+    assert source.notes() == ["two/again.jsonl is another name of two/pairs.jsonl, and is left out"]
     make_plan(["image-text:one/*.jsonl", "image-text:two/p*.jsonl"], OUT)
     with pytest.raises(PlanError, match="read one file by two names"):
         make_plan(["image-text:two/a*.jsonl", "image-text:two/p*.jsonl"], OUT)

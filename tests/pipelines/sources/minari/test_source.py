@@ -18,7 +18,7 @@ from PIL import Image
 
 from gato_tokenize import ContinuousSpec, DiscreteSpec, Episode, EpisodeSpec, ImageSpec, TextSpec
 from pipelines.sources import open_source, pieces
-from pipelines.sources.contract import SourceContract
+from pipelines.sources.contract import EpisodeSourceContract
 from pipelines.sources.minari import episode as minari_episode
 from pipelines.sources.minari import source as read_minari
 from pipelines.sources.minari.source import MinariSource
@@ -69,7 +69,7 @@ class TestByHand:
         assert len(results(open_minari(tmp_path / place))) == 3
 
 
-class TestContract(SourceContract):
+class TestContract(EpisodeSourceContract):
     def make(self, folder: Path) -> str:
         return f"minari:{by_hand(folder / 'set')}"
 
@@ -250,7 +250,7 @@ class TestPlanning:
             ),
             ({"action_space": json.dumps({**BOX, "shape": [3]})}, "action_space: no Box space"),
             ({"action_space": json.dumps({**BOX, "dtype": "cat"})}, "action_space: no Box space"),
-            ({"action_space": json.dumps({**BOX, "dtype": "complex64"})}, "no spec can be made of the spaces: action"),
+            ({"action_space": json.dumps({**BOX, "dtype": "complex64"})}, "no spec can be made of the fields: action"),
             ({"action_space": '{"type": "Tuple", "subspaces": [' * 33 + "]}" * 33}, "nested more than 32 deep"),
             ({"action_space": "[" * 100_000}, "action_space: JSON nested too deeply"),
         ],
