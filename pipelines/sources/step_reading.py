@@ -140,9 +140,7 @@ def _of(arrays: Mapping[str, Any], path: str, name: str) -> Any:
     return arrays[path]
 
 
-def _cut(
-    metadata: EpisodeMetadata, steps: int, rows: range, stride: int, counted: dict[str, int]
-) -> EpisodeMetadata:
+def _cut(metadata: EpisodeMetadata, steps: int, rows: range, stride: int, counted: dict[str, int]) -> EpisodeMetadata:
     """Count the timesteps that are left out, and say in the metadata how the episode ends without them."""
     reached = min(steps, len(rows) * stride)  # timesteps of the recording that the kept ones stand for
     if reached < steps:
