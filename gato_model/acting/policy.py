@@ -15,6 +15,7 @@ from gato_model.network.model import Gato
 from gato_tokenize import EpisodeSpec, EpisodeTokenizer, Record, TokenSequence
 from gato_tokenize.sequence import ACTION_POSITION
 from gato_tokenize.storage.dataset import DatasetTokenizer
+from gato_tokenize.storage.place import local_path
 
 Prompt: TypeAlias = TokenSequence | Record
 
@@ -80,7 +81,7 @@ class GatoPolicy:
 
         Raises CheckpointError if the folder holds no model, KeyError listing the tasks for an unknown one.
         """
-        check_pretrained(Path(folder))
+        check_pretrained(local_path(folder))
         tokenizer = DatasetTokenizer.load(Path(folder))
         of_task = tokenizer.task(_only_task(tokenizer) if task is None else task)
         return cls(load_model(folder, which), of_task, **options)

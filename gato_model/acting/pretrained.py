@@ -18,7 +18,7 @@ from gato_model.network.named_weights import named_weights
 from gato_model.training.checkpoint import CONFIG, CheckpointError, load
 from gato_tokenize.storage.dataset import DatasetTokenizer
 from gato_tokenize.storage.durable import durable_file
-from gato_tokenize.storage.place import WEIGHTS, describe
+from gato_tokenize.storage.place import WEIGHTS, describe, local_path
 
 Which = Literal["best", "last"]
 
@@ -39,7 +39,7 @@ def save_pretrained(model: Gato, tokenizer: DatasetTokenizer, folder: "str | os.
 
 def check_new(folder: "str | os.PathLike[str]") -> Path:
     """Return the path of an export to be written. Raises FileExistsError if something is there."""
-    path = Path(folder)
+    path = local_path(folder)
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
         raise FileExistsError(f"{path} cannot become an export, because {describe(path)}: give another folder")
     return path
@@ -58,7 +58,7 @@ def load_model(folder: "str | os.PathLike[str]", which: Which = "best", **option
 
     Raises CheckpointError if the folder holds no model, or the weights of another.
     """
-    path = Path(folder)
+    path = local_path(folder)
     check_pretrained(path)
     if not (path / WEIGHTS).is_file():
         return load(path, which, **options)

@@ -16,7 +16,7 @@ from gato_tokenize.modalities.text import TextTokenizer
 from gato_tokenize.spec import EpisodeSpec
 from gato_tokenize.storage.durable import durable_file
 from gato_tokenize.storage.episode_list import EPISODES, read_lines
-from gato_tokenize.storage.place import DATASET, describe
+from gato_tokenize.storage.place import DATASET, describe, local_path
 from gato_tokenize.storage.records import Record
 from gato_tokenize.storage.shards import read_record, read_records
 from gato_tokenize.storage.tfrecord import Damage, index_path, read_index
@@ -147,7 +147,7 @@ class Dataset:
         """Open the dataset in a folder.
 
         Raises FileNotFoundError if it is not complete, ValueError if its tokenizer is not the one that made it."""
-        path = Path(path)
+        path = local_path(path)
         if not (path / MANIFEST).is_file():
             raise FileNotFoundError(f"{path} is no complete dataset: {describe(path)} (give the folder NAME/VERSION)")
         manifest = json.loads((path / MANIFEST).read_bytes())

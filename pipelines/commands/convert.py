@@ -10,8 +10,9 @@ from typing import Any
 from gato_tokenize import TextTokenizer, Vocabulary
 from gato_tokenize.storage.dataset import DatasetTokenizer, read_stats
 from gato_tokenize.tokenizer import LOCAL_POSITIONS
+from gato_tokenize.view import printable
 from pipelines.commands.exit_codes import exit_code
-from pipelines.commands.run_options import add_run_options, limits_of, positive
+from pipelines.commands.run_options import add_run_options, limits_of, local, positive
 from pipelines.conversion.convert import convert
 from pipelines.conversion.plan import Plan, make_plan
 from pipelines.conversion.reject_budget import RejectBudget
@@ -34,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--split-seed", type=int, default=0, metavar="N", help="another seed, another split (default 0)"
     )
     parser.add_argument(
-        "--text-model", type=Path, metavar="FILE", help="a SentencePiece model instead of the shipped one"
+        "--text-model", type=local, metavar="FILE", help="a SentencePiece model instead of the shipped one"
     )
     parser.add_argument("--vocabulary", type=vocabulary_fields, default={}, metavar="NAME=VALUE,...", help="settings of"
                         " the vocabulary that differ from the paper's: disjoint=true,discrete_size=4096")  # fmt: skip
@@ -68,10 +69,15 @@ def _run(arguments: argparse.Namespace, rest: list[str]) -> None:
         split_seed=arguments.split_seed,
     )
     if arguments.dry_run:
-        print(describe(plan, tokenizer, _reasons(arguments.sources)), *_notes(arguments.sources), sep="\n")
+        _print(describe(plan, tokenizer, _reasons(arguments.sources)), *_notes(arguments.sources))
         return
     manifest = convert(plan, tokenizer, arguments.out, budget, run)
-    print(summary(manifest, arguments.out), *_notes(arguments.sources), sep="\n")
+    _print(summary(manifest, arguments.out), *_notes(arguments.sources))
+
+
+def _print(*texts: str) -> None:
+    """Print lines of data that may hold any character."""
+    print(*(printable(line) for text in texts for line in text.split("\n")), sep="\n")
 
 
 def _notes(sources: Sequence[str]) -> list[str]:

@@ -18,6 +18,7 @@ from typing import Any
 
 from gato_tokenize import EpisodeSpec, TextTokenizer, __version__
 from gato_tokenize.storage.dataset import DatasetTokenizer, shard_name
+from gato_tokenize.storage.place import local_path
 from gato_tokenize.storage.schema import SCHEMA_VERSION
 from gato_tokenize.storage.segments import MAX_BYTES, MAX_TOKENS
 from gato_tokenize.tokenizer import LOCAL_POSITIONS
@@ -119,8 +120,9 @@ def make_plan(
 
     limit: at most so many episodes of each source. vocabulary: the fields of `Vocabulary` that are not the paper's.
     shard_bytes: at which a shard aims (see `pipelines.sources.pieces`). settings: other fields of `Plan`. Reads every
-    input file once, for its sha256. Raises PlanError or SourceError.
+    input file once, for its sha256. Raises PlanError or SourceError, and ValueError if `out` is an address.
     """
+    out = local_path(out)
     if len(set(sources)) != len(sources):
         raise PlanError(f"a source is given twice: {', '.join(sources)}")
     specs: dict[str, tuple[str, EpisodeSpec]] = {}
