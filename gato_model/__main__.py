@@ -33,6 +33,9 @@ def main(words: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(words)
     try:
         module = _import(f"gato_model.commands.{arguments.command}")
+    except KeyboardInterrupt:
+        print("\ngato-model: stopped before it began", file=sys.stderr, flush=True)
+        os._exit(EXIT_INTERRUPTED)
     except ModuleNotFoundError as error:
         cure = "pip install 'gato-toolchain[model]' installs it"
         print(f"gato-model: {arguments.command} needs the package {error.name}: {cure}", file=sys.stderr)

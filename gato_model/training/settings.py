@@ -59,6 +59,7 @@ class RunOptions:
     accumulate: int = 1  # parts of a batch, one after the other, to save memory
     jit_compile: bool = False
     rematerialize: bool = False
+    shown: bool = True  # lines and a bar on standard error
 
     def __post_init__(self) -> None:
         for name in ("log_every", "save_every", "keep", "evaluation_batches", "accumulate"):
