@@ -55,9 +55,8 @@ def read_with_tf_data(dataset: Path) -> None:
 
     features = {
         "tokens": tf.io.RaggedFeature(tf.int64),
-        "token_kind": tf.io.FixedLenFeature([], tf.string),
-        "episode_metadata/task": tf.io.FixedLenFeature([], tf.string),
-        "episode_metadata/return": tf.io.FixedLenFeature([], tf.float32),
+        "episode_metadata/task": tf.io.FixedLenFeature([], tf.string, default_value="text"),
+        "episode_metadata/return": tf.io.FixedLenFeature([], tf.float32, default_value=float("nan")),
     }
     shards = tf.data.Dataset.list_files(str(dataset / "*-train.tfrecord-*"), shuffle=False)
     records = shards.interleave(tf.data.TFRecordDataset).map(lambda data: tf.io.parse_single_example(data, features))

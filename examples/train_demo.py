@@ -6,6 +6,7 @@ Each step is a command that you could type yourself; it is printed before it run
 goes on from there.
 """
 
+import contextlib
 import json
 import shlex
 import shutil
@@ -30,11 +31,12 @@ TRAINING = (
 )
 
 
-def step(module: str, *words: str) -> int:
-    """Print a command, run it and return its exit code."""
+def step(module: str, *words: str, out: Path | None = None) -> int:
+    """Print a command, run it, with its output in the file `out` if there is one, and return its exit code."""
     name = {"pipelines": "gato-data", "gato_model": "gato-model"}[module]
-    print(f"\n$ {shlex.join([name, *words])}", flush=True)
-    return subprocess.run([sys.executable, "-m", module, *words], check=False).returncode
+    print(f"\n$ {shlex.join([name, *words])}{f' > {out}' if out else ''}", flush=True)
+    with open(out, "w", encoding="utf-8") if out else contextlib.nullcontext() as file:
+        return subprocess.run([sys.executable, "-m", module, *words], check=False, stdout=file).returncode
 
 
 def needed(code: int) -> None:
@@ -75,8 +77,9 @@ def play(folder: Path, run: Path, task: str, dataset: Path) -> dict[str, Any]:
     report = folder / f"{task}.json"
     where = ("--checkpoint", str(run), "--env", task, "--image", "cells", "--data", str(dataset))
     how = ("--seeds", f"{HELD_OUT_SEEDS}:{EPISODES}", "--rows", "100", "--temperature", "1")
-    needed(step("gato_model", "evaluate", *where, *how, "--json", str(report), "--video", str(folder / f"{task}.gif")))
-    return dict(json.loads(report.read_text()))
+    video = ("--video", str(folder / f"{task}.gif"))
+    needed(step("gato_model", "evaluate", *where, *how, *video, "--json", out=report))
+    return dict(json.loads(report.read_text())["tasks"][0])
 
 
 def show(reports: dict[str, dict[str, Any]], minutes: float) -> None:

@@ -1,4 +1,4 @@
-"""`python -m gato_model`, also installed as `gato-model`: train, evaluate, generate."""
+"""`python -m gato_model`, also installed as `gato-model`: train, evaluate, generate, export."""
 
 import argparse
 import contextlib
@@ -15,6 +15,7 @@ COMMANDS = {
     "train": (arguments_of.train, "train a model on converted datasets, or go on with a run"),
     "evaluate": (arguments_of.evaluate, "let a trained model act in an environment"),
     "generate": (arguments_of.generate, "continue a text, caption an image, answer a question about one"),
+    "export": (arguments_of.export, "write a run's model to a folder that others can read"),
 }
 EXIT_REFUSED, EXIT_INTERRUPTED = 2, 130
 LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"  # set it to 0 to see TensorFlow's own log

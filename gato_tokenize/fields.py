@@ -36,12 +36,17 @@ class TextField:
 
     def encode(self, texts: Sequence[str]) -> Encoded:
         distinct = {text: i for i, text in enumerate(dict.fromkeys(texts))}  # an instruction repeats in every timestep
-        ids = self.tokenizer.encode_batch(list(distinct))
+        ids = self.encode_each(list(distinct))
+        chosen = [ids[distinct[text]] for text in texts]
+        return Encoded(np.concatenate(chosen), np.array([len(row) for row in chosen], np.int64))
+
+    def encode_each(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
+        """int32[n] of each text, with its end piece."""
+        ids = self.tokenizer.encode_batch(texts)
         if self.ends:
             end = np.array([self.tokenizer.end_id], np.int32)
             ids = [np.concatenate((row, end)) for row in ids]
-        chosen = [ids[distinct[text]] for text in texts]
-        return Encoded(np.concatenate(chosen), np.array([len(row) for row in chosen], np.int64))
+        return ids
 
     def decode(self, ids: NDArray[np.int32], lengths: NDArray[np.int64]) -> list[str]:
         """int32[n] ids of T texts, int64[T] -> the texts, without their end pieces."""

@@ -102,9 +102,6 @@ class Arrangement:
     def fill(self, values: Mapping[str, "int | NDArray[np.generic]"], dtype: type[np.generic]) -> NDArray[np.generic]:
         """Make a stream with values[path] at each slot's places: one number for all, or one for each token in order."""
         stream = np.zeros(int(self.step_splits[-1]), dtype)
-        if len(self.slots) == 1:  # a document: all tokens are its text's
-            stream[:] = np.ravel(values[self.slots[0].path])
-            return stream
         uniform = all(isinstance(length, int) for length in self.lengths.values())
         table = stream.reshape(self.steps, -1) if uniform else stream
         column = 0

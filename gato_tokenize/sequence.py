@@ -14,6 +14,8 @@ NO_POSITION = -1  # the separator, and all tokens outside agent timesteps
 ACTION_POSITION = -2  # every action token: the one learned row that they share (paper appendix C.3)
 _PATCH, _SEPARATOR = int(Kind.PATCH), int(Kind.SEPARATOR)  # numpy compares with an enum seven times as slowly
 
+_NO_PATCHES, _NO_GRIDS = np.zeros((0, 16, 16, 3), np.uint8), np.zeros((0, 2), np.int32)
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TokenSequence:
@@ -41,7 +43,8 @@ class TokenSequence:
 
     def __post_init__(self) -> None:
         for name in ("ids", "kinds", "loss_mask", "step_splits", "patches", "grids"):
-            check_unmasked(getattr(self, name), name)
+            if type(value := getattr(self, name)) is not np.ndarray:
+                check_unmasked(value, name)
         length, splits = len(self.ids), self.step_splits
         if not (self.ids.shape == self.kinds.shape == self.loss_mask.shape == (length,)):
             shapes = [list(a.shape) for a in (self.ids, self.kinds, self.loss_mask)]
@@ -62,6 +65,12 @@ class TokenSequence:
             raise ValueError(f"{patches} patch tokens, but image grids {self.grids.tolist()}")
         if len(self.encoded) not in (0, len(self.grids)):
             raise ValueError(f"{len(self.grids)} images, but {len(self.encoded)} encoded ones")
+
+    @staticmethod
+    def document(ids: NDArray[np.int32], loss: bool = True) -> "TokenSequence":
+        """The sequence of a document whose text has these ids, int32[L]."""
+        kinds, loss_mask = np.zeros(len(ids), np.uint8), np.full(len(ids), loss, np.uint8)
+        return TokenSequence(ids, kinds, loss_mask, np.array([0, len(ids)], np.int64), _NO_PATCHES, _NO_GRIDS)
 
     def __len__(self) -> int:
         return len(self.ids)

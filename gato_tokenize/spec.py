@@ -159,6 +159,12 @@ class EpisodeSpec:
         return {**self._flat[0], **self._flat[1]}
 
     @functools.cached_property
+    def is_document(self) -> bool:
+        """True for a single text without timesteps."""
+        fields = list(self.fields.values())
+        return not self.timesteps and len(fields) == 1 and isinstance(fields[0], TextSpec)
+
+    @functools.cached_property
     def _flat(self) -> tuple[dict[str, FieldSpec], dict[str, FieldSpec]]:
         """The fields of the observation and of the action: every episode asks for them, many times."""
         return flatten(self.observation, "observation", ordered=self.timesteps), flatten(self.action, "action")

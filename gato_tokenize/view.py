@@ -20,6 +20,16 @@ _COLOURS = {
 }
 
 
+def printable(text: object) -> str:
+    r"""Return a text as a terminal should show it: characters that would move the cursor, colour the text or turn its
+    direction are written as escapes, and so are tabs and line ends.
+
+    >>> print(printable("[/b] \x1b[31mred\n"))
+    [/b] \x1b[31mred\n
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+
+
 def show(
     sequence: TokenSequence,
     text: TextTokenizer | None = None,

@@ -1,5 +1,6 @@
 """Beam steps for a job of your own: a source -> `Episode`s -> `Record`s -> shards."""
 
+import dataclasses
 import hashlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -61,7 +62,8 @@ class _Read(beam.DoFn):  # type: ignore[misc]
 class TokenizeEpisodes(beam.PTransform):  # type: ignore[misc]
     """`Episode`s -> `Record`s and, as a second output, `Reject`s: `result.records`, `result[REJECTS]`.
 
-    A long episode is cut into several records. `tokenizer` must know the task of every episode.
+    A long episode is cut into several records, and each names the `dataset`. `tokenizer` must know the task of every
+    episode.
     """
 
     def __init__(
@@ -81,11 +83,12 @@ class _Tokenize(beam.DoFn):  # type: ignore[misc]
     def process(self, episode: Episode) -> Iterable[Any]:
         named = episode.metadata
         candidate = Candidate(named.episode_id, named.source_uri, named.source_index, lambda: episode)
-        record = tokenize_episode(self.tokenizer, self.dataset, named.source_uri, candidate, episode)
+        record = tokenize_episode(self.tokenizer, named.source_uri, candidate, episode)
         if isinstance(record, Reject):
             yield beam.pvalue.TaggedOutput(REJECTS, record)
         else:
-            yield from segments(record, *self.limits)
+            metadata = dataclasses.replace(record.metadata, dataset=self.dataset)
+            yield from segments(dataclasses.replace(record, metadata=metadata), *self.limits)
 
 
 class WriteShards(beam.PTransform):  # type: ignore[misc]

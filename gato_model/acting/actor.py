@@ -73,9 +73,11 @@ class Actor(tf.Module):
     def _all_but_last(self, hidden: Any, active: Any, count: int) -> tuple[Any, Any]:
         """Choose and read `count` ids one after the other: int32[count, rows], and what the head reads after them."""
 
+        positions = tf.fill(tf.shape(active), ACTION_POSITION)
+
         def one(i: Any, hidden: Any, ids: Any) -> Any:
             chosen = self._choose(hidden, i)
-            return i + 1, self.decoder.append(*_one(chosen, active)), ids.write(i, chosen)
+            return i + 1, self.decoder.append_one(chosen, positions, active), ids.write(i, chosen)
 
         ids = tf.TensorArray(tf.int32, count, element_shape=[self.decoder.rows])
         _, hidden, ids = tf.while_loop(lambda i, *_: i < count, one, (0, hidden, ids))
@@ -83,13 +85,6 @@ class Actor(tf.Module):
 
     def _choose(self, hidden: Any, i: Any) -> Any:
         return self.decoder.choose(hidden, self.ranges[i, 0], self.ranges[i, 1], self.temperature)
-
-
-def _one(ids: Any, lengths: Any) -> tuple[Any, ...]:
-    """Make a chunk of one action token in each row."""
-    positions = tf.fill(tf.shape(ids), ACTION_POSITION)
-    patch = tf.zeros((1, 16, 16, 3), tf.uint8), tf.shape(ids), tf.constant([[0, 1, 0, 1]])  # padding
-    return (ids[:, None], positions[:, None], lengths, *patch)
 
 
 def _with_pending(

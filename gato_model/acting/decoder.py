@@ -15,7 +15,7 @@ tokens are there, 2 tokens and 1 of padding come:
     distance of query 6    0  5  4  3  2  1
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -23,18 +23,7 @@ import tensorflow as tf
 from gato_model.network.model import Gato
 
 LONGEST = 128  # tokens of a chunk; a longer chunk needs more slots, and every query scores every slot
-_NEVER = -1e9
-
-
-class _AttentionMask(NamedTuple):
-    """The slots that n consecutive queries look at, and how far back these are; the same in every layer.
-
-    distances  int32[rows, slots + n]: of each slot from the last query, and on around the ring for the queries before
-    added      float32[rows, n, slots]: added to the scores, 0 or, if a query must not look there, `_NEVER`
-    """
-
-    distances: Any
-    added: Any
+_NEVER = -1e9  # the score of what a query must not look at
 
 
 class Decoder(tf.Module):
@@ -47,6 +36,9 @@ class Decoder(tf.Module):
     append(tokens, local_positions, lengths, patches, patch_index, patch_intervals) -> [rows, width]
         appends the first lengths[row] of at most `longest` tokens to each row's stream (`chunk.batch` makes the
         arguments) and returns what the head reads at the last of them. A row of length 0 returns no meaningful values.
+
+    append_one(ids int32[rows], local_positions int32[rows], lengths int32[rows]) -> [rows, width]
+        does the same for one id a row, in less time. lengths are 1, or 0 in rows that wait.
 
     Raises ValueError for a number below 1.
     """
@@ -61,15 +53,28 @@ class Decoder(tf.Module):
         self.model, self.rows, self.longest = model, rows, longest
         self.slots = self.window + longest - 1
         blocks = model.transformer.blocks
-        shape = (config.num_heads, rows, self.slots, config.key_value_size)  # heads first, as `_attended` multiplies
+        shape = (rows, config.num_heads, self.slots, config.key_value_size)
         self.keys = [_kept(tf.zeros(shape, model.compute_dtype)) for _ in blocks]
         self.values = [_kept(tf.zeros(shape, model.compute_dtype)) for _ in blocks]
-        beyond = ((0, 0), (0, longest - 1), (0, 0))  # distances that no query looks at
-        self.far = [_kept(tf.pad(block.attention.distance_vectors(self.window), beyond)) for block in blocks]
+        self.far = [_kept(self._distance_vectors(block.attention)) for block in blocks]
         self.counts = _kept(tf.zeros(rows, tf.int32))  # tokens of each row's stream
         self.seeds = _kept(tf.zeros(rows, tf.int32))
         self.append = tf.function(self._append, input_signature=signature(rows), autograph=False)
+        one = [tf.TensorSpec([rows], tf.int32, name) for name in ("ids", "local_positions", "lengths")]
+        self.append_one = tf.function(self._append_one, input_signature=one, autograph=False)
         self.mark()
+
+    def _distance_vectors(self, attention: Any) -> Any:
+        """Compute the vectors of distances 0 to `slots` - 1 and of "never": [heads, slots + 1, key size + 1].
+
+        Their last number masks: it is `_NEVER` at distances that no query looks at, and queries have a 1 there. So the
+        mask costs no array of the size of the scores.
+        """
+        beyond = self.slots + 1 - self.window
+        vectors = tf.pad(attention.distance_vectors(self.window), ((0, 0), (0, beyond), (0, 0)))
+        mask = tf.concat([tf.zeros(self.window), tf.fill([beyond], _NEVER)], 0)
+        mask = tf.cast(tf.broadcast_to(mask[:, None], (*vectors.shape[:2], 1)), vectors.dtype)
+        return tf.concat([vectors, mask], -1)
 
     def mark(self) -> None:
         """Mark the rows' present tokens, at most `window` each, as the state to which `reset` returns.
@@ -89,59 +94,69 @@ class Decoder(tf.Module):
         self.seeds.scatter_nd_update(rows[:, None], seeds)
         for ring, marked in zip((*self.keys, *self.values), self.marked, strict=False):
             slot = tf.range(marked.shape[2]) + tf.zeros_like(rows)[:, None]
-            ring.scatter_nd_update(_places(ring, rows, slot), tf.gather(marked, rows, axis=1))
+            ring.scatter_nd_update(_places(ring, rows, slot), tf.gather(marked, rows))
 
     def _append(self, tokens: Any, local_positions: Any, lengths: Any, patches: Any, patch_index: Any,
                 patch_intervals: Any) -> Any:  # fmt: skip
-        embedded = {"tokens": tokens, "local_positions": local_positions, "patches": patches}
-        x = self.model.embed({**embedded, "patch_index": patch_index, "patch_intervals": patch_intervals})
-        first, count, last = self.counts.value(), tf.shape(tokens)[1], tf.maximum(lengths - 1, 0)
-        slot = (first[:, None] + tf.range(count)) % self.slots  # rows, n
-        mask = self._attention_mask(first, count)
+        text = {"tokens": tokens, "local_positions": local_positions}
+        seen = {"patches": patches, "patch_index": patch_index, "patch_intervals": patch_intervals}
+        x = tf.cond(  # without pictures, the patch network has nothing to do
+            tf.reduce_any(patch_index < tf.size(tokens)),
+            lambda: self.model.embed({**text, **seen}),
+            lambda: self.model.embed(text),
+        )
+        return self._read(tf.ensure_shape(x, [self.rows, None, self.model.config.width]), lengths)
+
+    def _append_one(self, ids: Any, local_positions: Any, lengths: Any) -> Any:
+        x = self.model.embed({"tokens": ids[:, None], "local_positions": local_positions[:, None]})
+        return self._read(x, lengths)
+
+    def _read(self, x: Any, lengths: Any) -> Any:
+        """Pass embedded tokens [rows, n, width] through the blocks: [rows, width] at the last token of each row."""
+        first, count = self.counts.value(), tf.shape(x)[1]
+        last = tf.maximum(lengths - 1, 0)
+        places = _places(self.keys[0], tf.range(self.rows), (first[:, None] + tf.range(count)) % self.slots)
+        of_all = self._distances(first, count, self.slots + count) if x.shape[1] != 1 else None
+        of_last = self._distances(first, last + 1, self.slots)
         for layer, block in enumerate(self.model.transformer.blocks):
-            queries = self._store(layer, block, x, slot)
-            if layer == len(self.keys) - 1:  # of the last layer, one output a row is read
-                x, queries = tf.gather(x, last[:, None], batch_dims=1), _of_rows(queries, last)
-                mask = self._attention_mask(first + last, 1)
-            x = x + block.attention.merge(self._attended(layer, block.attention, queries, mask))
+            queries = self._store(layer, block, x, places)
+            if layer == len(self.keys) - 1 and of_all is not None:  # of the last layer, one output a row is read
+                x, of_all = tf.gather(x, last[:, None], batch_dims=1), None
+                queries = tf.gather(tf.transpose(queries, (0, 2, 1, 3)), last[:, None], batch_dims=1)
+                queries = tf.transpose(queries, (0, 2, 1, 3))
+            x = x + block.attention.merge(self._attended(layer, block.attention, queries, of_all, of_last))
             x = x + block.feed_forward(block.norms[1](x))
         self.counts.assign_add(lengths)
         return tf.ensure_shape(self.model.transformer.norm(x)[:, 0], [self.rows, self.model.config.width])
 
-    def _attention_mask(self, first: Any, count: Any) -> _AttentionMask:
-        """Make the mask of `count` queries in each row; the first of them is token number `first`, int32[rows]."""
-        query = first[:, None] + tf.range(count)
-        back = (query % self.slots)[..., None] - tf.range(self.slots)
-        back = tf.where(back < 0, back + self.slots, back)  # rows, count, slots
-        looks = (back < self.window) & (back <= query[..., None])
-        around = first[:, None] + count - 1 - tf.range(self.slots + count)
-        return _AttentionMask(around % self.slots, tf.where(looks, 0.0, _NEVER))
+    def _distances(self, first: Any, count: Any, columns: Any) -> Any:
+        """Compute how far back each slot is from the last of `count` queries: int32[rows, columns], `slots` for never.
 
-    def _store(self, layer: int, block: Any, x: Any, slot: Any) -> Any:
-        """Write the keys and values of x [rows, n, width] to their slots; return queries [heads, rows, n, key size]."""
-        projected = block.attention.project(block.norms[0](x))
-        queries, keys, values = (tf.transpose(part, (1, 0, 2, 3)) for part in projected)
-        places = _places(self.keys[layer], tf.range(self.rows), slot)
+        Columns beyond the slots go on around the ring, for the queries before the last: the query i places before it
+        starts at column i. A slot that is "ahead" on the first lap holds no token yet.
+        """
+        back = (first + count - 1)[:, None] - tf.range(columns)
+        return tf.where(back < 0, self.slots, back % self.slots)
+
+    def _store(self, layer: int, block: Any, x: Any, places: Any) -> Any:
+        """Write the keys and values of x [rows, n, width] to their places; return [rows, heads, n, size] queries."""
+        queries, keys, values = block.attention.project(block.norms[0](x))
         for ring, new in ((self.keys[layer], keys), (self.values[layer], values)):
             ring.scatter_nd_update(places, new)
             tf.raw_ops.DisableCopyOnRead(resource=ring.handle)  # or each read copies the ring, a third of the time
         return queries
 
-    def _attended(self, layer: int, attention: Any, queries: Any, mask: _AttentionMask) -> Any:
-        """Attend to the ring: [rows, heads, n, key size].
-
-        A row's ring is turned by its count, so the vectors of distances are turned to match. Turning their scores
-        instead would move n times as much.
-        """
-        kind = queries.dtype
-        far = tf.gather(self.far[layer], mask.distances, axis=1)  # heads, rows, slots + n, key size
-        content = queries + tf.cast(attention.content_bias.value, kind)[:, None]
-        distant = queries + tf.cast(attention.distance_bias.value, kind)[:, None]
-        scores = tf.matmul(content, self.keys[layer], transpose_b=True)  # heads, rows, n, slots
-        scores += turned(tf.matmul(distant, far, transpose_b=True), self.slots)
-        scores = tf.cast(scores, tf.float32) * self.model.config.attention_scale + mask.added
-        weights = tf.cast(tf.nn.softmax(scores), kind)
-        return tf.transpose(tf.matmul(weights, self.values[layer]), (1, 0, 2, 3))
+    def _attended(self, layer: int, attention: Any, queries: Any, of_all: Any, of_last: Any) -> Any:
+        """Attend with n queries a row to the ring, with one if `of_all` is None: [rows, heads, n, key size]."""
+        scale, kind = self.model.config.attention_scale, queries.dtype
+        content = (queries + tf.cast(attention.content_bias.value, kind)) * scale
+        distant = (queries + tf.cast(attention.distance_bias.value, kind)) * scale
+        distant = tf.pad(distant, ((0, 0), (0, 0), (0, 0), (0, 1)), constant_values=1)  # for the mask
+        keys, values, far = self.keys[layer].value(), self.values[layer].value(), self.far[layer].value()
+        if of_all is None:
+            return _weighed(content, keys, _by_slot(distant, far, of_last), values)
+        by_distance = turned(tf.matmul(distant, _vectors(far, of_all), transpose_b=True))
+        return _weighed(content, keys, by_distance, values)
 
     def choose(self, hidden: Any, low: Any, high: Any, temperature: Any, top_k: int = 0) -> Any:
         """Choose the next id in [low, high) of each row: int32[rows], from the [rows, width] that `append` returned.
@@ -180,15 +195,41 @@ def signature(rows: int) -> list[Any]:
     ]
 
 
-def turned(scores: Any, slots: int) -> Any:
-    """Move row i of n by n - 1 - i to the left: [heads, rows, n, slots + n] -> [heads, rows, n, slots].
+def _weighed(content: Any, keys: Any, by_distance: Any, values: Any) -> Any:
+    """Weigh the values by the softmax of both scores: [r, heads, n, key size]."""
+    scores = tf.matmul(content, keys, transpose_b=True) + by_distance  # r, heads, n, slots
+    weights = tf.cast(tf.nn.softmax(tf.cast(scores, tf.float32)), values.dtype)
+    return tf.matmul(weights, values)
 
-    >>> turned(tf.constant([[[[10, 11, 12, 13], [20, 21, 22, 23]]]]), 2).numpy().tolist()
+
+def _vectors(far: Any, distances: Any) -> Any:
+    """Gather the vectors of each row's distances, int32[rows, columns]: [rows, heads, columns, key size + 1]."""
+    heads, count, size = far.shape
+    of_head = count * tf.range(heads)[:, None]
+    return tf.gather(tf.reshape(far, (heads * count, size)), distances[:, None] + of_head)
+
+
+def _by_slot(distant: Any, far: Any, distances: Any) -> Any:
+    """Score the slots of one query a row by their distance, int32[rows, slots]: [rows, heads, 1, slots].
+
+    All rows are multiplied with the same vectors, and the products are put in each row's order.
+    """
+    products = tf.matmul(tf.transpose(distant[:, :, 0], (1, 0, 2)), far, transpose_b=True)  # heads, rows, slots + 1
+    rows, count, heads = distances.shape[0], far.shape[1], far.shape[0]
+    flat = tf.reshape(tf.transpose(products, (1, 2, 0)), (rows * count, heads))
+    ordered = tf.gather(flat, distances + count * tf.range(rows)[:, None])  # rows, slots, heads
+    return tf.transpose(ordered, (0, 2, 1))[:, :, None]
+
+
+def turned(scores: Any) -> Any:
+    """Move row i of n by n - 1 - i to the left: [rows, heads, n, slots + n] -> [rows, heads, n, slots].
+
+    >>> turned(tf.constant([[[[10, 11, 12, 13], [20, 21, 22, 23]]]])).numpy().tolist()
     [[[[11, 12], [20, 21]]]]
     """
-    heads, rows, n, columns = tf.unstack(tf.shape(scores))
-    flat = tf.reshape(scores, (heads, rows, n * columns))[..., n - 1 : -1]
-    return tf.reshape(flat, (heads, rows, n, columns - 1))[..., :slots]
+    rows, heads, n, columns = tf.unstack(tf.shape(scores))
+    flat = tf.reshape(scores, (rows, heads, n * columns))[..., n - 1 : -1]
+    return tf.reshape(flat, (rows, heads, n, columns - 1))[..., : columns - n]
 
 
 def _kept(value: Any) -> Any:
@@ -196,12 +237,6 @@ def _kept(value: Any) -> Any:
 
 
 def _places(ring: Any, rows: Any, slot: Any) -> Any:
-    """Index the slots int32[r, n] of r rows in a ring [heads, rows, slots, key size]: int32[heads, r, n, 3]."""
-    heads = tf.range(ring.shape[0])[:, None, None]
-    return tf.stack([heads + 0 * slot, rows[:, None] + 0 * (heads + slot), slot + 0 * heads], -1)
-
-
-def _of_rows(queries: Any, index: Any) -> Any:
-    """Take one query of each row: [heads, rows, n, key size], int32[rows] -> [heads, rows, 1, key size]."""
-    chosen = tf.gather(tf.transpose(queries, (1, 2, 0, 3)), index[:, None], batch_dims=1)  # rows, 1, heads, key size
-    return tf.transpose(chosen, (2, 0, 1, 3))
+    """Index the slots int32[r, n] of r rows in a ring [rows, heads, slots, key size]: int32[r, heads, n, 3]."""
+    heads, slot = tf.range(ring.shape[1])[:, None], slot[:, None]
+    return tf.stack([rows[:, None, None] + 0 * (heads + slot), heads + 0 * slot, slot + 0 * heads], -1)

@@ -1,7 +1,9 @@
 """Generator: continue a text, caption an image, answer a question about one, piece by piece."""
 
 import math
+import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,7 @@ import tensorflow as tf
 
 from gato_model.acting.chunk import Chunk, batch
 from gato_model.acting.decoder import Decoder
+from gato_model.acting.pretrained import Which, load_model
 from gato_model.network.model import Gato
 from gato_tokenize import Episode, EpisodeSpec, EpisodeTokenizer, TextTokenizer, TokenSequence
 from gato_tokenize.sequence import NO_POSITION
@@ -21,7 +24,7 @@ class Generator:
     temperature: 0 takes the likeliest piece, otherwise pieces are drawn
     top_k: draw from so many of the likeliest pieces; 0: from all
 
-    Raises ValueError if the tokenizer's ids are not the model's, or a number is out of range.
+    Raises ValueError if the tokenizer's ids are not the model's or leave no room for text, or a number is out of range.
     """
 
     def __init__(self, model: Gato, tokenizer: DatasetTokenizer, temperature: float = 0.0, top_k: int = 0) -> None:
@@ -34,6 +37,8 @@ class Generator:
         if not 0 <= temperature < math.inf or top_k < 0:
             raise ValueError(f"temperature and top_k must be 0 or more, not {temperature} and {top_k}")
         self.text: TextTokenizer = tokenizer.text or TextTokenizer()
+        if self.text.vocabulary_size > tokenizer.vocabulary.text_size:
+            raise ValueError(f"this model knows no text: its tasks are {', '.join(tokenizer.specs)}")
         self.tokenizer, self._quantization = tokenizer, model.config.quantization
         self._decoder = Decoder(model)
         choose = self._decoder.choose
@@ -41,6 +46,13 @@ class Generator:
             lambda hidden: choose(hidden, 0, self.text.vocabulary_size, tf.constant(temperature), top_k),
             autograph=False,
         )
+
+    @classmethod
+    def from_pretrained(
+        cls, folder: "str | os.PathLike[str]", which: Which = "best", temperature: float = 0.0, top_k: int = 0
+    ) -> "Generator":
+        """Load a generator from a training run's folder or from an export. Raises CheckpointError if it is neither."""
+        return cls(load_model(folder, which), DatasetTokenizer.load(Path(folder)), temperature, top_k)
 
     def pieces(self, start: TokenSequence, max_tokens: int, seed: int = 0) -> Iterator[int]:
         """Generate the ids of the text pieces after `start`: up to the end piece (exclusive), at most `max_tokens`.
@@ -50,27 +62,27 @@ class Generator:
         if not len(start):
             raise ValueError("nothing to start from: give some text, or a picture")
         self._decoder.reset(np.zeros(1, np.int32), np.array([seed], np.int32))
-        chunk = Chunk.of_sequence(start, self._quantization)
+        hidden = self._read(Chunk.of_sequence(start, self._quantization))
         for _ in range(max_tokens):
-            piece = int(self._choose(self._append(chunk))[0])
-            if piece == self.text.end_id:
+            piece = self._choose(hidden)
+            if int(piece[0]) == self.text.end_id:
                 return
-            yield piece
-            chunk = Chunk.of_ids([piece], NO_POSITION)
+            yield int(piece[0])
+            hidden = self._decoder.append_one(piece, tf.constant([NO_POSITION]), tf.constant([1]))
 
     def continue_text(self, text: str, max_tokens: int = 100, seed: int = 0) -> str:
         """Return the text and its continuation."""
-        start = self._start(EpisodeSpec.document(), text)
+        start = self.start(EpisodeSpec.document(), text)
         return self.text.decode([*start.ids.tolist(), *self.pieces(start, max_tokens, seed)])
 
     def caption(self, image: bytes, max_tokens: int = 100, seed: int = 0) -> str:
         """Caption a picture, given as the bytes of its file."""
-        start = self._start(self._spec(EpisodeSpec.caption()), image, "")
+        start = self.start(self._spec(EpisodeSpec.caption()), image, "")
         return self.text.decode(list(self.pieces(start, max_tokens, seed)))
 
     def answer(self, image: bytes, question: str, max_tokens: int = 100, seed: int = 0) -> str:
         """Answer a question about a picture, given as the bytes of its file."""
-        start = self._start(self._spec(EpisodeSpec.question_answer()), image, question, "")
+        start = self.start(self._spec(EpisodeSpec.question_answer()), image, question, "")
         return self.text.decode(list(self.pieces(start, max_tokens, seed)))
 
     def _spec(self, usual: EpisodeSpec) -> EpisodeSpec:
@@ -84,8 +96,11 @@ class Generator:
             raise ValueError(f"this model was trained on pictures of several specs, of the fields {list(usual.fields)}")
         return known[0] if known else usual
 
-    def _start(self, spec: EpisodeSpec, *values: Any) -> TokenSequence:
-        """Return the tokens of a sample without its last end piece, because its last text is still to be written."""
+    def start(self, spec: EpisodeSpec, *values: Any) -> TokenSequence:
+        """Return the tokens of a sample, given the values of its fields in order, without its last end piece.
+
+        The last text, of which `values` hold the beginning, is still to be written.
+        """
         tokenizer = EpisodeTokenizer(spec, self.tokenizer.vocabulary, self.text)
         fields = {key: [value] for key, value in zip(spec.observation, values, strict=True)}
         whole = tokenizer.encode(Episode(spec, fields))
@@ -93,7 +108,7 @@ class Generator:
         tokens = {name: getattr(whole, name)[:length] for name in ("ids", "kinds", "loss_mask")}
         return TokenSequence(**tokens, step_splits=np.array([0, length]), patches=whole.patches, grids=whole.grids)
 
-    def _append(self, chunk: Chunk) -> tf.Tensor:
+    def _read(self, chunk: Chunk) -> tf.Tensor:
         hidden, longest = None, self._decoder.longest
         for start in range(0, len(chunk), longest):
             hidden = self._decoder.append(*batch({0: chunk.slice(start, start + longest)}, 1).values())

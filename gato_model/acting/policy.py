@@ -1,6 +1,8 @@
 """GatoPolicy: observations of environments to actions (Reed et al. 2022, section 2.4 and figure 3)."""
 
+import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -8,9 +10,12 @@ import numpy as np
 from gato_model.acting.actor import Actor
 from gato_model.acting.chunk import Chunk, batch
 from gato_model.acting.decoder import LONGEST, Decoder
+from gato_model.acting.pretrained import Which, check_pretrained, load_model
 from gato_model.network.model import Gato
 from gato_tokenize import EpisodeSpec, EpisodeTokenizer, Record, TokenSequence
 from gato_tokenize.sequence import ACTION_POSITION
+from gato_tokenize.storage.dataset import DatasetTokenizer
+from gato_tokenize.storage.place import local_path
 
 Prompt: TypeAlias = TokenSequence | Record
 
@@ -52,16 +57,34 @@ class GatoPolicy:
         self.tokenizer, self.rows, self.context, self.seed = tokenizer, rows, context, seed
         self.config = model.config
         ranges = tokenizer.action_ranges
-        self._decoder = Decoder(model, rows, longest=_longest(tokenizer, self.config.sequence_length))
-        self.actor = Actor(self._decoder, ranges, temperature)
+        decoder = Decoder(model, rows, longest=_longest(tokenizer, self.config.sequence_length))
+        self.actor = Actor(decoder, ranges, temperature)
         self._action_tokens = len(ranges)
         self._started = 0  # number of episodes
         self._prompts = self._demonstrations(prompt)
         self._read_all({row: Chunk.join(steps) for row, steps in enumerate(self._prompts) if steps})
-        self._decoder.mark()
+        decoder.mark()
         # Each row's tokens, a chunk for each timestep. Only context="window" reads them again.
         self._steps: list[list[Chunk]] = [[]] * rows
         self.reset()
+
+    @classmethod
+    def from_pretrained(
+        cls, folder: "str | os.PathLike[str]", task: str | None = None, which: Which = "best", **options: Any
+    ) -> "GatoPolicy":
+        """Load the policy of a task from a training run's folder or from an export.
+
+        task: may be left out if the model knows only one that has actions. which: the checkpoint of a run.
+        options: as above; their defaults are the same.
+
+            policy = GatoPolicy.from_pretrained("runs/mine", "LunarLander-v3", rows=20)
+
+        Raises CheckpointError if the folder holds no model, KeyError listing the tasks for an unknown one.
+        """
+        check_pretrained(local_path(folder))
+        tokenizer = DatasetTokenizer.load(Path(folder))
+        of_task = tokenizer.task(_only_task(tokenizer) if task is None else task)
+        return cls(load_model(folder, which), of_task, **options)
 
     def reset(self, rows: Sequence[int] | None = None, seeds: Sequence[int] | None = None) -> None:
         """Start new episodes, after the prompt, in these rows (by default in all).
@@ -188,6 +211,13 @@ def _longest(tokenizer: EpisodeTokenizer, sequence_length: int) -> int:
     """Choose the longest chunk: an observation with an id before it; a text counts as 32 tokens, a guess."""
     observation = sum(slot.length or 32 for slot in tokenizer.slots if not slot.action)
     return min(max(observation + 1, sequence_length // 16), LONGEST)
+
+
+def _only_task(tokenizer: DatasetTokenizer) -> str:
+    tasks = [name for name, spec in tokenizer.specs.items() if spec.timesteps and spec.action]
+    if len(tasks) != 1:
+        raise KeyError(f"name the task: this model knows {', '.join(tasks) or 'none that has actions'}")
+    return tasks[0]
 
 
 def _tokenizer(spec: EpisodeTokenizer | EpisodeSpec, model: Gato) -> EpisodeTokenizer:

@@ -1,22 +1,28 @@
-"""The command `evaluate`: a trained model in an environment, beside the random policy and the expert."""
+"""The command `evaluate`: a trained model in environments, beside the random policy and the expert."""
 
 import argparse
-import itertools
+import contextlib
+import dataclasses
 import json
+import shlex
 import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from gato_model.acting.export import check_exportable, export
 from gato_model.acting.policy import GatoPolicy
+from gato_model.acting.pretrained import check_pretrained, load_model
 from gato_model.commands.arguments import EPISODES, FIRST_SEED
-from gato_model.evaluation.baselines import Demonstrations, RandomPolicy
+from gato_model.evaluation.baselines import Demonstrations, RandomPolicy, demonstration
 from gato_model.evaluation.comparison import Comparison
 from gato_model.evaluation.evaluate import evaluate
+from gato_model.evaluation.summary import Summary
 from gato_model.evaluation.video import check_video_path, write_video
-from gato_model.training.checkpoint import CheckpointError, check_run, load
-from gato_tokenize import Dataset, Record
+from gato_model.training.checkpoint import CheckpointError
+from gato_tokenize import Dataset, EpisodeTokenizer, Record
+from gato_tokenize.environments.minigrid import IMAGES
 from gato_tokenize.environments.recipe import Recipe
 from gato_tokenize.roles import Roles, size_of
 from gato_tokenize.storage.dataset import DatasetTokenizer
@@ -24,50 +30,121 @@ from gato_tokenize.storage.dataset import DatasetTokenizer
 EXIT_REFUSED = 2
 
 
+@dataclasses.dataclass(frozen=True)
+class _Task:
+    """A task that is to be played: its environment, its tokens, and what its episodes begin with."""
+
+    name: str
+    recipe: Recipe
+    tokenizer: EpisodeTokenizer
+    prompt: Record | None
+    expert: tuple[float | None, float | None]  # return and success, None if unknown
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Run the command and return its exit code: 0, or 2 if it was refused."""
     try:
-        comparison = _compared(arguments)
+        with contextlib.redirect_stdout(sys.stderr):  # whatever environments print
+            summary = _evaluated(arguments)
     except (ValueError, KeyError, OSError, CheckpointError) as error:
         message = error.args[0] if isinstance(error, KeyError) else error
         print(f"gato-model evaluate: {message}", file=sys.stderr)
         return EXIT_REFUSED
     if arguments.json:
-        arguments.json.write_text(json.dumps(comparison.to_json(), indent=1) + "\n", encoding="utf-8")
-    comparison.print(Console(soft_wrap=True))
+        print(json.dumps(summary.to_json(), indent=1))
+    else:
+        summary.print(Console(soft_wrap=True), arguments.quiet)
     return 0
 
 
-def _compared(arguments: argparse.Namespace) -> Comparison:
+def _evaluated(arguments: argparse.Namespace) -> Summary:
     seeds = seeds_of(arguments.seeds, arguments.episodes)
+    recipes = _recipes(arguments)
+    _check(arguments, len(recipes))
+    check_pretrained(arguments.checkpoint)
+    tokenizer = DatasetTokenizer.load(arguments.checkpoint)
+    tasks = [_task(arguments, number, recipe, tokenizer) for number, recipe in enumerate(recipes)]
+    model = load_model(arguments.checkpoint, arguments.which)
+    return Summary(tuple(_compared(arguments, model, task, seeds) for task in tasks))
+
+
+def _recipes(arguments: argparse.Namespace) -> list[Recipe]:
+    """Make a recipe of each environment with each of the options."""
+    roles = Roles.parse(arguments.roles, size_of(arguments.resize) if arguments.resize else None)
+    made = [Recipe(env, kwargs, arguments.image, roles) for env in arguments.env for kwargs in arguments.env_options]
+    return list(dict.fromkeys(made))
+
+
+def _check(arguments: argparse.Namespace, tasks: int) -> None:
+    """Raise ValueError for options that contradict each other, or the number of tasks."""
     if arguments.max_steps < 0:
         raise ValueError(f"--max-steps must be at least 0, not {arguments.max_steps}")
-    roles = Roles.parse(arguments.roles, size_of(arguments.resize) if arguments.resize else None)
-    recipe = Recipe(arguments.env, arguments.env_options, arguments.image, roles)
-    task = arguments.task or recipe.task
+    if tasks > 1 and (arguments.task or arguments.video):
+        raise ValueError(f"--task and --video are for one task, but --env and --env-options give {tasks}")
     if arguments.video:
         check_video_path(arguments.video)
-    if arguments.export:
-        check_exportable(arguments.context, arguments.export)
-    check_run(arguments.checkpoint)
-    tokenizer = DatasetTokenizer.load(arguments.checkpoint).task(task)
-    expert = _expert(arguments, task)
-    prompt = demonstration(Dataset.open(arguments.prompt), task) if arguments.prompt else None
-    model = load(arguments.checkpoint, arguments.which)
-    options = {"temperature": arguments.temperature, "context": arguments.context}
+    if arguments.expert_return is not None and arguments.data:
+        raise ValueError("--data and --expert-return both give the expert's return: leave one out")
+    if arguments.expert_return is not None and len(arguments.expert_return) != tasks:
+        raise ValueError(
+            f"--expert-return gives {len(arguments.expert_return)} returns for {tasks} tasks: one for each"
+        )
+
+
+def _task(arguments: argparse.Namespace, number: int, recipe: Recipe, tokenizer: DatasetTokenizer) -> _Task:
+    name = arguments.task or recipe.task
+    if name not in tokenizer.specs:
+        hint = " or ".join(_how_recorded(recipe, tokenizer.specs))
+        hint = f". This environment was recorded with {hint}" if hint and not arguments.task else ""
+        raise KeyError(f"no task {name!r}; tasks: {', '.join(tokenizer.specs)}{hint}")
+    prompt = demonstration(Dataset.open(arguments.prompt), name) if arguments.prompt else None
+    expert = _demonstrated(arguments.data, name) if arguments.data else (None, None)
+    if arguments.expert_return is not None:
+        expert = arguments.expert_return[number], None
+    return _Task(name, recipe, tokenizer.task(name), prompt, expert)
+
+
+def _how_recorded(recipe: Recipe, tasks: Iterable[str]) -> list[str]:
+    """Find the options with which this environment was recorded: "--image cells --roles observation:image"."""
+    found = []
+    for task in tasks:
+        rest, _, resize = task.partition("/resize=")
+        rest, _, roles = rest.partition("/roles=")
+        for image in ("", *IMAGES):
+            try:
+                chosen = Roles.parse(roles, size_of(resize) if resize else None)
+                same = Recipe(recipe.environment, recipe.kwargs, image, chosen).task == task
+            except ValueError:  # this environment offers no such choice
+                continue
+            if same:
+                given = {"--image": image, "--roles": roles, "--resize": resize}
+                words = [f"{name} {shlex.quote(value)}" for name, value in given.items() if value]
+                found.append(" ".join(words) or "no --image, --roles or --resize")
+                break
+    return found
+
+
+def _demonstrated(datasets: Sequence[Path], task: str) -> tuple[float | None, float | None]:
+    """Find the mean return and success of a task's demonstrations in the first dataset that knows the task."""
+    opened = [Dataset.open(path) for path in datasets]
+    dataset = next((one for one in opened if task in one.tokenizer.specs), opened[0])
+    demonstrations = Demonstrations.of(dataset, task)
+    return demonstrations.return_, demonstrations.success
+
+
+def _compared(arguments: argparse.Namespace, model: Any, task: _Task, seeds: list[int]) -> Comparison:
     rows = min(arguments.rows, len(seeds))
-    policy = GatoPolicy(model, tokenizer, prompt, rows=rows, seed=arguments.seed, **options)
+    options = {"temperature": arguments.temperature, "context": arguments.context, "seed": arguments.seed}
+    policy = GatoPolicy(model, task.tokenizer, task.prompt, rows=rows, **options)
     frames: list[Any] | None = [] if arguments.video else None
-    played = evaluate(policy, recipe, seeds, max_steps=arguments.max_steps, frames=frames)
+    played = evaluate(policy, task.recipe, seeds, max_steps=arguments.max_steps, frames=frames)
     if frames is not None:
         write_video(arguments.video, frames)
-    if arguments.export:
-        export(GatoPolicy(model, tokenizer, prompt, seed=arguments.seed, **options), arguments.export)
-    environment = recipe.make(seeds[0])
+    environment = task.recipe.make(seeds[0])
     at_random = RandomPolicy(environment.action_space, rows)
     environment.close()
-    random = evaluate(at_random, recipe, seeds, max_steps=arguments.max_steps)
-    return Comparison(task, played, random, expert[0], expert[1])
+    random = evaluate(at_random, task.recipe, seeds, max_steps=arguments.max_steps)
+    return Comparison(task.name, played, random, *task.expert)
 
 
 def seeds_of(text: str | None, episodes: int | None) -> list[int]:
@@ -93,22 +170,3 @@ def seeds_of(text: str | None, episodes: int | None) -> list[int]:
     if episodes is not None and len(seeds) != episodes:
         raise ValueError(f"--seeds {text} gives {len(seeds)} seeds, but --episodes is {episodes}: leave one out")
     return seeds
-
-
-def _expert(arguments: argparse.Namespace, task: str) -> tuple[float | None, float | None]:
-    """Find the expert's (return, success), None if unknown."""
-    if arguments.data and arguments.expert_return is not None:
-        raise ValueError("--data and --expert-return both give the expert's return: leave one out")
-    if not arguments.data:
-        return arguments.expert_return, None
-    demonstrations = Demonstrations.of(Dataset.open(arguments.data), task)
-    return demonstrations.return_, demonstrations.success
-
-
-def demonstration(dataset: Dataset, task: str) -> Record:
-    """Find a dataset's first episode of a task, or its first segment. Raises ValueError if there is none."""
-    records = (record for split in dataset.splits for record in dataset.records(split))
-    found = next(itertools.filterfalse(lambda record: record.metadata.task != task, records), None)
-    if found is None:
-        raise ValueError(f"{dataset.path} has no episode of {task}; tasks: {', '.join(dataset.tokenizer.specs)}")
-    return found

@@ -4,8 +4,7 @@ import argparse
 import sys
 
 from gato_model.acting.generator import Generator
-from gato_model.training.checkpoint import CheckpointError, check_run, load
-from gato_tokenize.storage.dataset import DatasetTokenizer
+from gato_model.training.checkpoint import CheckpointError
 
 EXIT_REFUSED = 2
 
@@ -14,13 +13,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the command and return its exit code: 0, or 2 if it was refused."""
     try:
         _check(arguments)
-        check_run(arguments.checkpoint)
-        generator = Generator(
-            load(arguments.checkpoint, arguments.which),
-            DatasetTokenizer.load(arguments.checkpoint),
-            arguments.temperature,
-            arguments.top_k,
-        )
+        options = {"temperature": arguments.temperature, "top_k": arguments.top_k}
+        generator = Generator.from_pretrained(arguments.checkpoint, arguments.which, **options)
         print(_written(generator, arguments))
     except (ValueError, OSError, CheckpointError) as error:
         print(f"gato-model generate: {error}", file=sys.stderr)

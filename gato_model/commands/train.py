@@ -18,6 +18,7 @@ from gato_model.training.run import train
 from gato_model.training.run_folder import RefusedError, TrainingError
 from gato_model.training.settings import RunOptions, TrainSettings
 from gato_tokenize import CorruptRecordError, Dataset
+from gato_tokenize.storage.place import local_path
 
 FINE_TUNING = {"batch_size": 64, "steps": 10_000}  # appendix D
 EXIT_FAILED, EXIT_REFUSED = 1, 2
@@ -100,6 +101,7 @@ def run_options_of(arguments: argparse.Namespace) -> RunOptions:
 
 def _share(text: str, min_expert_share: float | None) -> Share:
     """Parse DIR or DIR:WEIGHT; an existing folder may have a colon in its name."""
+    local_path(text)
     path, colon, weight = text.rpartition(":")
     if not colon or Path(text).exists():
         return Share(text, 1.0, min_expert_share)

@@ -26,7 +26,7 @@ Batch = dict[str, NDArray[Any]]
 
 
 def batches(
-    shares: "Sequence[Share] | Share | str",
+    shares: "Sequence[Share | str | os.PathLike[str]] | Share | str | os.PathLike[str]",
     batch_size: int,
     sequence_length: int = 1024,
     *,
@@ -39,8 +39,9 @@ def batches(
     check_identity: bool = True,
     cache_bytes: int = 256 << 20,
 ) -> "Batches":
-    """Mix shares into batches of `batch_size` rows of `sequence_length` tokens; `shares` may be one, or its path.
+    """Mix shares into batches of `batch_size` rows of `sequence_length` tokens.
 
+    shares: a share may be given as its path, and one alone without a list
     seed: batch(step) depends on it, on step, on the data and on these options, but not on rows or cache_bytes
     prompt_share: the fraction of agents' sequences that get a prompt, tokens of another episode of the same task and
         agent before them
@@ -55,8 +56,9 @@ def batches(
     than a row.
     """
     if isinstance(shares, Share | str | os.PathLike):
-        shares = [shares if isinstance(shares, Share) else Share(shares)]
-    if not shares:
+        shares = [shares]
+    mixture = [share if isinstance(share, Share) else Share(share) for share in shares]
+    if not mixture:
         raise ValueError("no shares: give at least one dataset")
     for name, value, least in (
         ("batch_size", batch_size, 1), ("sequence_length", sequence_length, 2), ("seed", seed, 0)
@@ -71,7 +73,7 @@ def batches(
     if not 0 <= start < stop <= batch_size:
         raise ValueError(f"rows must be (start, stop) inside the {batch_size} of a batch, not {rows!r}")
     shape = RoundShape(-(-_ROUND_ROWS // batch_size), batch_size, sequence_length)
-    opened = [OpenedShare.open(share, split, sequence_length, cache_bytes // len(shares)) for share in shares]
+    opened = [OpenedShare.open(share, split, sequence_length, cache_bytes // len(mixture)) for share in mixture]
     if check_identity:
         identity = one_identity(opened, identity)
     return Batches(opened, shape, (start, stop), seed, prompt_share, quantization, identity)

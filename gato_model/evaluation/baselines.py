@@ -2,12 +2,13 @@
 
 import copy
 import dataclasses
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from gato_tokenize import Dataset
+from gato_tokenize import Dataset, Record
 from gato_tokenize.storage.episode_list import EPISODES, read_lines
 
 
@@ -51,3 +52,12 @@ class Demonstrations:
 
 def _mean(values: list[float]) -> float | None:
     return float(np.mean(values)) if values else None
+
+
+def demonstration(dataset: Dataset, task: str) -> Record:
+    """Find a dataset's first episode of a task, or its first segment. Raises ValueError if there is none."""
+    records = (record for split in dataset.splits for record in dataset.records(split))
+    found = next(itertools.filterfalse(lambda record: record.metadata.task != task, records), None)
+    if found is None:
+        raise ValueError(f"{dataset.path} has no episode of {task}; tasks: {', '.join(dataset.tokenizer.specs)}")
+    return found

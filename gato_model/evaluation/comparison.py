@@ -3,7 +3,10 @@
 import dataclasses
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from gato_model.evaluation.evaluate import Evaluation
@@ -21,12 +24,17 @@ class Comparison:
     expert_success: float | None
 
     @property
-    def normalised_score(self) -> float | None:
-        """Return None without an expert, or if the expert is no better than the random policy."""
+    def episode_scores(self) -> NDArray[np.float64] | None:
+        """Return each episode's normalised score, [n], or None if the expert is unknown or no better than random."""
         random = float(self.random.returns.mean())
         if self.expert_return is None or not self.expert_return > random:
             return None
-        return normalised(float(self.gato.returns.mean()), random, self.expert_return)
+        return np.array([normalised(one, random, self.expert_return) for one in self.gato.returns.tolist()])
+
+    @property
+    def normalised_score(self) -> float | None:
+        """Return the mean of the episodes' normalised scores: 0 plays like the random policy, 1 like the expert."""
+        return None if self.episode_scores is None else float(self.episode_scores.mean())
 
     def to_json(self) -> dict[str, Any]:
         """Return all numbers, including every episode's return, success and length."""
@@ -43,7 +51,7 @@ class Comparison:
 
     def print(self, console: Console) -> None:
         """Print a table of the policies, the normalised score and the time that the policy took."""
-        table = Table("", "return", "success", "steps", title=f"{self.task}, {len(self.gato.seeds)} episodes")
+        table = Table("", "return", "success", "steps", title=escape(f"{self.task}, {len(self.gato.seeds)} episodes"))
         for name, played in (("gato", self.gato), ("random", self.random)):
             success = played.success_interval()
             shown = "" if success is None else str(success)
@@ -57,6 +65,13 @@ class Comparison:
         low, high = 1e3 * self.gato.latency(0.5), 1e3 * self.gato.latency(0.95)
         console.print(f"an action for {self.gato.rows} environments at a time: median {low:.1f} ms, p95 {high:.1f} ms")
         console.print("brackets: 95% bootstrap intervals over the episodes")
+
+    def line(self) -> str:
+        """Return the task's scores in one line."""
+        success = self.gato.success_interval()
+        parts = [f"return {self.gato.return_interval()}", *([] if success is None else [f"success {success}"])]
+        parts += [] if self.normalised_score is None else [f"normalised score {self.normalised_score:.3f}"]
+        return f"{self.task}: {', '.join(parts)}"
 
 
 def _numbers(played: Evaluation) -> dict[str, Any]:

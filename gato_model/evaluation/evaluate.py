@@ -89,7 +89,7 @@ def evaluate(
     """
     if not len(seeds):
         raise ValueError("no seeds: there is nothing to play")
-    _check_opengl(recipe, frames is not None)
+    check_opengl(recipe, frames is not None)
     evaluation = _EvaluationRun(policy, recipe, seeds, max_steps, frames, finished)
     with contextlib.closing(evaluation):
         return evaluation.play()
@@ -184,7 +184,7 @@ class _EvaluationRun:
         )
 
 
-def _check_opengl(recipe: Recipe, film: bool) -> None:
+def check_opengl(recipe: Recipe, film: bool) -> None:
     """Refuse what Mesa's OpenGL draws: it crashes a process in which TensorFlow is loaded."""
     simulators = opengl_simulators(recipe.environment, film)
     if simulators and "tensorflow" in sys.modules:

@@ -2,6 +2,8 @@
 
 import dataclasses
 import math
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import scipy.stats
@@ -55,6 +57,52 @@ def mean_interval(values: ArrayLike, confidence: float = 0.95, seed: int = 0) ->
         (array,), np.mean, n_resamples=RESAMPLES, confidence_level=confidence, rng=np.random.default_rng(seed)
     ).confidence_interval
     return Interval(mean, float(found.low), float(found.high), confidence)
+
+
+def interquartile_mean(scores: Sequence[ArrayLike], confidence: float = 0.95, seed: int = 0) -> Interval:
+    """Compute the mean of the middle half of all tasks' scores together (Agarwal et al. 2021): outliers do not move it.
+
+    scores: float[n] of each task's episodes, n may differ. The interval is that of percentiles of the bootstrap which
+    draws each task's episodes again from that task (stratified), as the library rliable reports it. It has no bounds
+    if a task has a single episode.
+
+    >>> interquartile_mean([[0.0, 1.0], [1.0, 9.0]]).mean
+    1.0
+
+    Raises ValueError for no tasks, a task without scores, or a score that is not finite.
+    """
+    return _stratified(scores, _middle_mean, confidence, seed)
+
+
+def mean_of_tasks(scores: Sequence[ArrayLike], confidence: float = 0.95, seed: int = 0) -> Interval:
+    """Compute the mean of the tasks' means, with an interval as that of `interquartile_mean`.
+
+    >>> mean_of_tasks([[0.0, 1.0], [1.0, 9.0]]).mean
+    2.75
+    """
+    return _stratified(scores, _mean_of_means, confidence, seed)
+
+
+def _middle_mean(*tasks: Any, axis: int = -1) -> Any:
+    return scipy.stats.trim_mean(np.concatenate(tasks, axis), 0.25, axis)
+
+
+def _mean_of_means(*tasks: Any, axis: int = -1) -> Any:
+    return np.mean([task.mean(axis) for task in tasks], 0)
+
+
+def _stratified(scores: Sequence[ArrayLike], statistic: Callable[..., Any], confidence: float, seed: int) -> Interval:
+    tasks = [np.asarray(task, np.float64) for task in scores]
+    if not tasks or any(task.ndim != 1 or not task.size or not np.isfinite(task).all() for task in tasks):
+        raise ValueError(f"each task needs at least one finite score in one axis, not {tasks!r}")
+    middle = float(statistic(*tasks))
+    if min(task.size for task in tasks) == 1:
+        return Interval(middle, None, None, confidence)
+    found = scipy.stats.bootstrap(
+        tasks, statistic, n_resamples=RESAMPLES, batch=100, confidence_level=confidence, method="percentile",
+        rng=np.random.default_rng(seed),
+    ).confidence_interval  # fmt: skip
+    return Interval(middle, float(found.low), float(found.high), confidence)
 
 
 def normalised(return_: float, random: float, expert: float) -> float:

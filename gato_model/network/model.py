@@ -99,12 +99,15 @@ class Gato(keras.Model):
         return self.transformer(x, inputs["segments"], keep=keep, seeds=seeds, window=window)
 
     def embed(self, inputs: Mapping[str, Any], random: Training | None = None) -> Any:
-        """Compute [B, L, width]: each token's vector plus its position's. Only the N patches pass the patch network."""
-        rows, length = _shape(inputs["tokens"])
-        flat = tf.reshape(self.token_embedding(inputs["tokens"]), (-1, self.config.width))
-        flat = tf.pad(flat, ((0, 1), (0, 0)))  # a last row, for patches that are padding
-        flat = tf.tensor_scatter_nd_update(flat, inputs["patch_index"][:, None], self._patches(inputs, random))
-        x = tf.reshape(flat[:-1], (rows, length, self.config.width))
+        """Compute [B, L, width]: each token's vector plus its position's. Only the N patches pass the patch network.
+
+        Inputs without `patches` have none.
+        """
+        x = self.token_embedding(inputs["tokens"])
+        if "patches" in inputs:
+            flat = tf.pad(tf.reshape(x, (-1, self.config.width)), ((0, 1), (0, 0)))  # a last row, for padding
+            flat = tf.tensor_scatter_nd_update(flat, inputs["patch_index"][:, None], self._patches(inputs, random))
+            x = tf.reshape(flat[:-1], (*_shape(inputs["tokens"]), self.config.width))
         return x + self.local_position(inputs["local_positions"])
 
     def _patches(self, inputs: Mapping[str, Any], random: Training | None) -> Any:

@@ -22,7 +22,7 @@ import tensorflow as tf
 from gato_model.config import GatoConfig
 from gato_model.network.model import Gato
 from gato_tokenize.storage.durable import durable_file
-from gato_tokenize.storage.place import describe
+from gato_tokenize.storage.place import describe, local_path
 
 CONFIG, METRICS, CHECKPOINTS = "config.json", "metrics.jsonl", "checkpoints"
 
@@ -151,7 +151,7 @@ def load(run: "str | os.PathLike[str]", which: Literal["best", "last"] = "best",
     `options` go to `Gato`, for example `dtype="mixed_bfloat16"`; without it, the model computes in float32, whatever
     ~/.keras/keras.json says. Raises CheckpointError if there is no checkpoint.
     """
-    folder = Path(run)
+    folder = local_path(run)
     check_run(folder)
     model = Gato(GatoConfig.from_json((folder / CONFIG).read_text(encoding="utf-8")), **{"dtype": "float32", **options})
     load_weights(model, folder, which)

@@ -80,7 +80,7 @@ class RunLog:
         self._since = (done, now)
         rate = (done - before) * self._tokens / max(now - since, 1e-9)
         self._bar.update(self._task, description=f"{rate:,.0f} tokens/s")
-        self._bar.console.print(f"step {done:>6}  {message}  {rate:,.0f} tokens/s", highlight=False)
+        self._bar.console.print(f"step {done:>6}  {message}  {rate:,.0f} tokens/s", highlight=False, markup=False)
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:

@@ -13,11 +13,10 @@ from typing import Any, Literal
 from gato_tokenize.episode import Episode
 from gato_tokenize.field_spec import TextSpec
 from gato_tokenize.modalities.text import TextTokenizer
-from gato_tokenize.sequence import TokenSequence
 from gato_tokenize.spec import EpisodeSpec
 from gato_tokenize.storage.durable import durable_file
 from gato_tokenize.storage.episode_list import EPISODES, read_lines
-from gato_tokenize.storage.place import DATASET, describe
+from gato_tokenize.storage.place import DATASET, describe, local_path
 from gato_tokenize.storage.records import Record
 from gato_tokenize.storage.shards import read_record, read_records
 from gato_tokenize.storage.tfrecord import Damage, index_path, read_index
@@ -148,7 +147,7 @@ class Dataset:
         """Open the dataset in a folder.
 
         Raises FileNotFoundError if it is not complete, ValueError if its tokenizer is not the one that made it."""
-        path = Path(path)
+        path = local_path(path)
         if not (path / MANIFEST).is_file():
             raise FileNotFoundError(f"{path} is no complete dataset: {describe(path)} (give the folder NAME/VERSION)")
         manifest = json.loads((path / MANIFEST).read_bytes())
@@ -192,7 +191,7 @@ class Dataset:
     ) -> Iterator[Record]:
         """Yield every record of a split in order; `read_records` describes what happens on damage."""
         for shard in self.shards(split):
-            yield from read_records(shard, on_corrupt, damaged)
+            yield from read_records(shard, on_corrupt, damaged, self.manifest["dataset"])
 
     def record(self, number: int, split: str = "train") -> Record:
         """Read record `number` of a split through the index. Raises IndexError beyond the last."""
@@ -200,22 +199,24 @@ class Dataset:
         for shard in self.shards(split):
             count = len(read_index(index_path(shard)))
             if 0 <= left < count:
-                return read_record(shard, left)
+                return read_record(shard, left, self.manifest["dataset"])
             left -= count
         raise IndexError(f"{self.path} has no record {number} in split {split!r}")
 
     def episodes(self, split: str = "train") -> Iterator[Episode]:
         """Yield every episode of a split, decoded, with its segments joined."""
-        parts: list[TokenSequence] = []
+        parts: list[Record] = []
         for record in self.records(split):
             metadata = record.metadata
             if metadata.segment_index != len(parts):
                 raise ValueError(f"episode {metadata.episode_id!r}: segment {len(parts)} is missing")
-            parts.append(record.sequence)
+            parts.append(record)
             if len(parts) == metadata.num_segments:
-                whole = TokenSequence.join(parts) if len(parts) > 1 else parts[0]
-                yield self.tokenizer.task(metadata.task).decode(whole, metadata)
+                yield self._decode(Record.join(parts))
                 parts = []
+
+    def _decode(self, whole: Record) -> Episode:
+        return self.tokenizer.task(whole.metadata.task).decode(whole.sequence, whole.metadata, whole.rewards)
 
     def find_episode(self, wanted: str) -> tuple[Record, Episode]:
         """The whole episode of an id, or of a number in the episode list; its first record carries the metadata.
@@ -228,6 +229,8 @@ class Dataset:
         if line is None:
             raise KeyError(f"no episode {wanted!r}: give an id or a number below the count of episodes")
         shard = self.shard(line["shard"])
-        records = [read_record(shard, line["record"] + segment) for segment in range(line["num_segments"])]
-        whole = dataclasses.replace(records[0], sequence=TokenSequence.join([record.sequence for record in records]))
-        return whole, self.tokenizer.task(line["task"]).decode(whole.sequence, whole.metadata)
+        name = self.manifest["dataset"]
+        records = [read_record(shard, line["record"] + segment, name) for segment in range(line["num_segments"])]
+        whole = Record.join(records)
+        metadata = dataclasses.replace(whole.metadata, content_hash=line["content_hash"])
+        return dataclasses.replace(whole, metadata=metadata), self._decode(whole)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gato_tokenize.storage.records import Record
+from gato_tokenize.storage.segments import content_hash
 
 EPISODES = "episodes.jsonl.gz"
 EPISODE_COLUMNS = (  # those taken from the metadata as they are
@@ -26,6 +27,7 @@ def episode_line(record: Record, shard: str, number: int, extent: tuple[int, int
     line: dict[str, Any] = dict(zip(_PLACE, (shard, number, *extent), strict=True))
     line |= {"tokens": len(record.sequence), "steps": record.sequence.num_steps}
     line |= {name: getattr(metadata, name) for name in EPISODE_COLUMNS}
+    line["content_hash"] = metadata.content_hash or content_hash(record.sequence)  # the record is the whole episode
     line["return"] = metadata.return_ if metadata.return_ == metadata.return_ else None  # JSON has no NaN
     return line
 

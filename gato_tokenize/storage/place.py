@@ -1,17 +1,41 @@
-"""describe: what there is at a path that was given for something else, in words for an error message."""
+"""Paths that a user gives: `local_path` refuses addresses, `describe` says what there is at a path that was given for
+something else."""
 
+import os
+import re
 from pathlib import Path
 
 RUN = "run.json"  # the file of gato_model's training runs
 DATASET = "manifest.json"
+WEIGHTS = "model.safetensors"  # the file of gato_model's exports
 _MARKS = {  # the first that is found counts: {file or folder inside: what the folder is}
     RUN: "the folder of a training run",
     DATASET: "a dataset",
     "_run/plan.json": "an unfinished conversion",
-    "saved_model.pb": "an exported policy",
+    WEIGHTS: "an exported model",
+    "saved_model.pb": "a SavedModel, which plain TensorFlow loads",
     "tokenizer": "part of a dataset or of a run",
     "spec.json": "the tokenizer of a dataset or of a run: its parent is what to give",
 }
+
+
+def local_path(path: "str | os.PathLike[str]") -> Path:
+    """Return the path. Raises ValueError for an address such as `s3://bucket/set`, which no local file system serves.
+
+    >>> local_path("data/my_set/1.0.0").name
+    '1.0.0'
+    >>> local_path("s3://bucket/my_set/1.0.0")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ValueError: s3://bucket/my_set/1.0.0 is an address, and only local folders are read and written so far: ...
+    """
+    text = os.fspath(path)
+    address = re.match("([A-Za-z][A-Za-z0-9+.-]+):/+", text)  # a pathlib.Path has made one slash of two
+    if address is None:
+        return Path(path)
+    raise ValueError(
+        f"{address[1]}://{text[address.end() :]} is an address, and only local folders are read and written so far:"
+        f" copy it to a local disk or mount it there (a local folder of this very name is written ./{address[1]}:/...)"
+    )
 
 
 def describe(path: Path) -> str:

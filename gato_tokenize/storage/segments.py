@@ -1,11 +1,12 @@
 """Segments: the records into which a long episode is cut."""
 
-import dataclasses
 import hashlib
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
 
+from gato_tokenize.episode import EpisodeMetadata
 from gato_tokenize.sequence import TokenSequence
 from gato_tokenize.storage.records import Record
 from gato_tokenize.vocabulary import Kind
@@ -16,21 +17,21 @@ MAX_BYTES = 8 << 20  # or this many bytes of ids and pixels before compression
 
 def segments(record: Record, max_tokens: int = MAX_TOKENS, max_bytes: int = MAX_BYTES) -> Iterator[Record]:
     """Cut a whole episode into records, each after the timestep at which it reaches `max_tokens` tokens or `max_bytes`
-    bytes of ids and pixels before compression, and fill in the metadata that need the whole episode.
+    bytes of ids and pixels before compression, and fill in the metadata that need the whole episode. The content hash
+    is filled in only if there are several: one record is all that it takes to compute it.
     """
-    sequence = record.sequence
+    sequence, rewards = record.sequence, record.rewards
     cuts = _cuts(sequence, max_tokens, max_bytes)
-    digest = content_hash(sequence)
-    for index, (start, stop) in enumerate(zip(cuts, cuts[1:], strict=False)):
-        metadata = dataclasses.replace(
-            record.metadata,
-            num_steps=sequence.num_steps,
-            segment_index=index,
-            num_segments=len(cuts) - 1,
-            step_offset=start,
-            content_hash=digest,
-        )
-        yield Record(sequence if len(cuts) == 2 else sequence.steps(start, stop), metadata)
+    count = len(cuts) - 1
+    known = {**vars(record.metadata), "num_steps": sequence.num_steps, "num_segments": count}
+    known["content_hash"] = content_hash(sequence) if count > 1 else ""
+    for index, (start, stop) in enumerate(itertools.pairwise(cuts)):
+        known |= {"segment_index": index, "step_offset": start}
+        if count == 1:
+            yield Record(sequence, EpisodeMetadata(**known), rewards)
+        else:
+            part = None if rewards is None else rewards[start:stop]
+            yield Record(sequence.steps(start, stop), EpisodeMetadata(**known), part)
 
 
 def _cuts(sequence: TokenSequence, max_tokens: int, max_bytes: int) -> list[int]:
@@ -52,9 +53,7 @@ def _cuts(sequence: TokenSequence, max_tokens: int, max_bytes: int) -> list[int]
 
 def content_hash(sequence: TokenSequence) -> str:
     """The sha256, as hex, of a sequence's tokens and pixels; equal sequences have equal hashes."""
-    digest = hashlib.sha256()
-    for array in (sequence.ids, sequence.kinds, sequence.loss_mask, sequence.step_splits, sequence.grids):
-        digest.update(len(array).to_bytes(8, "little"))
-        digest.update(array.tobytes())
+    arrays = (sequence.ids, sequence.kinds, sequence.loss_mask, sequence.step_splits, sequence.grids)
+    digest = hashlib.sha256(b"".join(part for a in arrays for part in (len(a).to_bytes(8, "little"), a.tobytes())))
     digest.update(np.ascontiguousarray(sequence.patches).data)
     return digest.hexdigest()

@@ -10,14 +10,18 @@ from numpy.typing import NDArray
 from gato_tokenize.modalities.image import ImageTokenizer
 from gato_tokenize.sequence import TokenSequence
 from gato_tokenize.storage.example import Value, decode_example, decode_varints
-from gato_tokenize.storage.schema import FIELDS, SCHEMA_VERSION, RecordField
+from gato_tokenize.storage.schema import FIELDS, READABLE, RecordField
 from gato_tokenize.vocabulary import Kind
 
 _PATCH, _MAX_KIND = int(Kind.PATCH), int(max(Kind))
 _NO_PATCHES, _NO_GRIDS = np.zeros((0, 16, 16, 3), np.uint8), np.zeros((0, 2), np.int32)
 _LIST_TAGS = {"bytes": 0x0A, "float32": 0x12, "int64": 0x1A}  # the fields of a `Feature`
 _BY_KEY = {field.key.encode(): field for field in FIELDS}
-_OF_TOKENS = {key: field for key, field in _BY_KEY.items() if not key.startswith(b"episode_metadata/")}
+_ALWAYS = {field.key.encode() for field in FIELDS if not field.absent}
+_ALWAYS_IN_SCHEMA_1 = set(_BY_KEY) - {b"rewards"}
+_OF_TOKENS = {
+    key: field for key, field in _BY_KEY.items() if not key.startswith(b"episode_metadata/") and key != b"rewards"
+}
 
 
 def decode_sequence(data: bytes, vocabulary_size: int = 2**31) -> TokenSequence:
@@ -31,24 +35,25 @@ def decode_sequence(data: bytes, vocabulary_size: int = 2**31) -> TokenSequence:
 def sequence_of(values: Mapping[str, Any], vocabulary_size: int = 2**31) -> TokenSequence:
     """The sequence of a record's values, as `read_values` gives them.
 
-    Raises ValueError naming the feature that another schema wrote, or that contradicts the others.
+    Raises ValueError naming the feature that contradicts the others.
     """
-    version, ids, splits = values["schema_version"], values["tokens"], values["step_splits"]
-    if version[0] != SCHEMA_VERSION:
-        raise ValueError(f"schema_version {version[0]}: this release reads {SCHEMA_VERSION}")
+    ids, splits = values["tokens"], values.get("step_splits")
     if ids.size and (ids.min() < 0 or ids.max() >= vocabulary_size):
         raise ValueError(f"feature 'tokens' holds ids outside the vocabulary [0, {vocabulary_size})")
-    if splits.size and splits[-1] != len(ids):  # `TokenSequence` checks the rest, but allows padding
+    if splits is None:
+        splits = np.array([0, len(ids)], np.int64)
+    elif splits.size and splits[-1] != len(ids):  # `TokenSequence` checks the rest, but allows padding
         raise ValueError(f"feature 'step_splits' ends at {splits[-1]}, there are {len(ids)} tokens")
-    kinds = _numbers(values, "token_kind", len(ids), _MAX_KIND)
-    loss_mask = _numbers(values, "loss_mask", len(ids), 1)
+    kinds = _numbers(values, "token_kind", len(ids), _MAX_KIND, absent=0)
+    loss_mask = _numbers(values, "loss_mask", len(ids), 1, absent=1)
     patches, grids = _images(values, kinds)
-    return TokenSequence(
-        ids.astype(np.int32), kinds, loss_mask, splits, patches, grids, tuple(values["images/encoded"])
-    )
+    files = tuple(values.get("images/encoded", ()))
+    return TokenSequence(ids.astype(np.int32), kinds, loss_mask, splits, patches, grids, files)
 
 
-def _numbers(values: Mapping[str, Any], key: str, length: int, most: int) -> NDArray[np.uint8]:
+def _numbers(values: Mapping[str, Any], key: str, length: int, most: int, absent: int) -> NDArray[np.uint8]:
+    if key not in values:
+        return np.full(length, absent, np.uint8)
     numbers = _inflated(values[key][0], length, key)
     if length and (found := numbers.max()) > most:
         raise ValueError(f"feature {key!r} holds {found}, the most is {most}")
@@ -57,7 +62,8 @@ def _numbers(values: Mapping[str, Any], key: str, length: int, most: int) -> NDA
 
 def _images(values: Mapping[str, Any], kinds: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
     """(uint8[n, 16, 16, 3], the images' grids int32[m, 2])."""
-    grid, files, packed = values["image_grid"], values["images/encoded"], values["image_patches"][0]
+    grid, files = values.get("image_grid", _NO_GRIDS), values.get("images/encoded", ())
+    packed = values.get("image_patches", [b""])[0]
     if not (grid.size or files or packed):  # most records; `TokenSequence` counts the patch tokens
         return _NO_PATCHES, _NO_GRIDS
     if grid.size % 2 or (grid < 1).any() or (grid > 2**16).any():
@@ -91,9 +97,10 @@ def _inflated(data: bytes, length: int, key: str) -> NDArray[np.uint8]:
 
 
 def read_values(data: bytes) -> dict[str, Value]:
-    """{key: a list of bytes, int64[n] or float32[n]} of the fields of a record; unknown features are passed over.
+    """{key: a list of bytes, int64[n] or float32[n]} of the fields that a record has; unknown features are passed over.
 
-    Raises ValueError if `data` is no Example, or lacks one of the fields.
+    Raises ValueError if `data` is no Example, has a schema version that this release does not know, or lacks a field
+    that every record of its schema version has.
     """
     return _read(data, _BY_KEY)
 
@@ -107,12 +114,21 @@ def _read(data: bytes, wanted: Mapping[bytes, RecordField]) -> dict[str, Value]:
         values = decode_example(data)
         for field in wanted.values():
             _check_type(values, field)
-    for field in wanted.values():
-        if field.key not in values:
-            raise ValueError(f"no feature {field.key!r}: not a record of this toolchain")
-        if field.scalar and len(values[field.key]) != 1:
-            raise ValueError(f"feature {field.key!r} must hold one value, not {len(values[field.key])}")
+    _check_present(values, wanted)
     return values
+
+
+def _check_present(values: Mapping[str, Value], wanted: Mapping[bytes, RecordField]) -> None:
+    for field in wanted.values():
+        if field.key in values and field.scalar and len(values[field.key]) != 1:
+            raise ValueError(f"feature {field.key!r} must hold one value, not {len(values[field.key])}")
+    version = int(values["schema_version"][0]) if "schema_version" in values else 2
+    if version not in READABLE:
+        raise ValueError(f"schema_version {version}: this release reads {' and '.join(map(str, READABLE))}")
+    always = _ALWAYS_IN_SCHEMA_1 if version == 1 else _ALWAYS
+    missing = next((field.key for key, field in wanted.items() if key in always and field.key not in values), None)
+    if missing:
+        raise ValueError(f"no feature {missing!r}: not a record of this toolchain")
 
 
 def _check_type(values: dict[str, Value], field: RecordField) -> None:

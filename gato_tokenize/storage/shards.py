@@ -26,15 +26,16 @@ def write_records(path: "str | os.PathLike[str]", records: Iterable[Record]) -> 
     with shard_writer(path) as shard:
         for record in records:
             shard.write(record.to_bytes())
-    return len(shard.extents)
+    return shard.records
 
 
 def read_records(
     path: "str | os.PathLike[str]",
     on_corrupt: Literal["raise", "skip"] = "raise",
     damaged: "list[Damage] | None" = None,
+    dataset: str = "",
 ) -> Iterator[Record]:
-    """Yield the records of one shard, with their checksums checked.
+    """Yield the records of one shard, with their checksums checked. `dataset`: see `Record.from_bytes`.
 
     A damaged record raises CorruptRecordError, which names shard, record and offset. With `on_corrupt="skip"` only the
     damaged records are lost. Each is appended to `damaged`, which must then be given: nothing is skipped silently.
@@ -48,7 +49,7 @@ def read_records(
     for count, (offset, data) in enumerate(read_frames(path, lost if on_corrupt == "skip" else None)):
         number = count + len(lost) - before - unreadable  # `count` leaves out damaged frames
         try:
-            record = _record(path, number, offset, data)
+            record = _record(path, number, offset, data, dataset)
         except CorruptRecordError as error:
             if on_corrupt == "raise":
                 raise
@@ -58,8 +59,9 @@ def read_records(
             yield record
 
 
-def read_record(path: "str | os.PathLike[str]", number: int) -> Record:
-    """Read record `number` of a shard, found through its index without reading the others.
+def read_record(path: "str | os.PathLike[str]", number: int, dataset: str = "") -> Record:
+    """Read record `number` of a shard, found through its index without reading the others. `dataset`: see
+    `Record.from_bytes`.
 
     Raises FileNotFoundError if there is no index, IndexError beyond the last record, CorruptRecordError.
     """
@@ -71,11 +73,11 @@ def read_record(path: "str | os.PathLike[str]", number: int) -> Record:
     if len(data) + HEADER + FOOTER != length:
         reason = f"the index says {length} bytes, the file {len(data) + HEADER + FOOTER}"
         raise CorruptRecordError(Damage(os.fspath(path), number, offset, reason, ends_shard=False))
-    return _record(path, number, offset, data)
+    return _record(path, number, offset, data, dataset)
 
 
-def _record(path: "str | os.PathLike[str]", number: int, offset: int, data: bytes) -> Record:
+def _record(path: "str | os.PathLike[str]", number: int, offset: int, data: bytes, dataset: str) -> Record:
     try:
-        return Record.from_bytes(data)
+        return Record.from_bytes(data, dataset)
     except ValueError as error:  # the checksums are right, but it is not a record
         raise CorruptRecordError(Damage(os.fspath(path), number, offset, str(error), ends_shard=False)) from error

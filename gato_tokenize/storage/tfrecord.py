@@ -6,10 +6,12 @@ uint64 length | uint32 masked crc32c(length) | data | uint32 masked crc32c(data)
 import contextlib
 import dataclasses
 import hashlib
+import itertools
 import os
 import re
 import struct
-from collections.abc import Iterator
+from array import array
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -70,15 +72,28 @@ class ShardWriter:
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._sha256 = hashlib.sha256()
-        self.extents: list[tuple[int, int]] = []
+        self._lengths = array("Q")  # 8 bytes a record: a shard of short documents has a million of them
         self.bytes = 0
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes) -> tuple[int, int]:
+        """Append a record; returns (its offset, its length with the framing)."""
         framed = frame(data)
         self._file.write(framed)
         self._sha256.update(framed)
-        self.extents.append((self.bytes, len(framed)))
+        extent = self.bytes, len(framed)
+        self._lengths.append(len(framed))
         self.bytes += len(framed)
+        return extent
+
+    @property
+    def records(self) -> int:
+        return len(self._lengths)
+
+    @property
+    def extents(self) -> Iterator[tuple[int, int]]:
+        """Yield what `write` returned for each record."""
+        offsets = itertools.accumulate(self._lengths, initial=0)
+        return zip(offsets, self._lengths, strict=False)
 
     @property
     def sha256(self) -> str:
@@ -197,7 +212,7 @@ def index_path(shard: "str | os.PathLike[str]") -> Path:
     return shard.parent / "index" / f"{shard.name}.idx"
 
 
-def index_text(extents: "list[tuple[int, int]]") -> str:
+def index_text(extents: Iterable[tuple[int, int]]) -> str:
     """Lines of `offset length`, the format of DALI's tfrecord2idx; the length includes the framing."""
     return "".join(f"{offset} {length}\n" for offset, length in extents)
 

@@ -10,13 +10,15 @@ from typing import Any
 from gato_tokenize import TextTokenizer, Vocabulary
 from gato_tokenize.storage.dataset import DatasetTokenizer, read_stats
 from gato_tokenize.tokenizer import LOCAL_POSITIONS
+from gato_tokenize.view import printable
 from pipelines.commands.exit_codes import exit_code
-from pipelines.commands.run_options import add_run_options, limits_of, positive
+from pipelines.commands.run_options import add_run_options, limits_of, local, positive
 from pipelines.conversion.convert import convert
 from pipelines.conversion.plan import Plan, make_plan
 from pipelines.conversion.reject_budget import RejectBudget
 from pipelines.conversion.work_folder import WorkFolder, count_done
 from pipelines.running.beam_pipeline import LOCAL_RUNNER, RunnerError, run_on
+from pipelines.running.limits import size_of
 from pipelines.running.watched_run import run_locally
 from pipelines.sources import open_source
 from pipelines.stats.lints import equal_inputs, listed
@@ -33,12 +35,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--split-seed", type=int, default=0, metavar="N", help="another seed, another split (default 0)"
     )
     parser.add_argument(
-        "--text-model", type=Path, metavar="FILE", help="a SentencePiece model instead of the shipped one"
+        "--text-model", type=local, metavar="FILE", help="a SentencePiece model instead of the shipped one"
     )
     parser.add_argument("--vocabulary", type=vocabulary_fields, default={}, metavar="NAME=VALUE,...", help="settings of"
                         " the vocabulary that differ from the paper's: disjoint=true,discrete_size=4096")  # fmt: skip
     parser.add_argument("--local-positions", type=positive, default=LOCAL_POSITIONS, metavar="N",
                         help="most observation tokens a timestep may have (default %(default)s)")  # fmt: skip
+    parser.add_argument("--shard-size", default="100M", metavar="SIZE", help="of a shard, about, where there is enough"
+                        " data (default %(default)s)")  # fmt: skip
     parser.add_argument("--runner", default=LOCAL_RUNNER, help="a Beam runner (default: %(default)s, on this machine);"
                         " Beam's own options may follow")  # fmt: skip
     add_run_options(parser, max_rejects="0")
@@ -60,14 +64,20 @@ def _run(arguments: argparse.Namespace, rest: list[str]) -> None:
         text=text,
         local_positions=arguments.local_positions,
         vocabulary=arguments.vocabulary,
+        shard_bytes=size_of(arguments.shard_size),
         validation_fraction=arguments.validation_fraction,
         split_seed=arguments.split_seed,
     )
     if arguments.dry_run:
-        print(describe(plan, tokenizer, _reasons(arguments.sources)), *_notes(arguments.sources), sep="\n")
+        _print(describe(plan, tokenizer, _reasons(arguments.sources)), *_notes(arguments.sources))
         return
     manifest = convert(plan, tokenizer, arguments.out, budget, run)
-    print(summary(manifest, arguments.out), *_notes(arguments.sources), sep="\n")
+    _print(summary(manifest, arguments.out), *_notes(arguments.sources))
+
+
+def _print(*texts: str) -> None:
+    """Print lines of data that may hold any character."""
+    print(*(printable(line) for text in texts for line in text.split("\n")), sep="\n")
 
 
 def _notes(sources: Sequence[str]) -> list[str]:

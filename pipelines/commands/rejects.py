@@ -4,11 +4,11 @@ import argparse
 import json
 import sys
 from collections import defaultdict
-from pathlib import Path
 
 from gato_tokenize.storage.dataset import Dataset
+from gato_tokenize.view import printable
 from pipelines.commands.exit_codes import EXIT_REFUSED, exit_code
-from pipelines.commands.run_options import add_run_options, limits_of
+from pipelines.commands.run_options import add_run_options, limits_of, local
 from pipelines.conversion.convert import convert
 from pipelines.conversion.reject_budget import RejectBudget
 from pipelines.conversion.retry import carry_over, plan_retry
@@ -20,11 +20,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True)
     about = "print the rejects, grouped by reason"
     listing = actions.add_parser("list", help=about, description=about, allow_abbrev=False)
-    listing.add_argument("dataset", type=Path, metavar="DIR/NAME/VERSION", help="also of an unfinished conversion")
+    listing.add_argument("dataset", type=local, metavar="DIR/NAME/VERSION", help="also of an unfinished conversion")
     listing.add_argument("--json", action="store_true", help="one JSON object on standard output")
     about = "after a fix, make a new version of the dataset that also holds what was rejected and succeeds now"
     retry = actions.add_parser("retry", help=about, description=about, allow_abbrev=False)
-    retry.add_argument("dataset", type=Path, metavar="DIR/NAME/VERSION", help="a complete dataset")
+    retry.add_argument("dataset", type=local, metavar="DIR/NAME/VERSION", help="a complete dataset")
     add_run_options(retry, max_rejects=None)
 
 
@@ -56,10 +56,11 @@ def as_text(folder: WorkFolder) -> str:
     unfinished = "" if folder.complete else " so far, of an unfinished conversion"
     lines = [f"{folder.path}: {sum(map(len, groups.values()))} rejected{unfinished}"]
     for reason, group in sorted(groups.items(), key=lambda item: (-len(item[1]), item[0])):
-        lines.append(f"{len(group)} {reason}")
+        lines.append(f"{len(group)} {printable(reason)}")
         for reject in group:
             message = " ".join(reject.message.split())
-            lines.append(f"  {reject.episode_id} ({reject.source_uri}, number {reject.source_index}): {message}")
+            where = f"{reject.episode_id} ({reject.source_uri}, number {reject.source_index})"
+            lines.append(f"  {printable(f'{where}: {message}')}")
     return "\n".join(lines)
 
 

@@ -6,14 +6,15 @@ from pathlib import Path
 
 from gato_tokenize import Dataset
 from gato_tokenize.storage.durable import durable_file
+from pipelines.commands.run_options import local
 from pipelines.inspection.report_page import render
 
 EXIT_FAILED, EXIT_REFUSED = 1, 2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("dataset", type=Path, metavar="DIR/NAME/VERSION")
-    parser.add_argument("--out", type=Path, default=Path("report.html"), metavar="FILE", help="default report.html")
+    parser.add_argument("dataset", type=local, metavar="DIR/NAME/VERSION")
+    parser.add_argument("--out", type=local, default=Path("report.html"), metavar="FILE", help="default report.html")
     parser.add_argument("--episodes", type=_count, default=2, metavar="N", help="shown of each task (default 2)")
     parser.add_argument("--steps", type=_steps, default=8, metavar="N", help="timesteps shown of each (default 8)")
 

@@ -3,23 +3,23 @@
 import argparse
 import dataclasses
 import sys
-from pathlib import Path
 
 from rich.console import Console
 
 from gato_tokenize.field_spec import ImageSpec
 from gato_tokenize.storage.dataset import Dataset
-from gato_tokenize.view import show
+from gato_tokenize.view import printable, show
+from pipelines.commands.run_options import local
 from pipelines.inspection.episode_view import plain, save_frames
 from pipelines.inspection.overview import overview, schema
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("dataset", type=Path, metavar="DIR/NAME/VERSION")
+    parser.add_argument("dataset", type=local, metavar="DIR/NAME/VERSION")
     parser.add_argument("--schema", action="store_true", help="the fields of a record")
     parser.add_argument("--episode", metavar="ID|N", help="decode one episode and print it")
     parser.add_argument("--steps", type=int, default=3, metavar="N", help="timesteps of it to print (default 3)")
-    parser.add_argument("--frames", type=Path, metavar="FILE.gif|FILE.png|DIR", help="save its pictures")
+    parser.add_argument("--frames", type=local, metavar="FILE.gif|FILE.png|DIR", help="save its pictures")
     parser.add_argument("--field", metavar="PATH", help="which image field (default: the first)")
     parser.add_argument("--no-colour", action="store_true", help="plain text, no pictures in the terminal")
 
@@ -46,14 +46,14 @@ def run(arguments: argparse.Namespace, rest: list[str]) -> int:
 def _show_episode(dataset: Dataset, arguments: argparse.Namespace) -> None:
     record, episode = dataset.find_episode(arguments.episode)
     for field in dataclasses.fields(record.metadata):
-        print(f"{field.name.rstrip('_'):<14} {getattr(record.metadata, field.name)}")
+        print(f"{field.name.rstrip('_'):<14} {printable(getattr(record.metadata, field.name))}")
     colour = sys.stdout.isatty() and not arguments.no_colour
     print(show(record.sequence, dataset.tokenizer.text, colour, arguments.steps))
     print("decoded")
     for step in range(min(arguments.steps, episode.num_steps)):
         for path, values in episode.fields.items():
             if not isinstance(episode.spec.fields[path], ImageSpec):
-                print(f"  timestep {step}  {path}  {plain(values[step])}")
+                print(f"  timestep {step}  {printable(path)}  {plain(values[step])}")
     if arguments.frames:
         count = save_frames(episode, arguments.frames, arguments.field)
         print(f"{count} frames -> {arguments.frames}")

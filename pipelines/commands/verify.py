@@ -4,15 +4,16 @@ import argparse
 import dataclasses
 import json
 import sys
-from pathlib import Path
 
+from gato_tokenize.view import printable
+from pipelines.commands.run_options import local
 from pipelines.inspection.verify import verify
 
 EXIT_DAMAGED, EXIT_NO_DATASET = 1, 2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("dataset", type=Path, metavar="DIR/NAME/VERSION")
+    parser.add_argument("dataset", type=local, metavar="DIR/NAME/VERSION")
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
     parser.add_argument("--deep", action="store_true", help="also parse every record and decode its pictures")
 
@@ -29,6 +30,6 @@ def run(arguments: argparse.Namespace, rest: list[str]) -> int:
                           "faults": [dataclasses.asdict(fault) for fault in faults]}, indent=1))  # fmt: skip
     else:
         for fault in faults:
-            print(fault)
+            print(printable(fault))
         print(f"{arguments.dataset}: " + (f"{len(faults)} faults" if faults else "sound"))
     return EXIT_DAMAGED if faults else 0

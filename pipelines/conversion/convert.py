@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gato_tokenize.storage.dataset import MANIFEST, DatasetTokenizer
+from gato_tokenize.storage.schema import SCHEMA_VERSION
 from pipelines.conversion.plan import Plan
 from pipelines.conversion.publish import publish
 from pipelines.conversion.reject_budget import RejectBudget
@@ -24,6 +25,11 @@ def convert(
     """
     if out.exists():
         return _published(plan, out)
+    if plan.schema_version != SCHEMA_VERSION:
+        raise ConvertError(
+            f"the plan asks for records of schema {plan.schema_version}, this release writes {SCHEMA_VERSION}: plan"
+            " anew, or use the release that made the plan"
+        )
     folder = WorkFolder.of(plan, out)
     _check_other_plans(folder.path, out)
     with folder.locked():

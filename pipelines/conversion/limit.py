@@ -5,15 +5,18 @@ import itertools
 from typing import Any
 
 from pipelines.conversion.work import Work
+from pipelines.sources.pieces import SHARD_BYTES
 from pipelines.sources.source import Source
 
 
-def limited_works(source: Source, limit: int | None) -> list[Work]:
-    """Return the works that hold the first `limit` candidates of a source; all of them if it is None.
+def limited_works(source: Source, limit: int | None, shard_bytes: int = SHARD_BYTES) -> list[Work]:
+    """Return the works that hold the first `limit` candidates of a source; all of them if it is None. Their partitions
+    aim at `shard_bytes`.
 
     The work of the partition in which the limit falls has a limit: the number of candidates that are read there.
     """
     works: list[Work] = []
+    source.shard_bytes = shard_bytes
     for partition in source.partitions():
         left = None
         if limit is not None:

@@ -18,12 +18,14 @@ from typing import Any
 
 from gato_tokenize import EpisodeSpec, TextTokenizer, __version__
 from gato_tokenize.storage.dataset import DatasetTokenizer, shard_name
+from gato_tokenize.storage.place import local_path
 from gato_tokenize.storage.schema import SCHEMA_VERSION
 from gato_tokenize.storage.segments import MAX_BYTES, MAX_TOKENS
 from gato_tokenize.tokenizer import LOCAL_POSITIONS
 from pipelines.conversion.limit import limited_works
 from pipelines.conversion.work import Work
 from pipelines.sources import open_source
+from pipelines.sources.pieces import PIECE_BYTES, SHARD_BYTES
 
 
 class PlanError(ValueError):
@@ -43,6 +45,7 @@ class Plan:
     split_seed: int = 0
     max_tokens: int = MAX_TOKENS
     max_bytes: int = MAX_BYTES
+    shard_bytes: int | None = None  # at which a shard aims; None: the plan is older than the setting
     schema_version: int = SCHEMA_VERSION
     generator: str = f"gato-toolchain {__version__}"
     source_splits: tuple[str, ...] = ()  # of the sources themselves; a validation fraction replaces them
@@ -54,6 +57,8 @@ class Plan:
             raise PlanError(f"a version is MAJOR.MINOR.PATCH, such as 1.0.0, not {self.version!r}")
         if not 0 <= self.validation_fraction < 1:
             raise PlanError(f"the validation fraction is in [0, 1), not {self.validation_fraction}")
+        if self.shard_bytes is not None and self.shard_bytes < PIECE_BYTES:
+            raise PlanError(f"--shard-size must be at least 4M, not {self.shard_bytes} bytes")
         if not self.partitions:
             raise PlanError("nothing to convert: the sources have no episodes")
 
@@ -68,6 +73,8 @@ class Plan:
         fraction, one that depends on its id, the seed and the fraction alone."""
         if own and not self.validation_fraction:
             return own
+        if not self.validation_fraction:
+            return "train"
         digest = hashlib.sha256(f"{self.split_seed}:{episode_id}".encode()).digest()
         held_out = int.from_bytes(digest[:8], "big") < self.validation_fraction * 2**64
         return "validation" if held_out else "train"
@@ -80,6 +87,8 @@ class Plan:
         """Return the content of plan.json. Its sha256 identifies the plan, so its bytes must never change."""
         content = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         content["partitions"] = [work.to_json() for work in self.partitions]
+        if self.shard_bytes is None:
+            del content["shard_bytes"]
         if not self.source_splits:
             del content["source_splits"]
         return json.dumps(content, indent=1, sort_keys=True) + "\n"
@@ -104,13 +113,16 @@ def make_plan(
     text: TextTokenizer | None = None,
     local_positions: int = LOCAL_POSITIONS,
     vocabulary: Mapping[str, Any] | None = None,
+    shard_bytes: int = SHARD_BYTES,
     **settings: Any,
 ) -> tuple[Plan, DatasetTokenizer]:
     """Return the plan for `sources` into `out` (.../NAME/VERSION), and the tokenizer of all their tasks.
 
     limit: at most so many episodes of each source. vocabulary: the fields of `Vocabulary` that are not the paper's.
-    settings: fields of `Plan`. Reads every input file once, for its sha256. Raises PlanError or SourceError.
+    shard_bytes: at which a shard aims (see `pipelines.sources.pieces`). settings: other fields of `Plan`. Reads every
+    input file once, for its sha256. Raises PlanError or SourceError, and ValueError if `out` is an address.
     """
+    out = local_path(out)
     if len(set(sources)) != len(sources):
         raise PlanError(f"a source is given twice: {', '.join(sources)}")
     specs: dict[str, tuple[str, EpisodeSpec]] = {}
@@ -126,7 +138,7 @@ def make_plan(
                 raise PlanError(
                     f"{other} and {name} both have a task {task!r}, with different specs: name one otherwise"
                 )
-        works = limited_works(source, limit)
+        works = limited_works(source, limit, shard_bytes)
         if not works:
             size = sum(given.get("bytes", 0) for given in source.inputs())
             raise PlanError(f"{name} has no episodes: its inputs have {size} bytes and hold none")
@@ -146,6 +158,7 @@ def make_plan(
         partitions=tuple(partitions),
         inputs=tuple(inputs),
         tokenizer_sha256=tokenizer.sha256,
+        shard_bytes=shard_bytes,
         source_splits=() if settings.get("validation_fraction") else tuple(sorted(splits)),
         **settings,
     )

@@ -20,12 +20,13 @@ from gato_tokenize import __version__
 from gato_tokenize.storage.dataset import MANIFEST, Dataset
 from gato_tokenize.storage.durable import durable_file, sync_folder
 from gato_tokenize.storage.episode_list import EPISODES, line_bytes, read_lines
-from gato_tokenize.storage.schema import SCHEMA_VERSION
+from gato_tokenize.storage.schema import READABLE, SCHEMA_VERSION
 from gato_tokenize.storage.tfrecord import index_path
 from pipelines.conversion.plan import Plan, PlanError
 from pipelines.conversion.work import Done, Retry, Work
 from pipelines.conversion.work_folder import PLAN, WorkFolder
 from pipelines.sources import open_source
+from pipelines.sources.pieces import SHARD_BYTES
 from pipelines.sources.source import Source
 
 
@@ -33,7 +34,8 @@ def plan_retry(dataset: Dataset, out: Path) -> Plan:
     """Return the plan of `out`, a new version of `dataset`.
 
     All works of the old plan come first, each marked as carried over; after them, one for each of them that had
-    rejects. Raises PlanError if there is nothing to retry, or if a spec, the schema or the name has changed.
+    rejects. Records that are carried over keep their schema version. Raises PlanError if there is nothing to retry, if
+    a spec or the name has changed, or if this release does not know the schema.
     """
     folder = WorkFolder.open(dataset.path)
     _check_version(dataset, folder.plan, out)
@@ -49,6 +51,7 @@ def plan_retry(dataset: Dataset, out: Path) -> Plan:
         version=out.name,
         partitions=(*carried, *retries),
         inputs=tuple(inputs),
+        schema_version=SCHEMA_VERSION,
         generator=f"gato-toolchain {__version__}",
     )
 
@@ -58,10 +61,10 @@ def _check_version(dataset: Dataset, old: Plan, out: Path) -> None:
         raise PlanError(f"{dataset.path / PLAN} is not the plan that the manifest names: see gato-data verify")
     if out.parent.name != old.dataset or out.resolve() == dataset.path.resolve():
         raise PlanError(f"a retry makes another version of {old.dataset}: give --out DIR/{old.dataset}/VERSION")
-    if old.schema_version != SCHEMA_VERSION:
+    if old.schema_version not in READABLE:
         raise PlanError(
-            f"{dataset.path} has schema version {old.schema_version}, this release writes {SCHEMA_VERSION}: convert"
-            " anew, into another version"
+            f"{dataset.path} has schema version {old.schema_version}, this release reads"
+            f" {' and '.join(map(str, READABLE))}: retry with the release that made it, or convert anew"
         )
 
 
@@ -90,6 +93,7 @@ def _partition(source: Source, old: Plan, partition: dict[str, Any], number: int
     """Return the partition as it was planned if the inputs are as they were, else the same one of a new cut."""
     if all(given in old.inputs for given in _inputs(source)):
         return partition
+    source.shard_bytes = old.shard_bytes or SHARD_BYTES
     partitions = source.partitions()
     known = sum(work.source == source.source and not work.retry for work in old.partitions)
     if len(partitions) != known:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from gato_tokenize.storage.schema import FIELDS
+from gato_tokenize.storage.schema import FIELDS, RecordField
 from pipelines.conversion.plan import Plan
 
 _TFDS = "tensorflow_datasets.core.features."
@@ -16,7 +16,7 @@ def features_json() -> dict[str, Any]:
         node = root
         for branch in branches:
             node = node.setdefault(branch, {})
-        node[name] = _tensor(field.dtype, field.scalar)
+        node[name] = _tensor(field)
     return _features_dict(root)
 
 
@@ -25,13 +25,16 @@ def _features_dict(node: dict[str, Any]) -> dict[str, Any]:
     return {"pythonClassName": _TFDS + "features_dict.FeaturesDict", "featuresDict": {"features": features}}
 
 
-def _tensor(dtype: str, scalar: bool) -> dict[str, Any]:
-    shape: dict[str, Any] = {} if scalar else {"dimensions": ["-1"]}
-    number = scalar and dtype != "bytes"
-    return {
-        "pythonClassName": _TFDS + ("scalar.Scalar" if number else "tensor_feature.Tensor"),
-        "tensor": {"dtype": "string" if dtype == "bytes" else dtype, "encoding": "none", "shape": shape},
-    }
+def _tensor(field: RecordField) -> dict[str, Any]:
+    """Return the feature of a field. TFDS reads an absent list as empty, and an absent optional scalar as an empty
+    string, False, or the smallest number of its type."""
+    shape: dict[str, Any] = {} if field.scalar else {"dimensions": ["-1"]}
+    number = field.scalar and field.dtype != "bytes"
+    dtype = field.tfds or ("string" if field.dtype == "bytes" else field.dtype)
+    tensor: dict[str, Any] = {"dtype": dtype, "encoding": "none", "shape": shape}
+    if field.scalar and field.absent:
+        tensor["optional"] = True
+    return {"pythonClassName": _TFDS + ("scalar.Scalar" if number else "tensor_feature.Tensor"), "tensor": tensor}
 
 
 def dataset_info_json(plan: Plan, splits: dict[str, Any]) -> dict[str, Any]:

@@ -5,10 +5,12 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from gato_tokenize.field_spec import ContinuousSpec
 from gato_tokenize.storage.dataset import Dataset
 from gato_tokenize.storage.schema import FIELDS
+from gato_tokenize.view import printable
 from pipelines.stats.episode_stats import plain_counts
 from pipelines.stats.fit import Row
 from pipelines.stats.fit import report as fit_report
@@ -23,27 +25,28 @@ def overview(dataset: Dataset, console: Console) -> None:
     manifest = dataset.manifest
     episodes = manifest["episodes"]
     rejected, filtered = sum(episodes["rejected"].values()), sum(episodes["filtered"].values())
-    console.print(f"[bold]{manifest['dataset']} {manifest['version']}[/]  {dataset.path}", highlight=False)
-    console.print(f"{episodes['written']} episodes written, {rejected} rejected, {filtered} filtered; "
-                  f"made by {manifest['generator']}", highlight=False)  # fmt: skip
-    for line in equal_inputs(manifest["inputs"]):
-        console.print(line, highlight=False, markup=False)
+    name = Text(f"{manifest['dataset']} {manifest['version']}", "bold")
+    console.print(name.append(f"  {printable(dataset.path)}", "not bold"))
+    made = f"made by {manifest['generator']}"
+    lines = [f"{episodes['written']} episodes written, {rejected} rejected, {filtered} filtered; {made}"]
+    for line in (*lines, *equal_inputs(manifest["inputs"])):
+        console.print(Text(printable(line)))
     tasks = _table("task", "split", "episodes", "timesteps", "tokens", "in the loss", "tokens by kind")
     fields = _table("task", "split", "field", "spec", "statistics")
     noticed = _table("task", "split", "kind", "what", "count")
     fit = _table("task", "split", "field", "element", "range", "clipped", "saturated", "error", "levels", "scaling")
     for split, by_task in dataset.stats.items():
         for task, counts in by_task.items():
-            tasks.add_row(task, split, *_task_cells(counts))
+            _add(tasks, task, split, *_task_cells(counts))
             for path, field in counts["fields"].items():
                 spec = dataset.tokenizer.specs[task].fields[path]
-                fields.add_row(task, split, path, spec.describe(), _numbers(field))
+                _add(fields, task, split, path, spec.describe(), _numbers(field))
                 if isinstance(spec, ContinuousSpec):
                     rows = fit_report(spec, path.split("/")[0] == "action", field, dataset.tokenizer.vocabulary.m)
                     for cells in _fit_cells(rows):
-                        fit.add_row(task, split, path, *cells)
+                        _add(fit, task, split, path, *cells)
             for cells in _noticed_cells(counts):
-                noticed.add_row(task, split, *cells)
+                _add(noticed, task, split, *cells)
     for table in (tasks, fields, noticed, fit):
         if table.row_count:
             console.print(table)
@@ -76,9 +79,9 @@ def _fit_cells(rows: list[Row]) -> Iterator[list[str]]:
 
 def schema(console: Console) -> None:
     """Print a table of the fields of a record."""
-    table = _table("key", "kind", "content")
+    table = _table("key", "kind", "content", "absent")
     for field in FIELDS:
-        table.add_row(field.key, f"{field.dtype}[{'1' if field.scalar else 'n'}]", field.content)
+        _add(table, field.key, f"{field.dtype}[{'1' if field.scalar else 'n'}]", field.content, field.absent)
     console.print(table)
 
 
@@ -87,6 +90,11 @@ def _table(*columns: str) -> Table:
     for column in columns:
         table.add_column(column, overflow="fold")
     return table
+
+
+def _add(table: Table, *cells: str) -> None:
+    """Add a row whose cells are shown as they are: brackets in data are no markup."""
+    table.add_row(*(Text(printable(cell)) for cell in cells))
 
 
 def _short(value: Any) -> str:

@@ -68,7 +68,7 @@ def _write(folder: WorkFolder, index: int, limits: Limits, send: Callable[[Any],
                 journal(event)
                 send(event)
 
-            write_partition(folder, index, on_step)
+            write_partition(folder, index, on_step, one_by_one=True)
         send(None)
     except Exception as error:
         send(failure_of(error))

@@ -4,6 +4,7 @@ import functools
 import importlib
 import os
 
+from gato_tokenize.storage.place import local_path
 from pipelines.sources.options import split_options
 from pipelines.sources.source import Source, SourceError
 
@@ -26,6 +27,11 @@ def open_source(source: str) -> Source:
     if not colon or name not in SOURCES:
         raise SourceError(f"{source!r} is no source: write NAME:ARGUMENT, NAME one of {', '.join(SOURCES)}")
     cls = source_class(name)
+    if cls.reads_files:
+        try:
+            local_path(rest)
+        except ValueError as error:
+            raise SourceError(str(error)) from error
     opened = cls(*split_options(rest, os.path.exists) if cls.reads_files else split_options(rest))
     opened.source = source
     return opened

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar
 
 from gato_tokenize import Episode, EpisodeSpec
+from pipelines.sources.pieces import SHARD_BYTES
 
 
 class SourceError(ValueError):
@@ -38,6 +39,7 @@ class Source(abc.ABC):
     Options: type[Any]  # a `SourceOptions`, from which comes the table in docs/sources.md
     reads_files: ClassVar[bool] = True  # the argument is a path: if one of exactly that name exists, a `?` in it stays
     source: str  # the string it was opened from; set by `open_source`
+    shard_bytes: int = SHARD_BYTES  # at which its partitions aim; set by `limited_works`
 
     @abc.abstractmethod
     def __init__(self, argument: str, options: dict[str, str]) -> None: ...
@@ -68,9 +70,9 @@ class Source(abc.ABC):
     @abc.abstractmethod
     def partitions(self) -> list[dict[str, Any]]:
         """Divide the episodes into partitions, in order, each as JSON. A partition becomes one shard of each split, so
-        it should hold as many episodes as make about 100 MB. Partitions depend on the inputs and the options alone,
-        never on the number of workers. One may give the number of its candidates as "count"; a limit counts them
-        otherwise."""
+        it should hold as many episodes as make about `shard_bytes` (see `pipelines.sources.pieces`). Partitions depend
+        on the inputs, the options and `shard_bytes` alone, never on the number of workers. One may give the number of
+        its candidates as "count"; a limit counts them otherwise."""
 
     @abc.abstractmethod
     def candidates(self, partition: dict[str, Any]) -> Iterator[Candidate]:

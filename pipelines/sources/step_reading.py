@@ -95,13 +95,17 @@ class StepReading:
         values = {name: _of(arrays, path, name) for name, path in self.places.items()}
         steps = self._steps(values, counted)
         rows = self.kept(steps)
-        metadata = _cut(metadata, rewards, steps, rows, self._stride, counted)
+        metadata = _cut(metadata, steps, rows, self._stride, counted)
+        kept_rewards = _kept_rewards(rewards, steps, len(rows), self._stride)
+        if kept_rewards is not None:
+            metadata = dataclasses.replace(metadata, return_=float(kept_rewards.sum()))
         picked = {name: self._picked(name, value, rows) for name, value in values.items()}
         if INSTRUCTION in picked:
             metadata = dataclasses.replace(metadata, instruction=picked[INSTRUCTION][0])
         observation, action = (unflatten(picked, root) for root in ("observation", "action"))
         reading = self._reading
-        return Episode(reading.spec, reading.observation(observation), reading.action(action), metadata, counted)
+        observed, acted = reading.observation(observation), reading.action(action)
+        return Episode(reading.spec, observed, acted, metadata, counted, kept_rewards)
 
     def _steps(self, values: Mapping[str, Any], counted: dict[str, int]) -> int:
         """Return the number of actions; counts a final observation."""
@@ -136,9 +140,7 @@ def _of(arrays: Mapping[str, Any], path: str, name: str) -> Any:
     return arrays[path]
 
 
-def _cut(
-    metadata: EpisodeMetadata, rewards: Any, steps: int, rows: range, stride: int, counted: dict[str, int]
-) -> EpisodeMetadata:
+def _cut(metadata: EpisodeMetadata, steps: int, rows: range, stride: int, counted: dict[str, int]) -> EpisodeMetadata:
     """Count the timesteps that are left out, and say in the metadata how the episode ends without them."""
     reached = min(steps, len(rows) * stride)  # timesteps of the recording that the kept ones stand for
     if reached < steps:
@@ -146,14 +148,19 @@ def _cut(
         metadata = dataclasses.replace(metadata, terminated=False, truncated=True)
     if reached > len(rows):
         counted[BETWEEN] = reached - len(rows)
+    return metadata
+
+
+def _kept_rewards(rewards: Any, steps: int, kept: int, stride: int) -> Any:
+    """Return float64[kept]: the sums of the rewards of the timesteps that each kept one stands for, or None."""
     if rewards is None:
-        return metadata
+        return None
     numbers = np.asarray(rewards, np.float64)
     if numbers.shape != (steps,):
         raise ValueError(f"rewards: expected {steps}, one a timestep, got shape {list(numbers.shape)}")
     if not np.isfinite(numbers).all():
         raise ValueError(f"rewards: {numbers[~np.isfinite(numbers)][0]} is not finite")
-    return dataclasses.replace(metadata, return_=float(numbers[:reached].sum()))
+    return np.add.reduceat(numbers[: kept * stride], np.arange(0, min(steps, kept * stride), stride))
 
 
 def _texts(values: Sequence[Any], path: str) -> list[Any]:

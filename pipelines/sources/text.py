@@ -12,7 +12,7 @@ from pipelines.sources.formats import lines
 from pipelines.sources.formats.files import hashed, opened
 from pipelines.sources.formats.matching import Matches, matching
 from pipelines.sources.options import SourceOptions, option, parse_options
-from pipelines.sources.pieces import Piece, pack
+from pipelines.sources.pieces import RECORD_BYTES, Piece, pack
 from pipelines.sources.source import Candidate, Filtered, Source, SourceError
 
 PLAIN = (".txt", ".md", ".rst")
@@ -83,13 +83,13 @@ class TextSource(Source):
             else:
                 with hashed(path) as file:
                     source = file.fingerprint()
-                pieces.append(Piece({"uri": path, "bytes": source["bytes"]}, source["bytes"], 1))
+                pieces.append(Piece({"uri": path, "bytes": source["bytes"]}, source["bytes"] + RECORD_BYTES))
             inputs.append(source)
         return inputs, pieces
 
     def partitions(self) -> list[dict[str, Any]]:
         """Group the pieces: {"pieces": [a whole file {"uri", "bytes"}, or some of its lines (`lines.LineRange`)]}."""
-        return [{"pieces": group} for group in pack(self._plan[1])]
+        return [{"pieces": group} for group in pack(self._plan[1], self.shard_bytes, lines.join)]
 
     def candidates(self, partition: dict[str, Any]) -> Iterator[Candidate]:
         for piece in partition["pieces"]:

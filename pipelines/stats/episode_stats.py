@@ -1,7 +1,8 @@
 """Statistics of a dataset per task and field, counted while it is made and merged over shards."""
 
 import io
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from gato_tokenize.modalities.continuous import ContinuousTokenizer
 from gato_tokenize.modalities.image import PATCH
 from gato_tokenize.modalities.picture_file import orientation
 from pipelines.stats.fit import count_fit
-from pipelines.stats.lints import episode_lints, repeats
+from pipelines.stats.lints import episode_lints, repeats, text_lints
 
 _TEXT, _KIND_NAMES = int(Kind.TEXT), [kind.name.lower() for kind in Kind]  # numbered from 0
 
@@ -39,6 +40,30 @@ def episode_stats(episode: Episode, tokenizer: EpisodeTokenizer, sequence: Token
         "notes": dict(episode.notes),
     }
     return {**counted, "lints": episode_lints(episode, sequence, counted)}
+
+
+def document_stats(
+    episodes: Sequence[Episode], tokenizer: EpisodeTokenizer, sequences: Sequence[TokenSequence]
+) -> dict[str, Any]:
+    """Count documents together: the same as `episode_stats` of each, merged, at a tenth of the cost."""
+    (path,) = episodes[0].spec.fields
+    texts = [episode.fields[path][0] for episode in episodes]
+    ids = np.concatenate([sequence.ids for sequence in sequences])
+    unknown, empty = tokenizer.text.unknown_count(ids) if tokenizer.text else 0, texts.count("")
+    notes: Counter[str] = Counter()
+    for episode in episodes:
+        notes.update(episode.notes)
+    return {
+        "episodes": len(episodes),
+        "steps": len(episodes),
+        "tokens": len(ids),
+        "loss_tokens": sum(int(sequence.loss_mask.sum()) for sequence in sequences),
+        "tokens_by_kind": {_KIND_NAMES[_TEXT]: len(ids)} if len(ids) else {},
+        "unknown_pieces": unknown,
+        "fields": {path: {"texts": len(texts), "characters": sum(map(len, texts)), "empty": empty}},
+        "notes": dict(notes),
+        "lints": text_lints(unknown, empty),
+    }
 
 
 def _fields(episode: Episode, tokenizer: EpisodeTokenizer, sequence: TokenSequence) -> dict[str, dict[str, Any]]:

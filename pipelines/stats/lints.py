@@ -39,10 +39,15 @@ def episode_lints(episode: Episode, sequence: TokenSequence, counted: Mapping[st
         "episodes whose last action alone is all zeros": int(_filled_up(episode)),
         "values beyond the bins' reach": sum(field.get("clipped", 0) for field in fields),
         "frames equal to the one before": sum(field.get("repeated", 0) for field in fields),
-        "unknown text pieces": counted["unknown_pieces"],
-        "empty texts": sum(field.get("empty", 0) for field in fields),
+        **text_lints(counted["unknown_pieces"], sum(field.get("empty", 0) for field in fields)),
         **(_plain_images(sequence) if len(sequence.grids) else {}),
     }
+    return {what: count for what, count in found.items() if count}
+
+
+def text_lints(unknown_pieces: int, empty_texts: int) -> dict[str, int]:
+    """Return the lints of texts that are above 0."""
+    found = {"unknown text pieces": unknown_pieces, "empty texts": empty_texts}
     return {what: count for what, count in found.items() if count}
 
 

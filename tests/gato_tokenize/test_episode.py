@@ -179,3 +179,54 @@ def test_metadata_takes_numpy_s_scalars_and_keeps_python_s():
 def test_metadata_of_another_type_is_refused(values, message):
     with pytest.raises(ValueError, match="^" + message):
         EpisodeMetadata(**values)
+
+
+def of_rewards(rewards, return_=float("nan")):
+    spec = EpisodeSpec({"v": ContinuousSpec(1)}, DiscreteSpec(2))
+    return Episode(spec, {"v": [[0.0]] * 3}, [0, 1, 0], EpisodeMetadata(return_=return_), rewards=rewards)
+
+
+@pytest.mark.parametrize(
+    ("rewards", "dtype"),
+    [
+        ([1, 0, -3], np.float64),
+        (np.array([1, 0, -3], np.float32), np.float32),
+        (np.array([1, 0, -3], np.int8), np.float64),
+        ((1.0, 0.0, -3.0), np.float64),
+    ],
+)
+def test_rewards_give_the_return_that_is_unknown_and_must_agree_with_one_that_is_given(rewards, dtype):
+    episode = of_rewards(rewards)
+    assert episode.rewards.tolist() == [1, 0, -3] and episode.rewards.dtype == dtype
+    assert episode.metadata.return_ == -2 and of_rewards(rewards, -2).metadata.return_ == -2
+    with pytest.raises(ValueError, match=r"^rewards: their sum is -2\.0, but the return in the metadata is -1\.0$"):
+        of_rewards(rewards, -1)
+
+
+def test_a_return_that_was_added_in_float32_agrees():
+    rewards = np.array([0.1, 0.2, 1e6], np.float32)
+    assert of_rewards(rewards, float(rewards.sum())).rewards.dtype == np.float32
+    assert of_rewards([0.1, 0.2, 0.3], np.float32(0.6)).metadata.return_ != 0.6
+    assert of_rewards(None, 4.0).rewards is None
+
+
+@pytest.mark.parametrize(
+    ("rewards", "message"),
+    [
+        ([1.0, 2.0], r"expected 3 numbers, one a timestep, got float64 of shape \[2\]"),
+        ([[1.0], [2.0], [3.0]], r"expected 3 numbers, one a timestep, got float64 of shape \[3, 1\]"),
+        (["1", "2", "3"], "expected 3 numbers, one a timestep, got <U1"),
+        ([0.0, float("nan"), float("inf")], r"nan at index \[1\] is not finite"),
+        ([0.0, 0.0, 1e39], r"1e\+39 at index \[2\] is not finite, or beyond float32"),
+    ],
+)
+def test_rewards_that_are_refused(rewards, message):
+    with pytest.raises(ValueError, match="^rewards: " + message):
+        of_rewards(rewards)
+
+
+def test_masked_rewards_and_those_of_a_document_are_refused():
+    with pytest.raises(ValueError, match=r"reward at index \[1\] is masked"):
+        of_rewards(np.ma.array([1.0, 2.0, 3.0], mask=[0, 1, 0]))
+    with pytest.raises(ValueError, match="rewards: a document or sample has none"):
+        Episode(EpisodeSpec.document(), {"text": ["a"]}, rewards=[1.0])

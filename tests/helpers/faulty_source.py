@@ -43,7 +43,7 @@ FAULTS = {
 class FaultyOptions(SourceOptions):
     bad: str = option("", "the numbers of documents at which the fault happens")
     fault: str = option("segfault", "one of FAULTS")
-    at: Literal["next", "read"] = option("read", "the step at which it happens")
+    at: Literal["next", "read", "tokenize"] = option("read", "the step at which it happens; tokenize: its own fault")
     each: int = option(10, "documents in a partition")
     knows: int = option(1, "1: a partition says its count")
     pause: float = option(0.0, "seconds between documents")
@@ -80,7 +80,8 @@ class FaultySource(Source):
         time.sleep(0 if os.path.exists("hurry") else self.options.pause)
         self._step("read", number)
         metadata = EpisodeMetadata(f"toy/{number}", "toy", "toy", source_uri="faulty", source_index=number)
-        return Episode(self.specs()["toy"], {"text": [f"document {number}"]}, metadata=metadata)
+        lone = "\ud800" if self.options.at == "tokenize" and number in self._bad else ""
+        return Episode(self.specs()["toy"], {"text": [f"document {number}{lone}"]}, metadata=metadata)
 
     def _step(self, at: str, number: int) -> None:
         if number in self._bad and at == self.options.at and not os.path.exists("mended"):

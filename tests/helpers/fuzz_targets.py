@@ -63,8 +63,9 @@ def check_fields(data: bytes) -> None:
     values = dict(decode_example(RECORDS[len(data) % len(RECORDS)]))
     for at in range(0, len(data) - 3, 4):
         number, place, kind, value = data[at : at + 4]
-        key = FIELDS[number % len(FIELDS)].key
-        values[key] = _changed(values[key], place, kind, value)
+        field = FIELDS[number % len(FIELDS)]
+        absent: Any = [] if field.dtype == "bytes" else np.zeros(0, field.dtype)
+        values[field.key] = _changed(values.get(field.key, absent), place, kind, value)
     check_record(encode_example(values))
 
 

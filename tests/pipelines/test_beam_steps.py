@@ -9,6 +9,7 @@ import pytest
 from examples import own_beam_job
 from gato_tokenize import Record, read_records
 from gato_tokenize.storage.dataset import DatasetTokenizer
+from gato_tokenize.storage.segments import content_hash
 from pipelines.beam_steps import REJECTS, ReadEpisodes, TokenizeEpisodes, WriteShards
 from pipelines.sources import open_source
 
@@ -28,7 +29,7 @@ def write() -> str:
 
 
 def save(record: Record) -> None:
-    Path(record.metadata.content_hash).write_bytes(record.to_bytes())
+    Path(content_hash(record.sequence)).write_bytes(record.to_bytes())
 
 
 def read_back(folder: Path) -> list[Record]:
@@ -56,11 +57,9 @@ def test_shards_do_not_depend_on_the_order_of_records() -> None:
     made: list[Record] = []
     with beam.Pipeline(runner="FnApiRunner") as pipeline:
         tokenized = (pipeline | ReadEpisodes("text:docs.jsonl")).episodes | TokenizeEpisodes(tokenizer, "own")
-        _ = tokenized.records | beam.Map(
-            lambda record: Path(record.metadata.content_hash).write_bytes(record.to_bytes())
-        )
+        _ = tokenized.records | beam.Map(save)
     made = [Record.from_bytes(path.read_bytes()) for path in sorted(Path().glob("?" * 64))]
-    assert len(made) == 3
+    assert len(made) == 3 and {record.metadata.dataset for record in made} == {"own"}
     for folder, records in (("one", made), ("two", made[::-1])):
         with beam.Pipeline(runner="FnApiRunner") as pipeline:
             _ = pipeline | beam.Create(records) | WriteShards(folder, "own", "train", 2)

@@ -1,4 +1,4 @@
-"""docs/acting.md: its Python runs, and it names every option of the two commands."""
+"""docs/acting.md: its Python runs, and it names every option of the three commands."""
 
 import argparse
 import re
@@ -17,10 +17,10 @@ def test_the_python_runs():
     exec(compile(block, "docs/acting.md", "exec"), {})
 
 
-@pytest.mark.parametrize("add_arguments", [arguments.evaluate, arguments.generate])
+@pytest.mark.parametrize("add_arguments", [arguments.evaluate, arguments.generate, arguments.export])
 def test_every_option_is_named(add_arguments):
     parser = argparse.ArgumentParser(add_help=False)
     add_arguments(parser)
     options = set(re.findall(r"--[a-z-]+", parser.format_help()))
-    assert len(options) > 7
+    assert len(options) > 5
     assert [option for option in sorted(options) if f"`{option}`" not in PAGE and f"{option} " not in PAGE] == []

@@ -35,7 +35,8 @@ FLOORS = {
     "gato_model": (
         {"config"},
         {"data", "network"},
-        {"training", "acting", "evaluation"},
+        {"training", "evaluation"},
+        {"acting"},
         {"commands"},
         {"__init__", "__main__"},
     ),

@@ -33,7 +33,7 @@ def train(data, *words, name="other"):
     return gato_model(["train", "--data", str(data / name / "1.0.0"), *TRAIN, *SMALL, *words])
 
 
-def test_the_model_follows_the_data_and_acts_in_its_ids(data, tmp_path):
+def test_the_model_follows_the_data_and_acts_in_its_ids(data, tmp_path, capsys):
     assert train(data, "--out", str(tmp_path / "run")) == 0
     config = GatoConfig.from_json((tmp_path / "run/config.json").read_text())
     assert (config.vocabulary_size, config.local_positions) == (10 + 64 + 1 + 5, 600)
@@ -42,9 +42,10 @@ def test_the_model_follows_the_data_and_acts_in_its_ids(data, tmp_path):
     assert tokenizer.action_ranges.tolist() == [[75, 77]]
     policy = GatoPolicy(load(tmp_path / "run"), tokenizer)
     assert policy.act(np.zeros(4, np.float32)) in (0, 1)
-    words = ["--episodes", "2", "--seeds", "0:2", "--json", str(tmp_path / "scores.json")]
+    capsys.readouterr()
+    words = ["--episodes", "2", "--seeds", "0:2", "--json"]
     assert gato_model(["evaluate", "--checkpoint", str(tmp_path / "run"), "--env", "CartPole-v1", *words]) == 0
-    assert len(json.loads((tmp_path / "scores.json").read_text())["gato"]["returns"]) == 2
+    assert len(json.loads(capsys.readouterr().out)["tasks"][0]["gato"]["returns"]) == 2
 
 
 def test_sizes_that_are_set_and_do_not_fit_are_refused_with_the_ones_that_do(data, tmp_path, capsys):

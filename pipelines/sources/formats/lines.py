@@ -5,10 +5,9 @@ import json
 from collections.abc import Iterator
 from typing import Any, NamedTuple, TypedDict
 
-from pipelines.sources import pieces
 from pipelines.sources.formats.decompression import decompressor
 from pipelines.sources.formats.files import HashedFile, hashed, opened
-from pipelines.sources.pieces import Mark, Piece, spans
+from pipelines.sources.pieces import RECORD_BYTES, Mark, Piece, spans
 
 MAX_DOCUMENT_BYTES = 64 * 2**20
 
@@ -34,18 +33,19 @@ def pieces_of(path: str) -> tuple[dict[str, Any], list[Piece]]:
     """Read a file once: (its fingerprint, its pieces, each a `LineRange`). A compressed file is one piece."""
     compressed = decompressor(path) is not None
     with hashed(path) as file:
-        found = [] if compressed else spans(_marks(file), pieces.MAX_LINES)
+        found = [] if compressed else spans(_marks(file))
         source = file.fingerprint()
     if compressed:
-        return source, [Piece(line_range(source, 0, source["bytes"], 1), source["bytes"], None)]
+        return source, [Piece(line_range(source, 0, source["bytes"], 1), source["bytes"], path)]
     return source, [
-        Piece(
-            line_range(source, start.byte, stop.byte, start.number + 1),
-            bytes=stop.byte - start.byte,
-            candidates=stop.number - start.number,
-        )
+        Piece(line_range(source, start.byte, stop.byte, start.number + 1), stop.weight - start.weight)
         for start, stop in found
     ]
+
+
+def join(one: dict[str, Any], two: dict[str, Any]) -> dict[str, Any] | None:
+    """The lines of two pieces in a row; None if these are not of one file, or are whole files."""
+    return {**one, "stop": two["stop"]} if one["uri"] == two["uri"] and "stop" in two else None
 
 
 def _marks(file: HashedFile) -> Iterator[Mark]:
@@ -54,9 +54,11 @@ def _marks(file: HashedFile) -> Iterator[Mark]:
     while chunk := file.read():
         border = offset + chunk.rfind(b"\n") + 1
         if border > offset:
-            yield Mark(border, count := count + chunk.count(b"\n"), border)
+            count += chunk.count(b"\n")
+            yield Mark(border, count, border + RECORD_BYTES * count)
         offset, last = offset + len(chunk), chunk[-1:]
-    yield Mark(offset, count + (last != b"\n"), offset)
+    count += last != b"\n"
+    yield Mark(offset, count, offset + RECORD_BYTES * count)
 
 
 def line_range(source: dict[str, Any], start: int, stop: int, line: int) -> LineRange:

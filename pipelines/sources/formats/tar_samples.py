@@ -7,10 +7,9 @@ import tarfile
 from collections.abc import Collection, Iterator
 from typing import Any, Protocol, TypedDict
 
-from pipelines.sources import pieces
 from pipelines.sources.formats.decompression import CHUNK, LimitError, decompressor
 from pipelines.sources.formats.files import hashed
-from pipelines.sources.pieces import Mark, spans
+from pipelines.sources.pieces import RECORD_BYTES, Mark, Piece, spans
 
 MAX_MEMBER_BYTES = 64 * 2**20
 MAX_HEADER_BYTES = 2**20  # of a long name or of extended (pax) headers
@@ -59,25 +58,32 @@ class Sample:
         return f"its members are {', '.join(names)}; {rule}{cure}"
 
 
-def pieces_of(path: str) -> tuple[dict[str, Any], list[SampleRange]]:
-    """Read an archive once: (its fingerprint, its pieces). A compressed archive is one piece.
+def pieces_of(path: str) -> tuple[dict[str, Any], list[Piece]]:
+    """Read an archive once: (its fingerprint, its pieces, each a `SampleRange`). A compressed archive is one piece.
 
     A damaged archive is cut as far as it can be read; reading its last piece reports the damage.
     """
     with hashed(path) as file:
-        found = [] if decompressor(path) else spans(_marks(file), pieces.MAX_SAMPLES)
+        found = [] if decompressor(path) else spans(_marks(file))
         source = file.fingerprint()
-    found = found or [(Mark(), Mark())]
+    found = found or [(Mark(), Mark(weight=source["bytes"]))]
     return source, [
-        SampleRange(
-            uri=path,
-            bytes=source["bytes"],
-            start=start.byte,
-            first=start.number + 1,
-            samples=None if stop is found[-1][1] else stop.number - start.number,
-        )
-        for start, stop in found
+        Piece(_range(source, *span, span is found[-1]), span[1].weight - span[0].weight, path) for span in found
     ]
+
+
+def join(one: dict[str, Any], two: dict[str, Any]) -> dict[str, Any] | None:
+    """The samples of two pieces in a row; None if these are not of one archive."""
+    if one["uri"] != two["uri"]:
+        return None
+    return {**one, "samples": None if two["samples"] is None else one["samples"] + two["samples"]}
+
+
+def _range(source: dict[str, Any], start: Mark, stop: Mark, last: bool) -> SampleRange:
+    samples = None if last else stop.number - start.number
+    return SampleRange(
+        uri=source["uri"], bytes=source["bytes"], start=start.byte, first=start.number + 1, samples=samples
+    )
 
 
 def _marks(file: Readable) -> Iterator[Mark]:
@@ -86,8 +92,8 @@ def _marks(file: Readable) -> Iterator[Mark]:
     with contextlib.suppress(ValueError):  # reading the last piece reports the damage
         for count, sample in enumerate(samples(file), 1):
             start = sample.start
-            yield Mark(start, count - 1, start)
-    yield Mark(start, count, start)
+            yield Mark(start, count - 1, start + RECORD_BYTES * (count - 1))
+    yield Mark(start, count, start + RECORD_BYTES * count)
 
 
 def samples(file: Readable, wanted: Collection[str] = ()) -> Iterator[Sample]:

@@ -8,11 +8,10 @@ import stat
 from collections.abc import Hashable, Iterator
 from typing import Any
 
-from pipelines.sources import pieces
 from pipelines.sources.formats import lines
 from pipelines.sources.formats.files import hashed
 from pipelines.sources.formats.matching import file_identity
-from pipelines.sources.pieces import Mark, spans
+from pipelines.sources.pieces import RECORD_BYTES, Mark, Piece, spans
 from pipelines.sources.source import Filtered
 
 MAX_IMAGE_BYTES = 64 * 2**20
@@ -24,17 +23,19 @@ def identity(path: str) -> Hashable:
     return file_identity(path), folder
 
 
-def pieces_of(path: str) -> tuple[list[dict[str, Any]], list[lines.LineRange]]:
-    """Read the lines and the sizes of their pictures: (the fingerprints of both, the pieces).
+def pieces_of(path: str) -> tuple[list[dict[str, Any]], list[Piece]]:
+    """Read the lines and the sizes of their pictures: (the fingerprints of both, the pieces, each a `LineRange`).
 
     A bad line or a missing picture adds no weight.
     """
     with hashed(path) as file:
         source = file.fingerprint()
     pictures = _Pictures(path)
-    found = spans(_marks(lines.line_range(source, 0, source["bytes"], 1), pictures), pieces.MAX_SAMPLES)
-    ranges = [lines.line_range(source, start.byte, stop.byte, start.number + 1) for start, stop in found]
-    return [source, pictures.fingerprint()], ranges
+    found = [
+        Piece(lines.line_range(source, start.byte, stop.byte, start.number + 1), stop.weight - start.weight)
+        for start, stop in spans(_marks(lines.line_range(source, 0, source["bytes"], 1), pictures))
+    ]
+    return [source, pictures.fingerprint()], found
 
 
 class _Pictures:
@@ -61,7 +62,7 @@ def _marks(whole: lines.LineRange, pictures: _Pictures) -> Iterator[Mark]:
     """Yield the end of each line, weighed with its picture."""
     weight = 0
     for line in lines.read(whole):
-        weight += pictures.add(line) + len(line.data)
+        weight += pictures.add(line) + len(line.data) + RECORD_BYTES
         yield Mark(line.stop, line.number, weight)
 
 

@@ -12,6 +12,7 @@ from pipelines.sources.formats.files import opened
 from pipelines.sources.formats.matching import Matches, matching
 from pipelines.sources.image_text import image_lines
 from pipelines.sources.options import Size, SourceOptions, option, parse_options, written
+from pipelines.sources.pieces import Piece, pack
 from pipelines.sources.source import Candidate, Filtered, Source, SourceError
 
 IMAGES = ("jpg", "jpeg", "png", "webp")
@@ -73,37 +74,41 @@ class ImageTextSource(Source):
         return matching(self._pattern, image_lines.identity)
 
     @functools.cached_property
-    def _plan(self) -> tuple[list[dict[str, Any]], list[Any]]:
-        """Read every file once: (fingerprints, partitions)."""
+    def _plan(self) -> tuple[list[dict[str, Any]], list[Piece]]:
+        """Read every file once: (fingerprints, pieces)."""
         inputs: list[dict[str, Any]] = []
-        partitions: list[Any] = []
+        pieces: list[Piece] = []
         for path in self._matches.files:
             if path.endswith(ARCHIVES):
                 source, samples = tar_samples.pieces_of(path)
                 inputs.append(source)
-                partitions += samples
+                pieces += samples
             elif path.endswith(".jsonl"):
                 sources, ranges = image_lines.pieces_of(path)
                 inputs += sources
-                partitions += ranges
+                pieces += ranges
             else:
                 raise SourceError(f"{path}: expected a .jsonl (not compressed) or one of {', '.join(ARCHIVES)}")
-        return inputs, partitions
+        return inputs, pieces
 
     def partitions(self) -> list[dict[str, Any]]:
-        """Return the pieces: each is a `lines.LineRange` or a `tar_samples.SampleRange`."""
-        return self._plan[1]
+        """Group the pieces: {"pieces": [each a `lines.LineRange` or a `tar_samples.SampleRange`]}."""
+        return [{"pieces": group} for group in pack(self._plan[1], self.shard_bytes, _join)]
 
     def candidates(self, partition: dict[str, Any]) -> Iterator[Candidate]:
-        uri = partition["uri"]
-        if "lines" in partition:
-            for line in lines.read(partition):  # type: ignore[arg-type]
+        """Also of a partition that an earlier release planned, which is a single piece."""
+        return itertools.chain.from_iterable(map(self._candidates, partition.get("pieces", [partition])))
+
+    def _candidates(self, piece: dict[str, Any]) -> Iterator[Candidate]:
+        uri = piece["uri"]
+        if "lines" in piece:
+            for line in lines.read(piece):  # type: ignore[arg-type]
                 where = f"{uri}, line {line.number}"
                 record = functools.partial(image_lines.record_of, line, where)
                 image = functools.partial(image_lines.image_of, uri, where)
                 yield self._candidate(uri, uri, line.number, where, record, image)
         else:
-            for number, sample in _samples(partition, (*IMAGES, *TEXTS)):
+            for number, sample in _samples(piece, (*IMAGES, *TEXTS)):
                 where = f"{uri}/{sample.key}"
                 record = functools.partial(_record_of, sample, where, self._clean)
                 yield self._candidate(uri, where, number, where, record, functools.partial(_image_of, sample, where))
@@ -132,6 +137,10 @@ class ImageTextSource(Source):
             return Episode(self._kinds[kind], {"image": [image_of(record)], **texts}, metadata=metadata)
 
         return Candidate(episode_id, place, number, load)
+
+
+def _join(one: dict[str, Any], two: dict[str, Any]) -> dict[str, Any] | None:
+    return lines.join(one, two) if "lines" in two else tar_samples.join(one, two)
 
 
 def _raise(error: Exception) -> Episode:

@@ -19,7 +19,7 @@ from pipelines.sources.formats.lines import object_of, text_of
 from pipelines.sources.minari.episode import EpisodeReader
 from pipelines.sources.minari.spaces import space_from_json
 from pipelines.sources.options import parse_options
-from pipelines.sources.pieces import ranges, samples_per_piece
+from pipelines.sources.pieces import RECORD_BYTES, ranges, samples_per_partition
 from pipelines.sources.source import Candidate, Source, SourceError
 from pipelines.sources.step_fields import StepFields
 from pipelines.sources.step_reading import StepReading
@@ -104,7 +104,7 @@ class MinariSource(Source):
         source, count = self._plan
         images = any(isinstance(field, ImageSpec) for field in self._described.reading.spec.fields.values())
         weight = source["bytes"] * (JPEG_GROWTH if images and self._described.jpeg else 1)
-        each = samples_per_piece(count, weight)
+        each = samples_per_partition(count, weight + RECORD_BYTES * count, self.shard_bytes)
         common = {"uri": self._uri, "bytes": source["bytes"], "metadata_sha256": self._described.source["sha256"]}
         return [{**common, "first": first, "stop": stop} for first, stop in ranges(count, each)]
 

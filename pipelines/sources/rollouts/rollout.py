@@ -1,5 +1,6 @@
 """Rollout: one episode of a Gymnasium environment, played by a policy, in a process that can be killed."""
 
+import contextlib
 import copy
 import dataclasses
 import importlib.metadata
@@ -9,6 +10,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+from numpy.typing import NDArray
 
 from gato_tokenize.arrays import plain_array
 from gato_tokenize.environments.families import Ending
@@ -38,6 +40,7 @@ class Description:
     reading: SpaceReading
     agent_id: str
     versions: dict[str, str]
+    max_steps: int | None  # of an episode, as far as the environment says
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +49,7 @@ class Played:
 
     observation: Any
     action: Any
+    rewards: NDArray[np.float64]  # [T]
     ending: Ending
     truncated: bool
     instruction: str
@@ -65,9 +69,21 @@ def describe(rollout: Rollout) -> Description:
         except ValueError as error:
             raise SourceError(f"{rollout.recipe.name}: {error}") from error
         agent_id, _ = player(rollout, environment)
+        limit = _longest(environment)
     finally:
         environment.close()
-    return Description(reading, agent_id, _versions(rollout.recipe.environment.rpartition(":")[0]))
+    versions = _versions(rollout.recipe.environment.rpartition(":")[0])
+    return Description(reading, agent_id, versions, limit)
+
+
+def _longest(environment: Any) -> int | None:
+    """Return the number of timesteps after which an environment ends an episode, if it says so."""
+    limit = environment.spec.max_episode_steps if environment.spec else None
+    if limit is None and hasattr(environment.unwrapped, "max_steps"):  # MiniGrid; BabyAI sets it when it is reset
+        with contextlib.suppress(Exception):  # an environment that cannot be reset is reported when it is played
+            environment.reset(seed=0)
+        limit = environment.unwrapped.max_steps
+    return int(limit) if isinstance(limit, int | np.integer) and limit > 0 else None
 
 
 def _versions(module: str) -> dict[str, str]:
@@ -100,7 +116,10 @@ def _recorded(episode: PlayedEpisode, policy: Policy) -> Played:
         observations.append(tuple_to_dict(copy.deepcopy(episode.observation)))  # some environments write in place
         actions.append(tuple_to_dict(copy.deepcopy(action)))
         episode.step(action)
-    return Played(_stack(observations), _stack(actions), episode.ending, episode.truncated, instruction, clipped)
+    rewards = np.array(episode.rewards)
+    return Played(
+        _stack(observations), _stack(actions), rewards, episode.ending, episode.truncated, instruction, clipped
+    )
 
 
 def player(rollout: Rollout, environment: Any) -> tuple[str, Callable[[], Policy]]:

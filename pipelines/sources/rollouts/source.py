@@ -10,12 +10,20 @@ from typing import Any, Literal
 
 from gato_tokenize import Episode, EpisodeMetadata, EpisodeSpec
 from gato_tokenize.environments.recipe import MakeError, Recipe
+from gato_tokenize.layout import Slot, slots
+from gato_tokenize.vocabulary import Kind
 from pipelines.sources.field_options import FieldOptions
 from pipelines.sources.options import option, parse_options
-from pipelines.sources.pieces import ranges
+from pipelines.sources.pieces import HANDFUL, RECORD_BYTES, ranges
 from pipelines.sources.rollouts.player import Player, described, process_for
 from pipelines.sources.rollouts.rollout import Rollout
 from pipelines.sources.source import Candidate, Source, SourceError
+
+_FEW = 25  # episodes: fewer are not worth a partition
+_STEPS = 1000  # of an episode of an environment that names no limit
+_TEXT_TOKENS = 16  # of a text, in each timestep
+# Bytes of a token: the varints of small ids are short, and the pixels of a patch deflate to about an eighth.
+_TOKEN_BYTES = {Kind.TEXT: 2, Kind.DISCRETE: 1, Kind.DISCRETE_ACTION: 1, Kind.PATCH: 97}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,10 +101,15 @@ class RolloutSource(Source):
         return {self.task: described(self.rollout).reading.reasons}
 
     def partitions(self) -> list[dict[str, Any]]:
-        """{"first": i, "count": n}: about 64 partitions, each of 25 to 1000 episodes."""
-        self.specs()
-        size = min(max(math.ceil(self.options.episodes / 64), 25), 1000)
-        return [{"first": first, "count": stop - first} for first, stop in ranges(self.options.episodes, size)]
+        """{"first": i, "count": n}: HANDFUL partitions, fewer if they would have less than 25 episodes, more if they
+        would be larger than `shard_bytes` by an estimate from the spec and the longest episode."""
+        episodes = self.options.episodes
+        found = described(self.rollout)
+        steps = min((limit for limit in (self.rollout.max_steps, found.max_steps) if limit), default=_STEPS)
+        weight = episodes * (RECORD_BYTES + steps * sum(map(_bytes_of, slots(found.reading.spec))))
+        count = max(math.ceil(weight / self.shard_bytes), min(HANDFUL, math.ceil(episodes / _FEW)))
+        size = max(1, math.ceil(episodes / count))
+        return [{"first": first, "count": stop - first} for first, stop in ranges(episodes, size)]
 
     def candidates(self, partition: dict[str, Any]) -> Iterator[Candidate]:
         """One process plays the episodes, ahead of a reader that loads them in order. An iterator that reaches its end
@@ -138,7 +151,12 @@ class RolloutSource(Source):
             notes["action values beyond their bounds, played at the bound"] = played.clipped
         reading = description.reading
         observation, action = reading.observation(played.observation), reading.action(played.action)
-        return Episode(reading.spec, observation, action, metadata, notes)
+        return Episode(reading.spec, observation, action, metadata, notes, played.rewards)
+
+
+def _bytes_of(slot: Slot) -> int:
+    """Estimate the bytes that a slot takes in a record, each timestep."""
+    return (_TEXT_TOKENS if slot.length is None else slot.length) * _TOKEN_BYTES.get(slot.kind, 3)
 
 
 def _json_or_text(text: str) -> Any:

@@ -59,6 +59,24 @@ def test_token_by_token(model):
     assert_equal_to_uncached(model, {0: chunk}, read)
 
 
+def test_one_id_at_a_time_in_some_of_the_rows(model, decoder):
+    """`append_one`, between chunks, with rows that wait, beyond the window."""
+    clear(decoder)
+    chunks = {row: random_chunk(60, seed=row, patch_fraction=0) for row in range(3)}
+    read = stream(decoder, {row: chunk.slice(0, 5) for row, chunk in chunks.items()}, [(5, 0, 3), (0, 5, 2)])
+    at, generator = [5, 5, 5], np.random.default_rng(0)
+    while min(at) < 60:
+        active = (generator.random(3) < 0.7) & (np.array(at) < 60)
+        now = [chunks[row].slice(at[row] * active[row], at[row] * active[row] + 1) for row in range(3)]
+        ids, positions = (np.concatenate([getattr(one, name) for one in now]) for name in ("ids", "positions"))
+        hidden = decoder.append_one(ids, positions, active.astype(np.int32)).numpy()
+        for row in np.flatnonzero(active):
+            read[row][at[row]] = hidden[row]
+            at[row] += 1
+    assert decoder.counts.numpy().tolist() == [60, 60, 60]
+    assert_equal_to_uncached(model, chunks, read)
+
+
 def test_reading_what_is_kept_copies_nothing(model):
     """A variable that was scattered into, or gathered from, is copied at every read unless that is prevented."""
     decoder = Decoder(model, longest=4)

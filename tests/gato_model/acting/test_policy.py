@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from toy_acting import (
     CONFIG,
     COPYING_SPEC,
@@ -47,16 +48,23 @@ def newest(steps, room):
     return steps
 
 
+@pytest.fixture
+def eagerly():
+    """Nothing is compiled, so `choose` can be watched."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
 @pytest.mark.parametrize(
     ("context", "prompted"), [("memory", False), ("memory", True), ("window", False), ("window", True)]
 )
-def test_an_episode_is_what_the_uncached_model_would_do(model, context, prompted):
+def test_an_episode_is_what_the_uncached_model_would_do(model, context, prompted, eagerly):
     """To 1e-4 in what the head reads, and so in the logits, far beyond the context; the choice is the best legal id."""
     prompt = demonstration(2) if prompted else None
     policy = GatoPolicy(model, toy_tokenizer(), prompt, context=context)
-    hidden, choose = [], policy._decoder.choose
-    policy._decoder.choose = lambda seen, *rest: hidden.append(seen) or choose(seen, *rest)
-    policy.actor.act = policy.actor._act  # only its parts are compiled: `choose` can be watched
+    hidden, choose = [], policy.actor.decoder.choose
+    policy.actor.decoder.choose = lambda seen, *rest: hidden.append(seen) or choose(seen, *rest)
     steps = [Chunk.of_sequence(prompt.steps(i, i + 1), CONFIG.quantization) for i in range(2)] if prompted else []
     for i in range(9):  # 63 tokens
         seen = observation(i)
@@ -106,7 +114,7 @@ def test_a_prompt_for_each_row(model):
 
 def test_the_prompt_is_cut_at_the_last_timestep_that_fits(model):
     whole = GatoPolicy(model, toy_tokenizer(), demonstration(10))
-    assert whole._decoder.counts.numpy().tolist() == [3 * STEP]  # 21 of 24 tokens
+    assert whole.actor.decoder.counts.numpy().tolist() == [3 * STEP]  # 21 of 24 tokens
     assert GatoPolicy(model, toy_tokenizer(), demonstration(3)).act(observation(0)) == whole.act(observation(0))
 
 
@@ -144,7 +152,7 @@ def test_an_observation_longer_than_a_chunk_is_read_in_pieces(model, monkeypatch
     for i in range(8):
         seen = [observation(2 * i), observation(2 * i + 1)]
         assert short.act_many(seen) == plain.act_many(seen)
-    assert short._decoder.counts.numpy().tolist() == plain._decoder.counts.numpy().tolist() == [69, 69]
+    assert short.actor.decoder.counts.numpy().tolist() == plain.actor.decoder.counts.numpy().tolist() == [69, 69]
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,8 @@ from toy_acting import COPYING, COPYING_SPEC, VOCABULARY, copying_episode, train
 
 from gato_model.commands import arguments
 from gato_model.commands import evaluate as command
-from gato_model.commands.evaluate import demonstration, seeds_of
+from gato_model.commands.evaluate import seeds_of
+from gato_model.evaluation.baselines import demonstration
 from gato_tokenize import EpisodeMetadata, EpisodeTokenizer, Record, spec_from_spaces
 from gato_tokenize.environments.recipe import Recipe
 from gato_tokenize.roles import Roles
@@ -36,12 +37,14 @@ class FakeDataset:
 
 class TestCommand:
     @pytest.fixture(autouse=True)
-    def run_folder(self, monkeypatch, tmp_path, model):
+    def run_folder(self, monkeypatch, tmp_path, model, capsys):
         (tmp_path / "run").mkdir()
         (tmp_path / "run" / "config.json").touch()
         FakeDataset.tokenizer.save(tmp_path / "run")
-        self.folder, self.made, self.loaded = tmp_path, [], []
-        monkeypatch.setattr(command, "load", lambda folder, which: self.loaded.append((folder.name, which)) or model)
+        self.folder, self.made, self.loaded, self.capsys = tmp_path, [], [], capsys
+        monkeypatch.setattr(
+            command, "load_model", lambda folder, which: self.loaded.append((folder.name, which)) or model
+        )
         monkeypatch.setattr(command.Dataset, "open", classmethod(lambda cls, path: FakeDataset()))
         monkeypatch.setattr(command.Demonstrations, "of", classmethod(lambda cls, *_: cls(3, 8.0, None)))
         policy = command.GatoPolicy
@@ -53,11 +56,18 @@ class TestCommand:
         arguments.evaluate(parser)
         return command.run(parser.parse_args(["--checkpoint", "run", "--env", COPYING, "--rows", "4", *words]))
 
-    def result(self, *words):
-        assert self.run("--json", "out.json", *words) == 0
-        return json.loads((self.folder / "out.json").read_text())
+    def results(self, *words):
+        """Everything on standard output, which is one JSON document."""
+        assert self.run("--json", *words) == 0
+        return json.loads(self.capsys.readouterr().out)
 
-    def test_it_reaches_its_goal(self, capsys):
+    def result(self, *words):
+        result = self.results(*words)
+        assert result["over_tasks"] is None
+        (task,) = result["tasks"]
+        return task
+
+    def test_it_reaches_its_goal(self):
         result = self.result("--episodes", "6", "--data", "data")
         assert result["gato"]["returns"] == [8.0] * 6
         assert result["gato"]["seeds"] == [1_000_000 + i for i in range(6)]
@@ -68,9 +78,41 @@ class TestCommand:
         assert result["normalised_score"] == 1.0
         assert result["latency"]["rows"] == 4
         assert 0 < result["latency"]["median_ms"] <= result["latency"]["p95_ms"]
+        assert self.loaded == [("run", "best")]
+
+    def test_what_a_person_reads(self, capsys):
+        words = ["--episodes", "6", "--data", "data"]
+        assert self.run(*words) == 0
         out = capsys.readouterr().out
         assert all(word in out for word in ("Copying-v0, 6 episodes", "gato", "random", "expert", "score 1.000", "ms"))
-        assert self.loaded == [("run", "best")]
+        assert self.run(*words, "--quiet") == 0
+        assert capsys.readouterr().out == "Copying-v0: return 8 [8, 8], normalised score 1.000\n"
+
+    def test_two_tasks(self, capsys):
+        """The second one is scored by 16, twice what the expert of the first one gets."""
+        mode = '{"render_mode": "rgb_array"}'
+        names = ["Copying-v0", "Copying-v0/render_mode=rgb_array"]
+        DatasetTokenizer(dict.fromkeys(names, COPYING_SPEC), VOCABULARY).save(self.folder / "run")
+        words = ["--episodes", "3", "--env-options", "{}", mode, "--expert-return", "8", "16"]
+        result = self.results(*words)
+        assert [one["task"] for one in result["tasks"]] == names
+        random = np.mean(result["tasks"][0]["random"]["returns"])
+        scores = [one["normalised_score"] for one in result["tasks"]]
+        assert scores == pytest.approx([1, (8 - random) / (16 - random)])
+        over = result["over_tasks"]
+        assert (over["scored"], over["above_half_of_expert"]) == (2, 1)
+        assert over["mean"]["mean"] == over["interquartile_mean"]["mean"] == pytest.approx(np.mean(scores))
+        assert self.run(*words) == 0
+        out = capsys.readouterr().out
+        assert all(word in out for word in ("over 2 tasks", "interquartile mean", "1 of 2", *names))
+        assert self.run(*words, "--quiet") == 0
+        assert len(capsys.readouterr().out.splitlines()) == 3
+
+    def test_what_an_environment_prints_is_no_json(self, monkeypatch):
+        monkeypatch.setattr(
+            command, "evaluate", lambda *a, _play=command.evaluate, **k: print("noise") or _play(*a, **k)
+        )
+        assert self.result("--episodes", "1")["gato"]["returns"] == [8.0]
 
     def test_seeds_steps_and_an_experts_return(self):
         result = self.result("--seeds", "7:2", "--max-steps", "3", "--expert-return", "6", "--which", "last")
@@ -96,6 +138,9 @@ class TestCommand:
         environment = recipe.make(0)
         spec = spec_from_spaces(environment.observation_space, environment.action_space, recipe.roles)
         DatasetTokenizer({recipe.task: spec}, VOCABULARY, local_positions=16).save(self.folder / "run")
+        assert self.run("--episodes", "2", *words[:2]) == 2
+        hint = "This environment was recorded with --roles observation/eye:frames --resize 16x16\n"
+        assert self.capsys.readouterr().err.endswith(hint)
         assert self.result("--episodes", "2", *words, "--resize", "16x16")["gato"]["lengths"] == [2, 2]
         assert {path: field.describe() for path, field in self.made[0][0][1].spec.fields.items()} == {
             **{f"observation/eye/{i}": "image, uint8[32, 32], resized to [16, 16]" for i in range(4)},
@@ -107,10 +152,6 @@ class TestCommand:
         assert self.run("--episodes", "2", "--video", "out.gif") == 0
         with Image.open(self.folder / "out.gif") as gif:
             assert gif.size == (30, 20)
-
-    def test_an_export(self):
-        assert self.run("--episodes", "1", "--export", "acting") == 0
-        assert (self.folder / "acting" / "saved_model.pb").is_file()
 
     @pytest.mark.parametrize(
         ("words", "message"),
@@ -126,8 +167,12 @@ class TestCommand:
             (["--seeds", "a"], "--seeds is FIRST"),
             (["--video", "out.avi"], "a video is .gif or .mp4"),
             (["--data", "d", "--expert-return", "1"], "leave one out"),
-            (["--export", "e", "--context", "window"], "cannot be exported"),
-            (["--export", "e[1]"], "e[1]: TensorFlow loads no model from a path with a ["),
+            (["--expert-return", "1", "2"], "--expert-return gives 2 returns for 1 tasks"),
+            (
+                ["--video", "a.gif", "--env-options", "{}", '{"a": 1}'],
+                "for one task, but --env and --env-options give 2",
+            ),
+            (["--roles", "action:discrete"], "recorded with no --image, --roles or --resize"),
             (["--temperature", "-1"], "temperature must be 0"),
         ],
     )
@@ -138,7 +183,9 @@ class TestCommand:
         assert message in error
 
     def test_an_expert_who_is_no_better_is_told(self, capsys):
-        assert self.result("--episodes", "2", "--expert-return", "-5")["normalised_score"] is None
+        words = ["--episodes", "2", "--expert-return", "-5"]
+        assert self.result(*words)["normalised_score"] is None
+        assert self.run(*words) == 0
         assert "no normalised score" in capsys.readouterr().out
 
 

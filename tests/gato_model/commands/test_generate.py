@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
-from toy_acting import CONFIG, toy_model
+from toy_acting import CONFIG, SPEC, VOCABULARY, toy_model
 
 from gato_model.__main__ import main
+from gato_model.acting import generator as generator_module
 from gato_model.acting.chunk import Chunk
 from gato_model.acting.generator import Generator
 from gato_model.commands import arguments, generate
@@ -96,7 +97,7 @@ def test_it_writes_what_it_learnt(generator):
 
 
 def test_a_limit_cuts(generator, tokenizer):
-    start = generator._start(SPECS["text"], "the red")
+    start = generator.start(SPECS["text"], "the red")
     pieces = list(generator.pieces(start, 99))
     assert list(generator.pieces(start, 2)) == pieces[:2]
     assert generator.text.end_id not in pieces
@@ -105,7 +106,7 @@ def test_a_limit_cuts(generator, tokenizer):
 
 def test_draws_are_pieces_and_follow_the_seed(model, tokenizer):
     hot = Generator(model, tokenizer, temperature=100.0)
-    start = hot._start(SPECS["text"], "the")
+    start = hot.start(SPECS["text"], "the")
     drawn = list(hot.pieces(start, 40, seed=1))  # beyond the context of 32, too
     assert drawn == list(hot.pieces(start, 40, seed=1)) != list(hot.pieces(start, 40, seed=2))
     assert all(0 <= piece < tokenizer.text.vocabulary_size for piece in drawn)
@@ -126,7 +127,9 @@ def test_a_checkpoint_that_is_no_run(name, tmp_path, capsys):
     ):
         assert main([name, "--checkpoint", str(tmp_path / path), *words]) == 2
         said = capsys.readouterr().err
-        assert said == f"gato-model {name}: {tmp_path / path} is not the folder of a training run: {what}\n"
+        assert (
+            said == f"gato-model {name}: {tmp_path / path} is not the folder of a training run or an export: {what}\n"
+        )
 
 
 def test_nothing_to_start_from(generator):
@@ -137,6 +140,12 @@ def test_nothing_to_start_from(generator):
 def test_another_vocabulary(tokenizer):
     with pytest.raises(ValueError, match="the tokenizer has 33025 ids, the model 42"):
         Generator(toy_model(), tokenizer)
+
+
+def test_a_model_without_text():
+    specs = DatasetTokenizer({"toy": SPEC}, VOCABULARY)
+    with pytest.raises(ValueError, match="this model knows no text: its tasks are toy"):
+        Generator(toy_model(), specs)
 
 
 @pytest.mark.parametrize("options", [{"temperature": -1.0}, {"temperature": float("nan")}, {"top_k": -1}])
@@ -159,7 +168,9 @@ class TestCommand:
         (tmp_path / "run" / "config.json").touch()
         tokenizer.save(tmp_path / "run")
         loaded = []
-        monkeypatch.setattr(generate, "load", lambda folder, which: loaded.append((folder.name, which)) or model)
+        monkeypatch.setattr(
+            generator_module, "load_model", lambda folder, which: loaded.append((folder.name, which)) or model
+        )
         self.folder, self.loaded = tmp_path, loaded
         (tmp_path / "dark.png").write_bytes(picture(20))
 

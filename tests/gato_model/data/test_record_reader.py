@@ -133,7 +133,7 @@ def longs(*values: int) -> Any:
     ("values", "message"),
     [
         ({"tokens": None}, "no feature 'tokens'"),
-        ({"schema_version": longs(2)}, "schema_version 2: this release reads 1"),
+        ({"schema_version": longs(3)}, "schema_version 3: this release reads 1 and 2"),
         ({"schema_version": longs()}, "'schema_version' must hold one value, not 0"),
         ({"token_kind": []}, "'token_kind' must hold one value, not 0"),
         ({"token_kind": [b"nonsense"]}, "'token_kind' is no zlib data"),

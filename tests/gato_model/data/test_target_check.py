@@ -26,7 +26,7 @@ def captions(folder, sides):
 
 
 def lost(dataset, length):
-    return batches(str(dataset), 2, length).lost_targets()
+    return batches([dataset], 2, length).lost_targets()
 
 
 def test_pictures_that_fill_the_row(tmp_path):

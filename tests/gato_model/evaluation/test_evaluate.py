@@ -8,7 +8,7 @@ import pytest
 from toy_acting import COPYING, Copying, copied
 
 from gato_model.evaluation.baselines import RandomPolicy
-from gato_model.evaluation.evaluate import _check_opengl, evaluate, filmed
+from gato_model.evaluation.evaluate import check_opengl, evaluate, filmed
 from gato_tokenize.environments.recipe import Recipe
 from gato_tokenize.roles import Roles
 
@@ -137,5 +137,5 @@ def test_what_draws_by_opengl_is_refused_beside_tensorflow():
 
     with pytest.raises(ValueError, match="HalfCheetah-v5 draws its pictures by OpenGL .mujoco., .* without a video"):
         evaluate(Knowing(1), Recipe("HalfCheetah-v5"), [0], frames=[])
-    _check_opengl(Recipe("HalfCheetah-v5"), film=False)  # its observations are numbers
-    _check_opengl(Recipe("LunarLander-v3"), film=True)
+    check_opengl(Recipe("HalfCheetah-v5"), film=False)  # its observations are numbers
+    check_opengl(Recipe("LunarLander-v3"), film=True)

@@ -28,7 +28,8 @@ def test_a_line_by_hand():
     place = {"shard": "toy-train.tfrecord-00000-of-00001", "record": 3, "offset": 10, "bytes": 90}
     counts = {"tokens": 8, "steps": 2, "segment_index": 0, "num_segments": 1, "success": 1, "return": 2.5}
     names = {"episode_id": "id-1", "task": "toy", "agent_id": "bot", "source_uri": "", "source_index": 0}
-    assert line == {**place, **counts, **names, "content_hash": ""}
+    digest = "c43d27cb074ad30ac6157b1009d7550e3a59035a076d3dafb11eb9b68f8c66e7"  # the record is the whole episode
+    assert line == {**place, **counts, **names, "content_hash": digest}
 
 
 def test_an_unknown_return_is_null():

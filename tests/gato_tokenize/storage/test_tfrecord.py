@@ -88,7 +88,7 @@ def test_what_the_writer_knows(tmp_path):
     with shard_writer(tmp_path / "shard") as writer:
         writer.write(b"one")
         writer.write(b"two!")
-    assert writer.extents == [(0, 19), (19, 20)]
+    assert list(writer.extents) == [(0, 19), (19, 20)] and writer.records == 2
     assert writer.bytes == 39
     assert writer.sha256 == hashlib.sha256((tmp_path / "shard").read_bytes()).hexdigest()
 

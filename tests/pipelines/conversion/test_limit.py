@@ -30,32 +30,31 @@ SOURCES = {
     "pairs": ["image-text:pairs.jsonl?resize=32x32"],
     "samples": ["image-text:samples.tar?task=tar", "image-text:pairs.jsonl"],
 }
-SMALL = {"MAX_LINES": 20_000, "MAX_SAMPLES": 5}
-# By the size of a piece: the number of partitions and the plan's sha256, as the release before `pieces.py` made them.
+# By PIECE_BYTES: the number of partitions and the plan's sha256.
 PLANS: dict[int, dict[str, tuple[int, str]]] = {
-    64 * 2**20: {
-        "files": (1, "c32b9baad8c15818eac4509591919ccb210de014a13a1a6c5455fdee09f6b3bb"),
-        "packed": (1, "8446815e69b13541e35f4a666e1a61db6e1b82e34433f45ca8ece0cfc7398798"),
-        "by line": (2, "46693ae9701b2a7e1978fc4c6fe6f31a226ded33e5bcb3eb838d8655d024caf1"),
-        "packed lines": (2, "6ee3d5f2acd9058cf936ed6dd7f33031548e7da49192179f60a8664694771ea1"),
-        "pairs": (1, "8fc3396da56ba9e3e654462fc5f16203991eed1dc55bbeb8af4b47dec384b351"),
-        "samples": (2, "1e34ed759bc0bcb9b06e31e2ec23cd2d23f11171496080eb372f488487417a4b"),
+    4 * 2**20: {
+        "files": (1, "e80c5b60871cf13ff2158354ed0816a643bbc0faa9e2d45828d09bbe074e9f2c"),
+        "packed": (1, "f45a8a7fef5c831414fa79ddafc7fc99bd328de80ef41c3006eb1a61bcd5fdaa"),
+        "by line": (4, "61870ef80128cfcedf83494e58da9c303ddf130ad1f514df05ac2814d6a75c5e"),
+        "packed lines": (2, "1cf4d510d3c3a579ee2596f785e5b54348b3094929bac5d4fb5528072e9392cf"),
+        "pairs": (2, "2b76dadb92db481f57bc727c5f6726fa78557866efe425f55604845fbb745154"),
+        "samples": (3, "4ee715059e8e5d7452eb5b1dcdb4dede78fb48373dbc1e1ee0b490ea4bc8eb1f"),
     },
-    100_000: {
-        "files": (8, "ab96b90e85f9f1aa885b6428d9aa384ff8ba9e30380d4221cf2d6a1bf837d3de"),
-        "packed": (8, "596783cdf1c057cd77af8b211d0b295ce96ee42c128035c1eb371cf098aef084"),
-        "by line": (9, "7e586bc858ae49ab8ef400256ec8e718585014bd58863a08dd8b15994dbac043"),
-        "packed lines": (8, "9c6e509dd85298b406e663377516f34ca0bae9fb96d36dd1953e2ff3dfc7c531"),
-        "pairs": (15, "d89f4d1232de50e62b3553b9a71c06a8703a4d4a2a8f3e7fcab6fe3afa3981a6"),
-        "samples": (28, "0652164c014f9557cfae09771775e5c0c8a856db29096db27b64962089f56698"),
+    20_000: {
+        "files": (8, "ed48c08be44398d32ce9236e838cb3774708004d2905ad77fb4b2de296331dfc"),
+        "packed": (9, "5263947bbae3318792dcfded1ed79a4bf53e60d0269842ef811b262fc9abade8"),
+        "by line": (9, "7dd1c5e1925685266f3726a0d17a2130124379621a73c23eaf6e8ea045965080"),
+        "packed lines": (8, "cc01298a3765c1deb1993f0f12c8724d04db8c19a4e6fcf533e29c5f02da1587"),
+        "pairs": (9, "818d2c305006400c5a28f422044f369262926ceaa07abf2e3761b05939c29fc9"),
+        "samples": (18, "54fcd36245c2df36b0eb43e4ace324d8821ebaa31ae6e9cbca6103b1e098c6bd"),
     },
-    10**9: {
-        "files": (3, "af217e6eb3b3ebbd7e5b877c381ac07cdef7f73e9f85533996e1a275a2133116"),
-        "packed": (3, "95512158e14194867d90c605b2f6838edeafe9c0c38db8e26d9324ef961b7d11"),
-        "by line": (5, "5604e14a718906ed7954d0a45772fa1d456bc705964e86cbc845b6f5acd216a7"),
-        "packed lines": (3, "3879dd6f5ca300ef52b3675ff3546717675dfa4a06de098f372dc8771a012613"),
-        "pairs": (5, "c52473e0e7486a82a6a450cd74905b5b226e198ae94a39115da47056444c3396"),
-        "samples": (9, "54e42aa977343bce86f1eee11ede18c78fd9995398b14db5c211ab7dafb5f5f0"),
+    400_000: {
+        "files": (2, "1245bf2302b3265f4b43ce3ee148cd5483b29ac4cadbf9cdd2865edfe4700eb7"),
+        "packed": (2, "1378747e00d028fb966f1a8004280658c028aa4451ff8c29a407756571224afa"),
+        "by line": (9, "7dd1c5e1925685266f3726a0d17a2130124379621a73c23eaf6e8ea045965080"),
+        "packed lines": (3, "100ba784336def87b1e1944ff23db691e69c0cc187bc1cb7f25acbb38a2834d6"),
+        "pairs": (9, "d298253689715041c9a664a34aa155190b051a7e4878e45d2bdada05e682a598"),
+        "samples": (14, "2a9831768bc30195581ebffd8570169b8a93e0fe06f14f67db9ac4e112f0995e"),
     },
 }
 PACKED = "1f8b0800000000000203cbcf4be52a29cfe72ac9284a4de50200b6d5e6250e000000"  # gzip of "one\ntwo\nthree\n"
@@ -97,22 +96,33 @@ def in_the_inputs(inputs: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
 @pytest.mark.usefixtures("in_the_inputs")
 @pytest.mark.parametrize(("size", "name"), [(size, name) for size in PLANS for name in SOURCES])
 def test_a_plan_keeps_its_hash(size: int, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for constant, value in {"PIECE_BYTES": size, **(SMALL if size != 64 * 2**20 else {})}.items():
-        monkeypatch.setattr(pieces, constant, value)
+    monkeypatch.setattr(pieces, "PIECE_BYTES", size)
     plan, _ = make_plan(SOURCES[name], Path("out/toy/1.0.0"), generator="test")
     assert (len(plan.partitions), plan.sha256) == PLANS[size][name]
+
+
+def test_the_size_of_a_shard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("docs.txt").write_text(("x" * 923 + "\n") * 64 * 1024)  # 1 KiB a line with its record: 64 MiB
+
+    shown = {}
+    for option in ("", "4M", "7M", "20M"):
+        assert convert("text:docs.txt?by=line", "--dry-run", *(["--shard-size", option] if option else [])) == 0
+        shown[option] = int(capsys.readouterr().out.split(": ")[1].split()[0])
+    assert shown == {"": 8, "4M": 16, "7M": 8, "20M": 8}
+    for option, message in (("3M", "--shard-size must be at least 4M, not 3145728 bytes"), ("big", "written like 2G")):
+        assert convert("text:docs.txt?by=line", "--shard-size", option) == 2
+        assert message in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("in_the_inputs")
 def test_a_partition_that_an_earlier_release_cut_is_read_as_then() -> None:
     for name, key in (("text:lines.txt?by=line", "lines"), ("image-text:samples.tar", "samples")):
         source = open_source(name)
-        (partition,) = source.partitions()
-        if key == "lines":
-            (piece,) = partition["pieces"]
-            cut = {"pieces": [{**piece, "lines": 2}]}
-        else:
-            cut = {**partition, "samples": 2}
+        piece = source.partitions()[0]["pieces"][0]
+        cut = {"pieces": [{**piece, "lines": 2}]} if key == "lines" else {**piece, "samples": 2}
         assert len(list(read_partition(source, cut))) == 2
 
 

@@ -3,13 +3,13 @@
 import json
 import os
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 from conversions import command, convert, elsewhere, rejects, tree
 
-from gato_tokenize import Dataset
+from gato_tokenize import Dataset, Episode, EpisodeTokenizer, TokenSequence
 from pipelines.__main__ import main
 from pipelines.conversion import write_partition as writing
 from pipelines.conversion.work_folder import WorkFolder
@@ -90,14 +90,14 @@ def test_the_first_candidate_of_all() -> None:
 
 
 def test_a_crash_of_the_tokenizer(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = writing.tokenize_episode
+    real = EpisodeTokenizer.encode_batch
 
-    def crash(tokenizer: Any, dataset: str, source: str, candidate: Any, episode: Any) -> Any:
-        if candidate.source_index == 21:
+    def crash(tokenizer: EpisodeTokenizer, episodes: Sequence[Episode]) -> list[TokenSequence]:
+        if any(episode.metadata.source_index == 21 for episode in episodes):
             os.abort()
-        return real(tokenizer, dataset, source, candidate, episode)
+        return real(tokenizer, episodes)
 
-    monkeypatch.setattr(writing, "tokenize_episode", crash)
+    monkeypatch.setattr(EpisodeTokenizer, "encode_batch", crash)
     assert convert("faulty:30", "--max-rejects", "1") == 0
     assert ids() == all_but(21)
     assert [(r["stage"], r["message"]) for r in rejects()] == [("tokenize", "the process died of SIGABRT")]

@@ -234,6 +234,8 @@ class TestEpisodes:
         assert one.observation["arm"]["joints"][:, 0].tolist() == [0, 4]
         assert one.notes == {"timesteps beyond max_steps left out": 4, "timesteps left out by fps": 2}
         assert (one.metadata.return_, one.metadata.terminated, one.metadata.truncated) == (6.0, False, True)
+        assert one.rewards.tolist() == [0 + 1, 2 + 3]
+        assert episode(reading(stride=3), arrays(7), rewards=np.arange(7.0)).rewards.tolist() == [3, 12, 6]
         whole = episode(reading(max_steps="8"), arrays(8))
         assert whole.metadata.terminated and not whole.metadata.truncated and whole.notes == {}
         assert episode(reading(stride=3), arrays(7)).num_steps == 3

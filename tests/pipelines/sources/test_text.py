@@ -273,7 +273,7 @@ class TestFaults:
     def test_lines_that_moved_in_a_file_of_the_same_size_are_an_error(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(pieces, "MAX_LINES", 2)
+        monkeypatch.setattr(pieces, "PIECE_BYTES", 2 * (4 + pieces.RECORD_BYTES))
         monkeypatch.setattr(files.HashedFile.read, "__defaults__", (4,))
         path = tmp_path / "a.txt"
         path.write_bytes(b"one\ntwo\nthr\nfou\n")
@@ -420,7 +420,8 @@ class TestPartitions:
         source = open_text(str(path), by="line")
         parts = source.partitions()
         ranges = [piece for part in parts for piece in part["pieces"]]
-        assert len(parts) > 5 and ranges[0]["start"] == 0 and ranges[-1]["stop"] == path.stat().st_size
+        assert 5 < len(parts) == len(ranges) <= pieces.HANDFUL + 2
+        assert ranges[0]["start"] == 0 and ranges[-1]["stop"] == path.stat().st_size
         assert all(one["stop"] == two["start"] for one, two in zip(ranges, ranges[1:], strict=False))
         assert [candidate.episode_id for candidate, _ in read_source(source)] == uncut
         good = [
@@ -436,14 +437,12 @@ class TestPartitions:
         for by, each in (("file", 1), ("line", 2)):
             assert len(open_text(f"{tmp_path}/*", by=by).partitions()) == 1
             with monkeypatch.context() as patch:
-                patch.setattr(pieces, "MAX_SAMPLES", 8)
+                patch.setattr(pieces, "PIECE_BYTES", 8 * (10 + each * pieces.RECORD_BYTES))
                 source = open_text(f"{tmp_path}/*", by=by)
                 assert [len(part["pieces"]) for part in source.partitions()] == [8, 8, 8, 6]
                 assert len(texts(source)) == 30 * each
-            with monkeypatch.context() as patch:
-                patch.setattr(pieces, "MAX_LINES", 10)
-                parts = open_text(f"{tmp_path}/*", by=by).partitions()
-                assert [len(part["pieces"]) for part in parts] == [10 // each] * (30 * each // 10)
+                source.shard_bytes = 5 * (10 + each * pieces.RECORD_BYTES)
+                assert [len(part["pieces"]) for part in source.partitions()] == [5] * 6
 
     def test_a_limit_counts_over_compressed_files_too(self, tmp_path: Path) -> None:
         for name, ending in (("a", ".gz"), ("b", ""), ("c", ".zst")):

@@ -19,7 +19,7 @@ from gato_tokenize import (
     ImageSpec,
     TextSpec,
 )
-from pipelines.stats.episode_stats import as_json, episode_stats, merge_stats, plain_counts
+from pipelines.stats.episode_stats import as_json, document_stats, episode_stats, merge_stats, plain_counts
 
 SPEC = EpisodeSpec(
     {"eye": ImageSpec((16, 32, 3)), "order": TextSpec(), "joint": ContinuousSpec(3), "way": DiscreteSpec(9, low=-4)},
@@ -141,3 +141,16 @@ def test_a_task_may_have_the_name_of_a_statistic() -> None:
     json.dumps(as_json(stats))
     merged = merge_stats(as_json(stats), as_json(stats))
     assert [merged[task]["episodes"] for task in stats] == [2, 2, 2]
+
+
+@given(st.lists(st.sampled_from(["", "go left", "\U0001f600", "a b c"]), min_size=1, max_size=6), st.booleans())
+def test_documents_counted_together_are_those_counted_one_by_one(texts: list[str], noted: bool) -> None:
+    spec = EpisodeSpec.document()
+    tokenizer = EpisodeTokenizer(spec, text=TOKENIZER.text)
+    notes = {"left out": 2} if noted else {}
+    episodes = [Episode(spec, {"text": [text]}, notes=notes) for text in texts]
+    sequences = tokenizer.encode_batch(episodes)
+    one_by_one: dict[str, Any] = {}
+    for episode, sequence in zip(episodes, sequences, strict=True):
+        merge_stats(one_by_one, episode_stats(episode, tokenizer, sequence))
+    assert document_stats(episodes, tokenizer, sequences) == one_by_one

@@ -420,7 +420,7 @@ class TestTruncation:
             ]
 
     def test_of_an_archive_in_pieces(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(pieces, "MAX_SAMPLES", 1)
+        monkeypatch.setattr(pieces, "PIECE_BYTES", 1)
         path = tmp_path / "a.tar"
         whole = tar(MEMBERS)
         for size in range(0, len(whole) + 1, 256):
@@ -492,12 +492,12 @@ class TestTruncation:
         assert one == WHOLE[0] and "data after the end" in last
 
     def test_another_size_or_fewer_samples_than_planned(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(pieces, "MAX_SAMPLES", 3)
         path = tmp_path / "a.tar"
         path.write_bytes(tar(MEMBERS))
+        (whole,) = open_pairs(path).partitions()[0]["pieces"]
+        one, two = {"pieces": [{**whole, "samples": 3}]}, {"pieces": [{**whole, "first": 4}]}
         source = open_pairs(path)
-        one, two = source.partitions()
-        path.write_bytes(tar(MEMBERS[:4]).ljust(one["bytes"], b"\0"))
+        path.write_bytes(tar(MEMBERS[:4]).ljust(whole["bytes"], b"\0"))
         *good, (_, reject) = read_partition(source, one)
         assert len(good) == 2 and "changed since it was planned: it ends after sample 2" in reject.message
         path.write_bytes(tar(MEMBERS) * 2)
@@ -507,36 +507,44 @@ class TestTruncation:
 
 
 class TestPartitions:
-    @pytest.mark.parametrize("cut", [("MAX_SAMPLES", 2), ("PIECE_BYTES", 5_000)])
-    def test_an_archive_is_cut_between_samples(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cut: tuple[str, int]
-    ) -> None:
+    def test_an_archive_is_cut_between_samples(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         path = tmp_path / "a.tar"
         members = [
             (f"{i:02}.{kind}", png(i) if kind == "png" else b"words") for i in range(11) for kind in ("png", "txt")
         ]
         path.write_bytes(tar(members))
         uncut = [(c.episode_id, r.observation) for c, r in read_source(open_pairs(path))]
-        monkeypatch.setattr(pieces, *cut)
+        monkeypatch.setattr(pieces, "PIECE_BYTES", 5_000)
         source = open_pairs(path)
         assert len(source.partitions()) > 3 and len(uncut) == 11
         assert [(c.episode_id, r.observation) for c, r in read_source(source)] == uncut
         for limit in range(13):
             assert [(c.episode_id, r.observation) for c, r in read_source(source, limit)] == uncut[:limit]
 
-    @pytest.mark.parametrize("cut", [("MAX_SAMPLES", 2), ("PIECE_BYTES", 2_500)])
     def test_lines_are_cut_by_the_weight_of_their_pictures(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cut: tuple[str, int]
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         for i in range(9):
             (tmp_path / f"{i}.png").write_bytes(png(i))
         path = write_lines(tmp_path, *({"image": f"{i}.png", "caption": f"{i}"} for i in range(9)), "broken")
         uncut = [c.episode_id for c, _ in read_source(open_pairs(path))]
-        monkeypatch.setattr(pieces, *cut)
+        monkeypatch.setattr(pieces, "PIECE_BYTES", 2_500)
         source = open_pairs(path)
         assert len(source.partitions()) > 3 and len(uncut) == 10
         for limit in (None, *range(12)):
             assert [c.episode_id for c, _ in read_source(source, limit)] == uncut[:limit]
+
+    def test_small_files_of_lines_share_a_partition_and_archives_do_not(self, tmp_path: Path) -> None:
+        for name in ("a", "b", "z"):
+            (tmp_path / name).mkdir()
+            (tmp_path / name / "0.png").write_bytes(png())
+            write_lines(tmp_path / name, {"image": "0.png", "caption": name})
+        for name in ("m", "n"):
+            (tmp_path / name).mkdir()
+            (tmp_path / name / "a.tar").write_bytes(tar(MEMBERS))
+        source = open_pairs(tmp_path / "*/*[lr]")
+        assert [len(part["pieces"]) for part in source.partitions()] == [2, 1, 1, 1]
+        assert len(values(source)) == 11
 
     def test_a_limit_counts_over_compressed_archives(self, tmp_path: Path) -> None:
         (tmp_path / "a.tar.gz").write_bytes(gzip.compress(tar(MEMBERS)))

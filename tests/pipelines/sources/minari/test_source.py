@@ -313,13 +313,14 @@ class TestPlanning:
         source = open_minari(by_hand(tmp_path, 7))
         assert len(source.partitions()) == 1
         size = (tmp_path / "data" / "main_data.hdf5").stat().st_size
-        for name, value in (("MAX_SAMPLES", 2), ("PIECE_BYTES", size * read_minari.JPEG_GROWTH * 2 // 7 + 9)):
-            with monkeypatch.context() as patch:
-                patch.setattr(pieces, name, value)
-                assert [part["stop"] - part["first"] for part in source.partitions()] == [2, 2, 2, 1]
-                for limit in range(9):
-                    assert len(results(source, limit)) == min(limit, 7)
-        monkeypatch.setattr(pieces, "PIECE_BYTES", 1)
+        with monkeypatch.context() as patch:
+            weight = size * read_minari.JPEG_GROWTH + 7 * pieces.RECORD_BYTES
+            patch.setattr(pieces, "PIECE_BYTES", weight * 2 // 7 + 9)
+            assert [part["stop"] - part["first"] for part in source.partitions()] == [2, 2, 2, 1]
+            for limit in range(9):
+                assert len(results(source, limit)) == min(limit, 7)
+            source.shard_bytes = weight // 7 + 9
+            assert len(source.partitions()) == 7
         assert len(source.partitions()) == 7
 
 

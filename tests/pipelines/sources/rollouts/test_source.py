@@ -438,18 +438,23 @@ class TestOptions:
         same = ["image=symbolic", "episodes=7", "time_limit=9", "policy=expert"]
         assert {_first_id(base + change) for change in same} == {_first_id("rollouts:BabyAI-GoToLocal-v0")}
 
-    def test_partitions_depend_on_the_number_of_episodes_alone(self) -> None:
-        def sizes(episodes: int, limit: int | None = None) -> list[int]:
-            works = limited_works(open_source(f"rollouts:BabyAI-GoToLocal-v0?episodes={episodes}"), limit)
+    def test_partitions_depend_on_the_episodes_and_the_size_of_a_shard_alone(self) -> None:
+        def sizes(episodes: int, limit: int | None = None, shard: int = 100 * 2**20, more: str = "") -> list[int]:
+            source = open_source(f"rollouts:BabyAI-GoToLocal-v0?episodes={episodes}{more}")
+            works = limited_works(source, limit, shard)
             parts = [work.partition for work in works]
             assert [part["first"] for part in parts] == np.cumsum([0, *(part["count"] for part in parts)])[:-1].tolist()
             return [work.limit or work.partition["count"] for work in works]
 
         assert sizes(3) == [3]
-        assert sizes(60) == [25, 25, 10]
-        assert len(sizes(64 * 100)) == 64
-        assert set(sizes(200_000)) == {1000}
-        assert sizes(60, limit=30) == [25, 5]
+        assert sizes(60) == [20, 20, 20]
+        assert sizes(201) == [26] * 7 + [19]
+        assert sizes(3_000) == [375] * 8
+        assert 20 < len(sizes(200_000)) < 100
+        assert len(sizes(200_000, shard=2**20)) == pytest.approx(100 * len(sizes(200_000)), rel=0.1)
+        assert len(sizes(200_000, more="&max_steps=8")) == 8
+        assert len(sizes(200_000, more="&image=rgb")) > 4 * len(sizes(200_000))
+        assert sizes(60, limit=30) == [20, 10]
         assert sizes(60, limit=0) == []
 
     def test_nothing_is_imported_by_the_source_itself(self) -> None:

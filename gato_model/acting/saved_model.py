@@ -1,4 +1,4 @@
-"""export: write a policy as a SavedModel that plain TensorFlow loads without this package, in C++ and others, too.
+"""save_policy: write a policy as a SavedModel that plain TensorFlow loads without this package, in C++ and others, too.
 
     loaded = tf.saved_model.load(folder)
     loaded.reset(rows, seeds)                                   int32[r] each: start new episodes there
@@ -19,7 +19,7 @@ from gato_model.acting.policy import GatoPolicy
 POLICY = "policy.json"
 
 
-def export(policy: GatoPolicy, folder: "str | os.PathLike[str]") -> None:
+def save_policy(policy: GatoPolicy, folder: "str | os.PathLike[str]") -> None:
     """Write a policy with its rows, temperature and prompt, ready for the first observation.
 
     `reset`, `act` and `read` (for observations that are longer than a chunk) are signatures as well as methods.
@@ -28,7 +28,7 @@ def export(policy: GatoPolicy, folder: "str | os.PathLike[str]") -> None:
     name TensorFlow would take for a pattern.
     """
     actor, path = policy.actor, Path(folder)
-    check_exportable(policy.context, path)
+    check_saveable(policy.context, path)
     policy.reset()
     signatures = {name: getattr(actor, name) for name in ("reset", "act", "read")}
     tf.saved_model.save(
@@ -47,12 +47,10 @@ def export(policy: GatoPolicy, folder: "str | os.PathLike[str]") -> None:
     (path / POLICY).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
-def check_exportable(context: str, folder: Path) -> None:
-    """Raise ValueError for a policy's `context` that cannot be exported, or a folder that could not be loaded."""
+def check_saveable(context: str, folder: Path) -> None:
+    """Raise ValueError for a policy's `context` that cannot be saved, or a folder that could not be loaded."""
     if context != "memory":
-        raise ValueError(
-            f"context={context!r} cannot be exported: it needs the tokens that Python keeps; take 'memory'"
-        )
+        raise ValueError(f"context={context!r} cannot be saved: it needs the tokens that Python keeps; take 'memory'")
     if set("[\\") & set(str(folder)):
         raise ValueError(
             f"{folder}: TensorFlow loads no model from a path with a [ or a backslash; choose another name"

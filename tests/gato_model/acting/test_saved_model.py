@@ -9,8 +9,8 @@ import pytest
 from toy_acting import CONFIG, demonstration, observation, toy_model, toy_tokenizer
 
 from gato_model.acting.chunk import Chunk, batch
-from gato_model.acting.export import export
 from gato_model.acting.policy import GatoPolicy
+from gato_model.acting.saved_model import save_policy
 
 STEPS, ROWS = 5, 2
 ELSEWHERE = """
@@ -30,8 +30,8 @@ np.savez(out, plain=plain, signed=signed)
 
 def test_another_process_does_the_same(tmp_path):
     policy = GatoPolicy(toy_model(), toy_tokenizer(), demonstration(2), rows=ROWS, temperature=2.0)
-    policy.act_many([observation(0), observation(1)])  # forgotten: the export starts after the prompt
-    export(policy, tmp_path / "acting")
+    policy.act_many([observation(0), observation(1)])  # forgotten: the saved one starts after the prompt
+    save_policy(policy, tmp_path / "acting")
     policy.reset(seeds=[5, 6])
     inputs, actions = {}, []
     for i in range(STEPS):
@@ -55,5 +55,5 @@ def test_another_process_does_the_same(tmp_path):
 
 def test_a_sliding_window_is_refused(tmp_path):
     policy = GatoPolicy(toy_model(), toy_tokenizer(), context="window")
-    with pytest.raises(ValueError, match="context='window' cannot be exported"):
-        export(policy, tmp_path)
+    with pytest.raises(ValueError, match="context='window' cannot be saved"):
+        save_policy(policy, tmp_path)

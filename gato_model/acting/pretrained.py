@@ -1,0 +1,85 @@
+"""A trained model in a folder: what a run left, or an export of it.
+
+EXPORT/config.json         the model's sizes, as in a run
+EXPORT/model.safetensors   float32 weights by path, such as `transformer.blocks.0.attention.query_key_value`
+EXPORT/tokenizer/          the tasks it was trained on, and the meaning of every id, as in a run
+"""
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+import safetensors
+import safetensors.numpy
+
+from gato_model.config import GatoConfig
+from gato_model.network.model import Gato
+from gato_model.network.named_weights import named_weights
+from gato_model.training.checkpoint import CONFIG, CheckpointError, load
+from gato_tokenize.storage.dataset import DatasetTokenizer
+from gato_tokenize.storage.durable import durable_file
+from gato_tokenize.storage.place import WEIGHTS, describe, local_path
+
+Which = Literal["best", "last"]
+
+
+def save_pretrained(model: Gato, tokenizer: DatasetTokenizer, folder: "str | os.PathLike[str]") -> None:
+    """Write a model and its tokenizer to a new folder, the weights last: they make it an export.
+
+    Raises FileExistsError if the folder is there and not empty.
+    """
+    path = check_new(folder)
+    path.mkdir(parents=True, exist_ok=True)
+    (path / CONFIG).write_text(model.config.to_json(), encoding="utf-8")
+    tokenizer.save(path)
+    weights = {name: variable.numpy() for name, variable in named_weights(model).items()}
+    with durable_file(path / WEIGHTS) as file:
+        file.write(safetensors.numpy.save(weights))
+
+
+def check_new(folder: "str | os.PathLike[str]") -> Path:
+    """Return the path of an export to be written. Raises FileExistsError if something is there."""
+    path = local_path(folder)
+    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        raise FileExistsError(f"{path} cannot become an export, because {describe(path)}: give another folder")
+    return path
+
+
+def check_pretrained(folder: Path) -> None:
+    """Raise CheckpointError, which says what the folder is, if it holds neither a run nor an export."""
+    if not (folder / CONFIG).is_file():
+        raise CheckpointError(f"{folder} is not the folder of a training run or an export: {describe(folder)}")
+
+
+def load_model(folder: "str | os.PathLike[str]", which: Which = "best", **options: Any) -> Gato:
+    """Load the model of a run or of an export.
+
+    which: the checkpoint of a run. options: of `Gato`, for example `dtype="mixed_bfloat16"`; float32 by default.
+
+    Raises CheckpointError if the folder holds no model, or the weights of another.
+    """
+    path = local_path(folder)
+    check_pretrained(path)
+    if not (path / WEIGHTS).is_file():
+        return load(path, which, **options)
+    model = Gato(GatoConfig.from_json((path / CONFIG).read_text(encoding="utf-8")), **{"dtype": "float32", **options})
+    _assign(model, path / WEIGHTS)
+    return model
+
+
+def _assign(model: Gato, file: Path) -> None:
+    variables = named_weights(model)
+    try:
+        weights = safetensors.numpy.load_file(file)
+    except safetensors.SafetensorError as error:
+        raise CheckpointError(f"{file} is damaged, or no safetensors file: {error}") from error
+    shapes = {name: tuple(array.shape) for name, array in weights.items()}
+    wrong = sorted(set(shapes.items()) ^ {(name, tuple(variable.shape)) for name, variable in variables.items()})
+    if wrong:
+        name, shape = wrong[0]
+        raise CheckpointError(
+            f"{file} does not hold the weights of the model that {CONFIG} beside it describes: {len(wrong)} names or"
+            f" shapes differ, first {name} {list(shape)}"
+        )
+    for name, variable in variables.items():
+        variable.assign(weights[name])

@@ -1,0 +1,75 @@
+"""Summary: a model's scores over several tasks (Reed et al. 2022, section 4.1)."""
+
+import dataclasses
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from gato_model.evaluation.comparison import Comparison
+from gato_model.evaluation.scores import Interval, interquartile_mean, mean_of_tasks
+
+HALF = 0.5  # of the expert's score: the paper counts the tasks above it
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+    """The comparisons of the tasks that a model was evaluated in. Scores are normalised, each by its own task."""
+
+    comparisons: tuple[Comparison, ...]
+
+    @property
+    def scores(self) -> dict[str, Any]:
+        """Return {task: float[n], its episodes' scores}, without the tasks that have none."""
+        found = {one.task: one.episode_scores for one in self.comparisons}
+        return {task: scores for task, scores in found.items() if scores is not None}
+
+    @property
+    def above_half(self) -> int:
+        """Count the tasks whose mean score is above half of the expert's."""
+        return sum(float(scores.mean()) > HALF for scores in self.scores.values())
+
+    @property
+    def intervals(self) -> dict[str, Interval]:
+        """Return the interquartile mean and the mean over the scored tasks; nothing if there are none."""
+        scores = list(self.scores.values())
+        if not scores:
+            return {}
+        return {"interquartile_mean": interquartile_mean(scores), "mean": mean_of_tasks(scores)}
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all numbers of each task and, of several tasks, those over all."""
+        tasks = [one.to_json() for one in self.comparisons]
+        if len(tasks) < 2:
+            return {"tasks": tasks, "over_tasks": None}
+        over = {name: dataclasses.asdict(interval) for name, interval in self.intervals.items()}
+        counts = {"scored": len(self.scores), "above_half_of_expert": self.above_half}
+        return {"tasks": tasks, "over_tasks": {**counts, **over}}
+
+    def print(self, console: Console, quiet: bool = False) -> None:
+        """Print a table of each task, or with `quiet` a line, and of several tasks what holds over all of them."""
+        for one in self.comparisons:
+            if quiet:
+                console.print(one.line(), markup=False, highlight=False)
+            else:
+                one.print(console)
+        if len(self.comparisons) > 1:
+            self._print_over_tasks(console, quiet)
+
+    def _print_over_tasks(self, console: Console, quiet: bool) -> None:
+        known, count = len(self.scores), len(self.comparisons)
+        if not known:
+            console.print("no task has a normalised score: give --data or --expert-return", markup=False)
+            return
+        names = {"interquartile_mean": "interquartile mean", "mean": "mean of tasks"}
+        rows = [(names[name], str(interval)) for name, interval in self.intervals.items()]
+        rows.append(("tasks above half of the expert", f"{self.above_half} of {known}"))
+        if quiet:
+            console.print(", ".join(f"{name} {value}" for name, value in rows), markup=False, highlight=False)
+            return
+        left_out = "" if known == count else f" ({count - known} without a score are left out)"
+        table = Table("", "normalised score", title=f"over {known} tasks{left_out}")
+        for row in rows:
+            table.add_row(*row)
+        console.print(table)
+        console.print("brackets: 95% bootstrap intervals, stratified by task", markup=False)

@@ -1,0 +1,87 @@
+"""Addresses such as s3://bucket/set: every command refuses them by name before it creates anything."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gato_model.data.batches import batches
+from gato_tokenize import Dataset
+from gato_tokenize.storage.place import local_path
+from pipelines.__main__ import main
+from pipelines.conversion.plan import make_plan
+
+AWAY = "s3://bucket/toy/1.0.0"
+
+
+@pytest.fixture(autouse=True)
+def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    try:
+        code = main(words)
+    except SystemExit as error:  # argparse refuses it
+        code = int(error.code or 0)
+    assert code == 2
+    return capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("convert", "text:a.txt", "--out", AWAY),
+        ("convert", "text:a.txt", "--out", "out/toy/1.0.0", "--text-model", AWAY),
+        ("convert", f"text:{AWAY}/*.txt", "--out", "out/toy/1.0.0"),
+        ("convert", f"image-text:{AWAY}/*.tar", "--out", "out/toy/1.0.0"),
+        ("convert", f"minari:{AWAY}", "--out", "out/toy/1.0.0"),
+        ("verify", AWAY),
+        ("inspect", AWAY),
+        ("inspect", AWAY, "--episode", "0", "--frames", AWAY),
+        ("report", AWAY),
+        ("rejects", "list", AWAY),
+        ("rejects", "retry", AWAY, "--out", "out/toy/1.0.1"),
+    ],
+    ids=" ".join,
+)
+def test_gato_data(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    Path("a.txt").write_text("a", encoding="utf-8")
+    assert "s3://bucket/toy/1.0.0" in (message := refused(capsys, *words)) and "only local folders" in message
+    assert os.listdir() == ["a.txt"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("train", "--data", f"{AWAY}:2", "--steps", "1", "--out", "run"),
+        ("train", "--data", "set", "--steps", "1", "--out", AWAY),
+        ("evaluate", "--checkpoint", AWAY, "--env", "CartPole-v1"),
+        ("generate", "--checkpoint", AWAY, "--text", "a"),
+        ("export", AWAY, "out"),
+        ("export", "run", AWAY),
+    ],
+    ids=" ".join,
+)
+def test_gato_model(words: tuple[str, ...]) -> None:
+    command = [sys.executable, "-m", "gato_model", *words]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 2 and "only local folders" in ended.stderr, ended
+    assert os.listdir() == []
+
+
+def test_python() -> None:
+    from gato_model import GatoPolicy, load
+
+    for call in (Dataset.open, load, GatoPolicy.from_pretrained, lambda path: batches([path], 8, 16),
+                 lambda path: make_plan(["text:a.txt"], path)):  # fmt: skip
+        for path in (AWAY, Path(AWAY)):  # a Path has one slash left
+            with pytest.raises(ValueError, match="s3://bucket/toy/1.0.0 is an address"):
+                call(path)  # type: ignore[operator]
+
+
+def test_names_that_are_no_addresses() -> None:
+    for path in ("a:b", "./s3:/bucket", "C:/data", "out/a://b", "/data/toy/1.0.0", "toy:2.0"):
+        assert local_path(path) == Path(path)
