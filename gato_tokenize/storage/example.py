@@ -7,7 +7,7 @@ The bytes equal `SerializeToString(deterministic=True)`: features in the order o
 """
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -49,8 +49,8 @@ def _key(key: str) -> bytes:
     return _field(0x0A, key.encode())
 
 
-def decode_example(data: bytes) -> dict[str, Value]:
-    """Decode an Example of any writer: numbers may be unpacked, and keys in any order.
+def decode_example(data: bytes, wanted: "Container[str] | None" = None) -> dict[str, Value]:
+    """Decode an Example of any writer: numbers may be unpacked, and keys in any order. wanted: only these keys.
 
     Raises ValueError if `data` is truncated, has an unknown field, or has a varint of more than 64 bits.
     """
@@ -64,7 +64,8 @@ def decode_example(data: bytes) -> dict[str, Value]:
             if len(parts) != len(fields) or not set(parts) <= {0x0A, 0x12}:
                 raise ValueError(f"a feature entry has an unknown or a second field: {sorted(parts)}")
             key = bytes(parts.get(0x0A, b"")).decode()
-            features[key] = _values(parts.get(0x12, memoryview(b"")), key)
+            if wanted is None or key in wanted:
+                features[key] = _values(parts.get(0x12, memoryview(b"")), key)
     return features
 
 

@@ -161,18 +161,43 @@ def read_frame_at(path: "str | os.PathLike[str]", offset: int, record: int = -1)
     return data
 
 
+def record_offsets(path: "str | os.PathLike[str]") -> Iterator[int]:
+    """Yield the byte offset at which each record starts; only the headers are read, and no index.
+
+    Raises CorruptRecordError where the next record cannot be found, because a length is damaged. A last record that is
+    cut short has an offset as well.
+    """
+    with open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        offset = record = 0
+        while offset < size:
+            file.seek(offset)
+            length, reason = _length(file.read(HEADER))
+            if reason:
+                raise CorruptRecordError(Damage(os.fspath(path), record, offset, reason, ends_shard=True))
+            yield offset
+            offset, record = offset + HEADER + length + FOOTER, record + 1
+
+
+def _length(header: bytes) -> tuple[int, str]:
+    """(the length of a record's data, what is wrong with its header)."""
+    if len(header) < HEADER:
+        return 0, f"the file ends inside its header, {HEADER - len(header)} bytes short"
+    length, crc = struct.unpack("<QI", header)
+    if masked_crc32c(header[:8]) != crc:
+        return 0, "the checksum of its length does not match"
+    if length > MAX_RECORD_BYTES:
+        return 0, f"its length is given as {length} bytes, and no record has more than {MAX_RECORD_BYTES}"
+    return length, ""
+
+
 def _read_frame(file: BinaryIO, offset: int, size: int) -> tuple[bytes | None, str, int | None]:
     """Return (data or None, what is wrong, the offset of the next record or None if it cannot be known)."""
     file.seek(offset)
-    header = file.read(HEADER)
-    if len(header) < HEADER:
-        return None, f"the file ends inside its header, {HEADER - len(header)} bytes short", None
-    length, crc = struct.unpack("<QI", header)
-    if masked_crc32c(header[:8]) != crc:
-        return None, "the checksum of its length does not match", None
+    length, reason = _length(file.read(HEADER))
+    if reason:
+        return None, reason, None
     after = offset + HEADER + length + FOOTER
-    if length > MAX_RECORD_BYTES:
-        return None, f"its length is given as {length} bytes, and no record has more than {MAX_RECORD_BYTES}", None
     if after > size:
         return None, f"the file ends {after - size} bytes before its end", None
     body = file.read(length + FOOTER)

@@ -12,6 +12,7 @@ SOURCES = {
     "rollouts": "pipelines.sources.rollouts.source:RolloutSource",
     "text": "pipelines.sources.text:TextSource",
     "image-text": "pipelines.sources.image_text.source:ImageTextSource",
+    "rlds": "pipelines.sources.rlds.source:RldsSource",
     "minari": "pipelines.sources.minari.source:MinariSource",
 }
 

@@ -22,12 +22,14 @@ class StepFields:
         begins with "observation/", that of an action with "action"; any other field is left out unless it is asked for.
         Join the keys of a path by `join_path`. Rewards and flags of an episode's end are no fields.
     instruction: the path of the field that holds the instruction; "" if there is none.
-    apart: {path: why it is left out unless it is asked for}.
+    apart: {path: why it is left out unless it is asked for}. unreadable: {path: why no field of an episode can be made
+        of it}; these have no space.
     """
 
     spaces: Mapping[str, Any]
     instruction: str = ""
     apart: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    unreadable: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +68,7 @@ def choose_fields(fields: StepFields, options: EpisodeOptions) -> FieldChoice:
             raise SourceError(f"{places[name]} and {path} would both be {name}: leave one out by fields=-{path}")
         places[name] = path
     left = [path for path in fields.spaces if path not in places.values()]
-    return FieldChoice(places, {path: _why_left_out(path, fields, options) for path in left})
+    return FieldChoice(places, {**{path: _why_left_out(path, fields, options) for path in left}, **fields.unreadable})
 
 
 def _observation(fields: StepFields, options: EpisodeOptions, taken: set[str]) -> list[str]:
@@ -74,8 +76,11 @@ def _observation(fields: StepFields, options: EpisodeOptions, taken: set[str]) -
     kept = [name for name in chosen if not name.startswith("-")]
     dropped = [name[1:] for name in chosen if name.startswith("-")]
     for pattern in (*kept, *dropped):
-        if not any(_matches(pattern, path) for path in fields.spaces):
+        if not any(_matches(pattern, path) for path in (*fields.spaces, *fields.unreadable)):
             raise SourceError(f"option fields={options.fields}: no field {pattern}; {_all(fields)}")
+    for path in kept:
+        if path in fields.unreadable:
+            raise SourceError(f"option fields={options.fields}: {path} cannot be read: {fields.unreadable[path]}")
     if kept:
         found = [path for path in fields.spaces if any(_matches(pattern, path) for pattern in kept)]
     else:

@@ -332,3 +332,9 @@ def test_one_number_or_bytes_is_short_for_a_list_of_it(value):
     listed = [value] if isinstance(value, bytes) else np.array([value], np.int64)
     assert encode_example({"key": value}) == encode_example({"key": listed})
     assert encode_example({"key": value}) == encode_example({"key": value})  # from the cache
+
+
+def test_only_what_is_wanted_is_decoded():
+    data = encode_example({"a": np.array([1], np.int64), "b": [b"x"], "c": np.array([1.5], np.float32)})
+    assert list(decode_example(data, {"b", "d"})) == ["b"]
+    assert list(decode_example(data, frozenset())) == []

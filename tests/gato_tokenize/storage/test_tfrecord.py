@@ -19,6 +19,7 @@ from gato_tokenize.storage.tfrecord import (
     read_frame_at,
     read_frames,
     read_index,
+    record_offsets,
     shard_writer,
 )
 
@@ -209,6 +210,32 @@ def test_one_record_by_its_offset(shard):
     for offset, reason in ((1, "the checksum of its length"), (SIZE, "the file ends inside its header")):
         with pytest.raises(CorruptRecordError, match=f"the record at byte {offset} is lost: {reason}"):
             read_frame_at(shard, offset)
+
+
+@pytest.mark.parametrize("cut", range(SIZE + 1))
+def test_offsets_by_the_headers_alone(shard, cut):
+    """A record whose data is cut or flipped still has a place; one whose header is cut ends them."""
+    data = bytearray(shard.read_bytes()[:cut])
+    shard.write_bytes(data)
+    found, offsets = [], record_offsets(shard)
+    whole = [offset for offset in OFFSETS if offset + 12 <= cut]
+    if any(offset < cut < offset + 12 for offset in OFFSETS):
+        with pytest.raises(CorruptRecordError, match=f"record {len(whole)} at byte .*inside its header"):
+            found += offsets
+    else:
+        found += offsets
+        assert found == whole
+
+
+def test_offsets_end_at_a_damaged_length(shard):
+    data = bytearray(shard.read_bytes())
+    data[OFFSETS[1] + 15] ^= 1  # data
+    data[OFFSETS[2]] ^= 1  # a length
+    shard.write_bytes(data)
+    offsets = record_offsets(shard)
+    assert [next(offsets), next(offsets)] == OFFSETS[:2]
+    with pytest.raises(CorruptRecordError, match="record 2 at byte 35 .*checksum of its length"):
+        next(offsets)
 
 
 @settings(max_examples=60, deadline=None)

@@ -145,6 +145,13 @@ class TestFields:
         with pytest.raises(SourceError, match=re.escape(message)):
             reading(**options)
 
+    def test_a_field_that_cannot_be_read_is_noted_and_refused_with_the_reason(self) -> None:
+        fields = StepFields(ROBOT.spaces, ROBOT.instruction, unreadable={"observation/odd": "objects"})
+        assert reading(fields, fields="-observation/odd").left_out["observation/odd"] == "objects"
+        assert "the field observation/odd is left out: objects" in reading(fields).notes
+        with pytest.raises(SourceError, match="observation/odd cannot be read: objects"):
+            reading(fields, fields="observation/odd")
+
     def test_two_fields_of_one_name_and_no_action_are_refused(self) -> None:
         spaces = {"observation/x": Box((), FLOAT), "x": Box((), FLOAT), "action": Discrete(2)}
         with pytest.raises(SourceError, match="observation/x and x would both be observation/x"):

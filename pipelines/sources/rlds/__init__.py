@@ -1,0 +1,1 @@
+"""The episodes of an RLDS dataset, as TFDS writes them."""
