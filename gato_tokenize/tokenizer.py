@@ -65,6 +65,9 @@ class EpisodeTokenizer:
         if spec.timesteps and least > local_positions:
             raise ValueError(self._too_long(least))
 
+    def __repr__(self) -> str:
+        return f"<EpisodeTokenizer of {', '.join(self.spec.fields)}>"
+
     def encode(self, episode: Episode) -> TokenSequence:
         """The tokens of a whole episode. Only texts and pictures of any size need a Python loop over timesteps.
 
