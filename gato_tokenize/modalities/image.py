@@ -100,6 +100,9 @@ class ImageTokenizer:
                 raise ValueError(f"{name} must be a positive multiple of {PATCH}, not {side}")
         self.height, self.width, self.max_pixels = height, width, max_pixels
 
+    def __repr__(self) -> str:
+        return f"ImageTokenizer(height={self.height}, width={self.width}, max_pixels={self.max_pixels})"
+
     def encode(self, image: Picture) -> Patches:
         """Cut a picture into patches.
 
