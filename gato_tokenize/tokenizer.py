@@ -182,7 +182,8 @@ class EpisodeTokenizer:
         most = f" ({largest.length} of them {largest.path}, {largest.kind.name.lower()})" if largest.length else ""
         return (
             f"observation: {tokens} tokens in a timestep{most}, but {self.local_positions} local positions: make the"
-            " pictures or texts smaller, or raise local_positions here and in the model (gato-data convert"
+            " pictures or texts smaller (pictures by resize=HEIGHTxWIDTH in a source's options), or raise"
+            " local_positions here and in the model (gato-data convert"
             f" --local-positions {tokens}; a model that is trained on that data follows)"
         )
 

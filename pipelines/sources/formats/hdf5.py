@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import h5py
@@ -31,6 +31,13 @@ def child(group: Any, key: str, path: str) -> Any:
     if not isinstance(link, h5py.HardLink):
         raise ValueError(f"{path}: is a link, perhaps into another file; it is not followed")
     return group[key]
+
+
+def node_at(root: Any, keys: Sequence[str], path: str = "") -> Any:
+    """Return the member to which `keys` lead from `root`, which is at `path`; ValueError as `child` raises it."""
+    for key in keys:
+        root, path = child(root, key, path), f"{path}/{key}" if path else key
+    return root
 
 
 def checked_array(node: Any, path: str, length: int | None = None) -> Any:

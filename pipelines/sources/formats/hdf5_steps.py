@@ -1,13 +1,13 @@
 """Arrays of timesteps in an HDF5 file: which fields they are, and how their rows are read."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import h5py
 
 from gato_tokenize.array_spaces import Box, Text
-from pipelines.sources.formats.hdf5 import arrays_below, checked_array, child, values_of
+from pipelines.sources.formats.hdf5 import arrays_below, checked_array, node_at, values_of
 
 LOOK_ROWS = 10_000  # of an array that are looked at for its range
 
@@ -47,20 +47,18 @@ class Rows:
 def rows_at(root: Any, keys: Keys, path: str, convert: Callable[[Any], Any] | None = None) -> Rows:
     """Return the rows of the array to which `keys` lead from `root`, which is at `path`; ValueError if it is missing,
     or lies in another file."""
-    for key in keys:
-        root, path = child(root, key, path), f"{path}/{key}" if path else key
-    return Rows(root, path, convert)
+    return Rows(node_at(root, keys, path), "/".join((path, *keys)), convert)
 
 
 def step_arrays(
     episodes: Sequence[tuple[Any, int]],
     path_of: Callable[[Keys], str],
-    pictures: Callable[[Keys, Any], Any] = lambda keys, node: None,
+    special: Callable[[Keys, Any], Any] = lambda keys, node: None,
 ) -> StepArrays:
     """Describe the arrays of the first episodes, each (its group, its number of timesteps).
 
-    path_of: from the names that lead to an array to the path of its field; "" if it is none. pictures: from these names
-    and the array to the space of pictures that it holds, or None.
+    path_of: from the names that lead to an array to the path of its field; "" if it is none. special: from these names
+    and the array to its space if the format knows better, or to why there is none, or None.
     """
     found = StepArrays()
     others = [dict(arrays_below(group)) for group, _ in episodes[1:]]
@@ -70,7 +68,7 @@ def step_arrays(
         if not path:
             continue
         same = [other[keys] for other in others if isinstance(other.get(keys), h5py.Dataset)]
-        space = node if isinstance(node, str) else pictures(keys, node) or _space(node, same, steps)
+        space = node if isinstance(node, str) else special(keys, node) or _space(node, same, steps)
         if isinstance(space, str):
             found.unreadable[path] = space
         else:
@@ -97,10 +95,3 @@ def _space(node: Any, others: Sequence[Any], steps: int) -> Any:
         return Box(node.shape[1:], node.dtype)  # its range is not needed, and might be gigabytes
     same = [other for other in others if (other.shape[1:], other.dtype) == (node.shape[1:], node.dtype)]
     return Box.seen_in([one[:LOOK_ROWS] for one in (node, *same)])
-
-
-def read_fields(
-    root: Any, path: str, keys: Mapping[str, Keys], converts: Mapping[str, Callable[[Any], Any]]
-) -> dict[str, Rows]:
-    """Return {path of a field: its rows} of an episode that lies in the group `root`, which is at `path`."""
-    return {name: rows_at(root, names, path, converts.get(name)) for name, names in keys.items()}
