@@ -37,6 +37,7 @@ WHOLE = (
     "whole/test_faults.py",
     "whole/test_fuzz.py",
     "whole/test_other_vocabulary.py",
+    "whole/test_packages.py",
     "whole/test_runners.py",
     "whole/test_security.py",
     "whole/test_shell_blocks.py",
