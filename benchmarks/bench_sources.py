@@ -5,8 +5,8 @@
 A case makes its files, reads them with the library that the field uses (the oracle), and names the source that converts
 them: a new source is one `Case` in CASES. All processes run on one core, in turns, and are measured in seconds of CPU
 time, which other work on the machine changes least. The seconds leave out starting Python and importing; peak memory is
-that of the process as a whole. "converted" is a conversion to verified episodes: planning, reading, tokenizing, writing,
-publishing, verifying.
+that of the process as a whole. "converted" is a conversion to verified episodes: planning, reading, tokenizing,
+writing, publishing, verifying.
 """
 
 import argparse
