@@ -65,6 +65,9 @@ class EpisodeTokenizer:
         if spec.timesteps and least > local_positions:
             raise ValueError(self._too_long(least))
 
+    def __repr__(self) -> str:
+        return f"<EpisodeTokenizer of {', '.join(self.spec.fields)}>"
+
     def encode(self, episode: Episode) -> TokenSequence:
         """The tokens of a whole episode. Only texts and pictures of any size need a Python loop over timesteps.
 
@@ -179,7 +182,8 @@ class EpisodeTokenizer:
         most = f" ({largest.length} of them {largest.path}, {largest.kind.name.lower()})" if largest.length else ""
         return (
             f"observation: {tokens} tokens in a timestep{most}, but {self.local_positions} local positions: make the"
-            " pictures or texts smaller, or raise local_positions here and in the model (gato-data convert"
+            " pictures or texts smaller (pictures by resize=HEIGHTxWIDTH in a source's options), or raise"
+            " local_positions here and in the model (gato-data convert"
             f" --local-positions {tokens}; a model that is trained on that data follows)"
         )
 

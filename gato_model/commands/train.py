@@ -26,9 +26,7 @@ EXIT_FAILED, EXIT_REFUSED = 1, 2
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command and return its exit code: 0, 1 if it failed while running, 2 if it was refused before."""
-    strategy = (
-        tf.distribute.MultiWorkerMirroredStrategy() if "TF_CONFIG" in os.environ else None
-    )  # must come before any other use of TensorFlow
+    strategy = local_strategy()  # must come before any other use of TensorFlow
     try:
         options = run_options_of(arguments)
         settings = fitted(settings_of(arguments), arguments.set)
@@ -51,6 +49,14 @@ def run(arguments: argparse.Namespace) -> int:
         )
         return EXIT_FAILED
     return 0
+
+
+def local_strategy() -> Any:
+    """Return the strategy of this process: TF_CONFIG's workers, or all local GPUs; None for TensorFlow's one device."""
+    if "TF_CONFIG" in os.environ:
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    gpus = tf.config.list_logical_devices("GPU")
+    return tf.distribute.MirroredStrategy([gpu.name for gpu in gpus]) if len(gpus) > 1 else None
 
 
 def how_to_resume(arguments: argparse.Namespace) -> str:
@@ -96,6 +102,7 @@ def run_options_of(arguments: argparse.Namespace) -> RunOptions:
     return RunOptions(
         arguments.log_every, arguments.save_every, arguments.keep, arguments.evaluate_every,
         arguments.evaluation_batches, arguments.accumulate, arguments.jit, arguments.rematerialize,
+        arguments.read_threads, not arguments.quiet,
     )  # fmt: skip
 
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import keras
-import tensorflow as tf
 
 INITIAL_RATE = 1e-7  # where the warm-up begins
 FINAL_FRACTION = 0.1  # of the highest rate, at the end of the schedule
@@ -49,10 +48,27 @@ class OptimizerSettings:
         """Return the settings of appendix D: Adam, constant 1e-5."""
         return cls(learning_rate=1e-5, warmup_steps=0, decay_steps=0, weight_decay=0.0)
 
+    def schedule(self) -> Any:
+        """Return the rate: linear from 1e-7 over the warm-up, then a half cosine down to a tenth, where it stays.
+
+        >>> schedule = OptimizerSettings(1e-4, warmup_steps=10, decay_steps=110).schedule()
+        >>> [f"{float(schedule(step)):.2e}" for step in (0, 5, 10, 60, 110, 500)]
+        ['1.00e-07', '5.00e-05', '1.00e-04', '5.50e-05', '1.00e-05', '1.00e-05']
+        """
+        length = self.decay_steps - self.warmup_steps
+        cosine = keras.optimizers.schedules.CosineDecay
+        if not self.warmup_steps:
+            return cosine(self.learning_rate, length, FINAL_FRACTION)
+        return cosine(INITIAL_RATE, length, FINAL_FRACTION, "CosineDecay", self.learning_rate, self.warmup_steps)
+
+    def rate(self, number: int) -> float:
+        """Return the learning rate of step `number`, counted from 0."""
+        return float(self.schedule()(number)) if self.decay_steps else self.learning_rate
+
     def make(self, model: Any) -> Any:
         """Make the Keras optimizer of a built model, built too, so that a checkpoint finds all of its variables."""
-        rate = Schedule(self) if self.decay_steps else self.learning_rate
         with _float32_by_default():  # of a constant rate's variable
+            rate = self.schedule() if self.decay_steps else self.learning_rate
             optimizer = keras.optimizers.AdamW(rate, self.weight_decay, 0.9, self.beta_2, 1e-8)
         spared = [variable for variable in model.trainable_variables if not _is_matrix(variable)]
         optimizer.exclude_from_weight_decay(var_list=spared)
@@ -74,31 +90,3 @@ def _float32_by_default() -> Iterator[None]:
 def _is_matrix(variable: Any) -> bool:
     """Whether weight decay applies: to tables, matrices, convolutions. Attention's two biases have three axes."""
     return len(variable.shape) > 1 and not variable.name.endswith("bias")
-
-
-@keras.saving.register_keras_serializable("gato")
-class Schedule(keras.optimizers.schedules.LearningRateSchedule):
-    """A rate that rises linearly from 1e-7 over the warm-up, falls by a half cosine to a tenth, then stays constant.
-
-    >>> schedule = Schedule(OptimizerSettings(1e-4, warmup_steps=10, decay_steps=110))
-    >>> [f"{float(schedule(step)):.2e}" for step in (0, 5, 10, 60, 110, 500)]
-    ['1.00e-07', '5.00e-05', '1.00e-04', '5.50e-05', '1.00e-05', '1.00e-05']
-    """
-
-    def __init__(self, settings: OptimizerSettings) -> None:
-        self.settings = settings
-
-    def __call__(self, step: Any) -> Any:
-        step, highest = tf.cast(step, tf.float32), self.settings.learning_rate
-        warmup, end = float(self.settings.warmup_steps), float(self.settings.decay_steps)
-        rising = INITIAL_RATE + (highest - INITIAL_RATE) * step / max(warmup, 1.0)
-        done = tf.clip_by_value((step - warmup) / (end - warmup), 0.0, 1.0)
-        falling = highest * (FINAL_FRACTION + (1 - FINAL_FRACTION) * 0.5 * (1 + tf.cos(math.pi * done)))
-        return tf.where(step < warmup, rising, falling)
-
-    def get_config(self) -> dict[str, Any]:
-        return {"settings": dataclasses.asdict(self.settings)}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "Schedule":
-        return cls(OptimizerSettings(**config["settings"]))

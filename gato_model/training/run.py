@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,10 @@ from gato_model.data.target_check import LostTargets
 from gato_model.data.token_identity import TokenIdentity, token_identity
 from gato_model.network.model import Gato
 from gato_model.training.checkpoint import Checkpoints, load_weights
+from gato_model.training.header import header
 from gato_model.training.loss import LossTable
 from gato_model.training.run_folder import RefusedError, TrainingError, open_run
-from gato_model.training.run_log import RunLog, best_loss
+from gato_model.training.run_log import RunLog, best_loss, duration
 from gato_model.training.settings import RunOptions, TrainSettings
 from gato_model.training.training_step import TrainingStep
 from gato_tokenize import Dataset, Kind
@@ -45,7 +47,10 @@ def train(
     options, strategy = options or RunOptions(), strategy or tf.distribute.get_strategy()
     chief = _task(strategy) == 0
     rows = rows_of_replicas(settings.batch_size, strategy, options.accumulate)
-    readers = [[_reader(settings, settings.data, of_replica) for of_replica in part] for part in rows]
+    readers = [
+        [_reader(settings, settings.data, of_replica, threads=options.read_threads) for of_replica in part]
+        for part in rows
+    ]
     notes: list[object] = [*_lost_targets(readers[0][0]), *_obeyed_variables()]
     if chief:
         notes += open_run(settings, out)
@@ -61,6 +66,8 @@ def train(
             load_weights(model, Path(settings.fine_tune))
         if start is not None:
             notes.append(_where_it_is(out, start, settings.steps))
+        if (start or 0) < settings.steps:
+            notes += header(settings, model, strategy)
         run = _Run(settings, options, out, step, checkpoints, rows, readers, _held_out(settings, rows[0]))
         return run.go(start or 0, notes, quiet=not chief)
 
@@ -85,8 +92,9 @@ class _Run:
         """Take the steps from `start` on, after printing the notes."""
         settings, options = self.settings, self.options
         tokens = settings.batch_size * settings.config.sequence_length
+        began = time.monotonic()
         with contextlib.ExitStack() as stack:
-            log = stack.enter_context(RunLog(self.out, start, settings.steps, tokens, quiet))
+            log = stack.enter_context(RunLog(self.out, start, settings.steps, tokens, quiet, options.shown))
             for note in notes:
                 log.note(str(note))
             self.best = best_loss(self.out)
@@ -98,6 +106,9 @@ class _Run:
                     self._evaluate(done, log)
                 if self._due(done, options.save_every):
                     self.checkpoints.save(done)
+            if start < settings.steps:
+                log.note(f"trained {settings.steps - start} steps in {duration(time.monotonic() - began)};"
+                         f" {self.out} holds the run and its checkpoints")  # fmt: skip
         return self.table
 
     def _due(self, done: int, every: int) -> bool:
@@ -111,14 +122,14 @@ class _Run:
         table = LossTable(sums, self.names)
         if wrong := table.not_finite() or ([] if np.isfinite(norm) else ["the gradient"]):
             raise TrainingError(
-                f"the loss is not a finite number at step {number}: {', '.join(wrong)}. Look at that data, lower"
+                f"the loss is not a finite number at step {number + 1}: {', '.join(wrong)}. Look at that data, lower"
                 " --learning-rate or set --clip-norm; the last checkpoint is from before this step"
             )
         log.advance(number + 1)
         if self._due(number + 1, self.options.log_every) or number == 0:
             measured = {"loss": table.loss, "accuracy": table.accuracy} if table.tokens else {}
-            log.write(number, {**measured, "gradient_norm": norm, **self._shares(number, table)})
-            log.report(number + 1, _shown(table))
+            state = {"learning_rate": self.settings.optimizer.rate(number), "gradient_norm": norm}
+            log.learned(number + 1, {**measured, **state, **self._shares(number, table)}, _shown(table))
 
     def _shares(self, number: int, table: LossTable) -> dict[str, float]:
         """Return each dataset's fraction of the step's rows and of its predicted tokens, to be logged."""
@@ -140,13 +151,13 @@ class _Run:
         mine[shares] = sums[: len(shares)]
         self.table = table = LossTable(mine, self.groups)
         if not table.tokens:
-            log.report(done, "held out: no token to predict in these batches")
+            log.evaluated(done, "held out: no token to predict in these batches")
             return
         rows = table.rows()
-        log.write(done - 1, {"held_out/loss": table.loss, "held_out/accuracy": table.accuracy})
-        log.write(done - 1, {f"held_out/{row}/{name}": v for row, of in rows.items() for name, v in of.items()})
+        log.write(done, {"held_out/loss": table.loss, "held_out/accuracy": table.accuracy})
+        log.write(done, {f"held_out/{row}/{name}": v for row, of in rows.items() for name, v in of.items()})
         shown = "  ".join(f"{name} {row['loss']:.3f} ({row['accuracy']:.1%})" for name, row in rows.items())
-        log.report(done, f"held out: loss {table.loss:.4f}  {shown}")
+        log.evaluated(done, f"held out: loss {table.loss:.4f}  {shown}")
         if table.loss < self.best:
             self.best = table.loss
             self.checkpoints.save(done, best=True)
@@ -207,12 +218,14 @@ def rows_of_replicas(batch_size: int, strategy: Any, accumulate: int) -> list[li
     ]
 
 
-def _reader(settings: TrainSettings, shares: Sequence[Share], rows: tuple[int, int], split: str = "train") -> Batches:
+def _reader(
+    settings: TrainSettings, shares: Sequence[Share], rows: tuple[int, int], split: str = "train", threads: int = 1
+) -> Batches:
     config = settings.config
     reader = batches(
         shares, settings.batch_size, config.sequence_length, split=split, rows=rows, quantization=config.quantization,
         seed=settings.seed if split == "train" else EVALUATION_SEED, prompt_share=settings.prompt_share,
-        identity=_identity(settings),
+        identity=_identity(settings), threads=threads,
     )  # fmt: skip
     _check_rows(settings, reader.identity.vocabulary.size, reader.local_positions)
     return reader

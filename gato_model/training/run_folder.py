@@ -1,7 +1,10 @@
 """The folder of a run, opened: new, or the same run's, perhaps to be trained for longer."""
 
+import importlib.metadata
 import json
 import os
+import platform
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +12,7 @@ from typing import Any
 from gato_model.training.checkpoint import CONFIG, write_json
 from gato_model.training.optimizer import usual_warmup
 from gato_model.training.settings import TrainSettings
-from gato_tokenize import Dataset, EpisodeSpec
+from gato_tokenize import Dataset, EpisodeSpec, __version__
 from gato_tokenize.storage.dataset import MANIFEST, DatasetTokenizer
 from gato_tokenize.storage.place import RUN, describe
 
@@ -31,9 +34,9 @@ def open_run(settings: TrainSettings, out: Path) -> list[str]:
     if path.exists():
         before = json.loads(path.read_text(encoding="utf-8"))
         notes = _compared(before, content, out)
-        if content != before:
-            write_json(path, content)
-        return notes
+        if any(before.get(key) != value for key, value in content.items()):
+            write_json(path, {**before, **content})
+        return [*notes, *_other_versions(before)]
     if out.exists() and not out.is_dir() or (out / MANIFEST).exists():
         raise RefusedError(
             f"{out} cannot become the folder of a training run, because {describe(out)}: give another --out"
@@ -42,8 +45,30 @@ def open_run(settings: TrainSettings, out: Path) -> list[str]:
     out.mkdir(parents=True, exist_ok=True)
     (out / CONFIG).write_text(settings.config.to_json(), encoding="utf-8")
     tokenizer.save(out)
-    write_json(path, content)  # last: it makes the folder a run's
+    write_json(path, {**content, "made_by": _made_by(settings)})  # last: it makes the folder a run's
     return []
+
+
+def _made_by(settings: TrainSettings) -> dict[str, Any]:
+    """Return what a person needs to make the run again, beside its settings: data, versions and the command."""
+    data = []
+    for share in settings.data:
+        manifest = Dataset.open(share.path).manifest
+        names = {name: manifest[name] for name in ("dataset", "version", "sha256")}
+        data.append({"path": str(share.path), **names})
+    return {"command": sys.argv, "data": data, "versions": _versions()}
+
+
+def _versions() -> dict[str, str]:
+    packages = {name: importlib.metadata.version(name) for name in ("keras", "numpy", "tensorflow")}
+    return {"python": platform.python_version(), "gato-toolchain": __version__, **packages}
+
+
+def _other_versions(before: Mapping[str, Any]) -> list[str]:
+    """Name the packages that have another version than when the run began; rounding may differ from there on."""
+    then, now = before.get("made_by", {}).get("versions", {}), _versions()
+    changed = [f"{name} {then[name]}, now {now[name]}" for name in now if then.get(name, now[name]) != now[name]]
+    return [f"the run began with {'; '.join(changed)}"] if changed else []
 
 
 def _compared(before: Mapping[str, Any], content: Mapping[str, Any], out: Path) -> list[str]:

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from gato_model.config import GatoConfig
 from gato_model.network.model import Gato
-from gato_model.training.optimizer import OptimizerSettings, Schedule
+from gato_model.training.optimizer import OptimizerSettings
 
 
 def test_the_papers_schedule():
-    schedule = Schedule(OptimizerSettings())
+    schedule = OptimizerSettings().schedule()
     found = [float(schedule(step)) for step in (0, 7_500, 15_000, 507_500, 1_000_000, 2_000_000)]
     assert found == pytest.approx([1e-7, 5.005e-5, 1e-4, 5.5e-5, 1e-5, 1e-5], rel=1e-3)
 
@@ -25,7 +25,7 @@ def test_the_schedule_against_plain_arithmetic(step):
     expected = 2e-4 * (0.1 + 0.9 * (1 + math.cos(math.pi * done)) / 2)
     if step < 15_000:
         expected = 1e-7 + (2e-4 - 1e-7) * step / 15_000
-    assert float(Schedule(OptimizerSettings(2e-4))(step)) == pytest.approx(expected, rel=1e-4)
+    assert OptimizerSettings(2e-4).rate(step) == pytest.approx(expected, rel=1e-4)
 
 
 def test_a_step_of_adamw():
