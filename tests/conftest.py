@@ -41,6 +41,7 @@ WHOLE = (
     "whole/test_runners.py",
     "whole/test_security.py",
     "whole/test_shell_blocks.py",
+    "whole/test_site.py",
     "whole/test_truncation.py",
     "whole/test_two_ways_in.py",
     "whole/test_wheel.py",
