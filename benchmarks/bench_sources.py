@@ -3,9 +3,10 @@
     python -m benchmarks.bench_sources [--only NAME ...] [--episodes N] [--repeats N] [--folder DIR]
 
 A case makes its files, reads them with the library that the field uses (the oracle), and names the source that converts
-them: a new source is one `Case` in CASES. All processes run on one core, in turns, so that other work on the machine
-slows all of them alike. Their seconds leave out starting Python and importing; peak memory is that of the process as a
-whole. "converted" is a conversion to verified episodes: planning, reading, tokenizing, writing, publishing, verifying.
+them: a new source is one `Case` in CASES. All processes run on one core, in turns, and are measured in seconds of CPU
+time, which other work on the machine changes least. The seconds leave out starting Python and importing; peak memory is
+that of the process as a whole. "converted" is a conversion to verified episodes: planning, reading, tokenizing,
+writing, publishing, verifying.
 """
 
 import argparse
@@ -177,13 +178,13 @@ def child(name: str, way: str, folder: Path) -> None:
         import pipelines.inspection.verify  # noqa: F401  # importing is no part of the measured time
     else:
         import tensorflow_datasets  # noqa: F401
-    start = time.perf_counter()
+    start = time.process_time()
     episodes = ours[way](case, folder) if way in ours else case.bare[way](folder)
-    print(json.dumps({"episodes": episodes, "seconds": time.perf_counter() - start}))
+    print(json.dumps({"episodes": episodes, "seconds": time.process_time() - start}))
 
 
 def measured(name: str, way: str, folder: Path) -> tuple[float, float, int]:
-    """(seconds, peak MiB, episodes) of one way, in a process of its own."""
+    """(CPU seconds, peak MiB, episodes) of one way, in a process of its own."""
     words = [sys.executable, "-m", "benchmarks.bench_sources", "--child", name, way, str(folder)]
     with tempfile.TemporaryFile("w+") as output:
         process = subprocess.Popen(words, stdout=output, stderr=subprocess.DEVNULL)
@@ -223,7 +224,7 @@ def compare(name: str, folder: Path, arguments: argparse.Namespace) -> None:
         print(f"{way:<28}{arguments.episodes / seconds[way]:>11.1f}{size / seconds[way]:>8.1f}{peak:>10.0f}{ratio}")
     case.enlarge(folder, arguments.planned)
     seconds_planned, peak, episodes = measured(name, "planned", folder)
-    print(f"planning {episodes} episodes: {seconds_planned:.1f} s, peak {peak:.0f} MiB")
+    print(f"planning {episodes} episodes: {seconds_planned:.1f} s of CPU, peak {peak:.0f} MiB")
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ SOURCES = {
     "image-text": "pipelines.sources.image_text.source:ImageTextSource",
     "rlds": "pipelines.sources.rlds.source:RldsSource",
     "minari": "pipelines.sources.minari.source:MinariSource",
+    "d4rl": "pipelines.sources.d4rl.source:D4rlSource",
     "aloha": "pipelines.sources.aloha.source:AlohaSource",
     "robomimic": "pipelines.sources.robomimic.source:RobomimicSource",
 }

@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import h5py
+import numpy as np
+from numpy.typing import NDArray
 
 from gato_tokenize.array_spaces import Box, Text
 from pipelines.sources.formats.hdf5 import arrays_below, checked_array, node_at, values_of
@@ -94,4 +96,13 @@ def _space(node: Any, others: Sequence[Any], steps: int) -> Any:
     if node.ndim > 2:
         return Box(node.shape[1:], node.dtype)  # its range is not needed, and might be gigabytes
     same = [other for other in others if (other.shape[1:], other.dtype) == (node.shape[1:], node.dtype)]
-    return Box.seen_in([one[:LOOK_ROWS] for one in (node, *same)])
+    arrays = [rows for one in (node, *same) if (rows := _first_rows(one)) is not None]
+    return Box.seen_in(arrays) if arrays else Box(node.shape[1:], node.dtype)
+
+
+def _first_rows(node: Any) -> NDArray[Any] | None:
+    """The rows that are looked at for a range; None if they are damaged: episodes that need them become rejects."""
+    try:
+        return np.asarray(node[:LOOK_ROWS])
+    except (OSError, RuntimeError):
+        return None

@@ -1,16 +1,15 @@
 """EpisodeReader: an episode of a Minari dataset's HDF5 file, read by the spaces that describe it, JPEG decoded."""
 
-import io
 from typing import Any
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from gato_tokenize import tuple_to_dict
-from pipelines.sources.formats.hdf5 import MAX_FIELD_BYTES, child, values_of
+from pipelines.sources.formats.hdf5 import child, values_of
 from pipelines.sources.minari.spaces import Box, Dict, Text, Tuple
+from pipelines.sources.minari.values import decoded_pictures, text_of_value
 
 
 class EpisodeReader:
@@ -80,24 +79,10 @@ class EpisodeReader:
             return dict(zip(keys, read, strict=True)) if isinstance(space, Dict) else tuple(read)
         values = values_of(node, path, length)[: self.steps]
         if isinstance(space, Text):
-            return [_text(value, f"{path}[{i}]") for i, value in enumerate(values)]
+            return [text_of_value(value, f"{path}[{i}]") for i, value in enumerate(values)]
         if isinstance(space, Box) and _is_encoded(node, space):
-            return self._decoded(values, space, path)
+            return decoded_pictures(values, space, path, self.notes)
         return values
-
-    def _decoded(self, values: NDArray[Any], space: Box, path: str) -> NDArray[np.uint8]:
-        if len(values) * int(np.prod(space.shape)) > MAX_FIELD_BYTES:
-            raise ValueError(
-                f"{path}: {len(values)} images of {list(space.shape)} are more than {MAX_FIELD_BYTES} bytes, the most"
-                " that a field of an episode may have: split the episode"
-            )
-        images = np.empty((len(values), *space.shape), np.uint8)
-        for i, value in enumerate(values):
-            images[i], form = _decode(bytes(value), space.shape, f"{path}[{i}]")
-            if form == "JPEG":
-                note = f"{path.partition('/')[2]}: image is from lossy JPEG"
-                self.notes[note] = self.notes.get(note, 0) + 1
-        return images
 
 
 def _member(group: h5py.Group, key: str, path: str) -> Any:
@@ -124,28 +109,3 @@ def _is_encoded(node: h5py.Dataset, space: Box) -> bool:
     """Return whether pictures are rows of encoded bytes: of any lengths, or a matrix if all have the same length."""
     ragged = h5py.check_vlen_dtype(node.dtype) == np.uint8
     return ragged or (node.dtype == np.uint8 and node.ndim == 2 and len(space.shape) > 1)
-
-
-def _text(value: Any, path: str) -> str:
-    if isinstance(value, str):
-        return value
-    if not isinstance(value, bytes):
-        raise ValueError(f"{path}: expected text, got {type(value).__name__}")
-    try:
-        return value.decode()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not UTF-8: {error}") from error
-
-
-def _decode(data: bytes, shape: tuple[int, ...], path: str) -> tuple[NDArray[np.uint8], str]:
-    """Decode an image to (pixels, format); its size is checked before any pixel is decoded."""
-    try:
-        with Image.open(io.BytesIO(data), formats=("JPEG", "PNG")) as image:
-            if image.size == (shape[1], shape[0]):
-                pixels = np.asarray(image)
-                if pixels.shape == shape and pixels.dtype == np.uint8:
-                    return pixels, str(image.format)
-            found = f"{image.mode} image of {image.size[1]}x{image.size[0]}"
-    except Exception as error:  # Pillow raises OSError, SyntaxError, struct.error, a bomb's error and more
-        raise ValueError(f"{path}: the image cannot be decoded: {error}") from error
-    raise ValueError(f"{path}: expected an image of {list(shape)}, got a {found}")

@@ -1,30 +1,26 @@
-"""MinariSource: the episodes of a Minari dataset, read with h5py alone."""
+"""MinariSource: the episodes of a Minari dataset, read with h5py or pyarrow alone."""
 
 import dataclasses
 import functools
 import os
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
-
-import h5py
 
 from gato_tokenize import Episode, EpisodeMetadata, EpisodeSpec, ImageSpec
 from gato_tokenize.spaces import space_tree
 from gato_tokenize.spec import flatten
 from pipelines.sources.episode_options import EpisodeOptions
 from pipelines.sources.formats.files import hashed
-from pipelines.sources.formats.hdf5 import opened, planned
 from pipelines.sources.formats.lines import object_of, text_of
-from pipelines.sources.minari.episode import EpisodeReader
 from pipelines.sources.minari.spaces import space_from_json
+from pipelines.sources.minari.storage import FORMATS, ArrowStorage, Hdf5Storage, storage_of
 from pipelines.sources.options import parse_options
 from pipelines.sources.pieces import RECORD_BYTES, ranges, samples_per_partition
 from pipelines.sources.source import Candidate, Source, SourceError
 from pipelines.sources.step_fields import StepFields
 from pipelines.sources.step_reading import StepReading
 
-DATA, METADATA = "main_data.hdf5", "metadata.json"
+METADATA = "metadata.json"
 MAX_EPISODES = 10**8
 JPEG_GROWTH = 8  # a shard stores pixels without loss, in about 8 times the bytes of their JPEG
 
@@ -57,21 +53,25 @@ class MinariSource(Source):
         return [self._plan[0], self._described.source]
 
     @functools.cached_property
-    def _uri(self) -> str:
-        """The path of the HDF5 file."""
+    def _folder(self) -> str:
+        """The folder of metadata.json and the episodes."""
         if self._argument.endswith((".hdf5", ".h5")):
-            found = [self._argument]
+            found = [os.path.dirname(self._argument)]
         else:
-            found = [os.path.join(self._argument, *place, DATA) for place in ((), ("data",))]
-        for uri in found:
-            if os.path.isfile(os.path.join(os.path.dirname(uri), METADATA)):
-                return uri
+            found = [os.path.join(self._argument, *place) for place in ((), ("data",))]
+        for folder in found:
+            if os.path.isfile(os.path.join(folder, METADATA)):
+                return folder
         raise SourceError(f"{self._argument!r} is no Minari dataset of version 0.5 or later: it has no data/{METADATA}")
+
+    @property
+    def _storage(self) -> Hdf5Storage | ArrowStorage:
+        return storage_of(self._folder, self._described.form)
 
     @functools.cached_property
     def _described(self) -> "Described":
         try:
-            return describe(os.path.join(os.path.dirname(self._uri), METADATA), self._options)
+            return describe(os.path.join(self._folder, METADATA), self._options)
         except SourceError:
             raise
         except ValueError as error:
@@ -79,36 +79,37 @@ class MinariSource(Source):
 
     @functools.cached_property
     def _plan(self) -> tuple[dict[str, Any], int]:
-        """(fingerprint of the HDF5 file, number of its episodes); an episode that is missing there becomes a reject."""
-        _ = self._described  # first, because its errors are clearer
-        with hashed(self._uri) as file:
-            source = file.fingerprint()
-        stop = planned(self._uri, _stop)
+        """(fingerprint of the episodes' files, their number); an episode that is missing there becomes a reject."""
+        source, stop = self._storage.plan()
         return source, max(self._described.total, stop)
 
     def partitions(self) -> list[dict[str, Any]]:
-        """{"uri", "bytes" (of the whole file), "metadata_sha256", "first", "stop"}: the episodes [first, stop)."""
+        """{"uri", "bytes" (of all episodes), "metadata_sha256", "first", "stop"}: the episodes [first, stop)."""
         source, count = self._plan
         images = any(isinstance(field, ImageSpec) for field in self._described.reading.spec.fields.values())
         weight = source["bytes"] * (JPEG_GROWTH if images and self._described.jpeg else 1)
         each = samples_per_partition(count, weight + RECORD_BYTES * count, self.shard_bytes)
-        common = {"uri": self._uri, "bytes": source["bytes"], "metadata_sha256": self._described.source["sha256"]}
+        common = {
+            "uri": self._storage.uri,
+            "bytes": source["bytes"],
+            "metadata_sha256": self._described.source["sha256"],
+        }
         return [{**common, "first": first, "stop": stop} for first, stop in ranges(count, each)]
 
     def candidates(self, partition: dict[str, Any]) -> Iterator[Candidate]:
         if self._described.source["sha256"] != partition["metadata_sha256"]:
             raise ValueError(f"{self._described.source['uri']} has changed since it was planned; plan again")
-        uri = partition["uri"]
+        storage = self._storage
         for number in range(partition["first"], partition["stop"]):
-            episode_id = f"{self._described.task}/{number}"
+            episode_id, uri = f"{self._described.task}/{number}", storage.uri_of(number)
             load = functools.partial(self._load, episode_id, uri, partition["bytes"], number)
             yield Candidate(episode_id, uri, number, load)
 
     def _load(self, episode_id: str, uri: str, size: int, number: int) -> Episode:
-        with opened(uri, size) as data:
-            return self._episode(episode_id, uri, number, EpisodeReader(data, number))
+        with self._storage.episode(number, size) as reader:
+            return self._episode(episode_id, uri, number, reader)
 
-    def _episode(self, episode_id: str, uri: str, number: int, reader: EpisodeReader) -> Episode:
+    def _episode(self, episode_id: str, uri: str, number: int, reader: Any) -> Episode:
         described = self._described
         metadata = EpisodeMetadata(
             episode_id=episode_id,
@@ -126,12 +127,6 @@ class MinariSource(Source):
         return described.reading.episode(arrays, metadata, reader.rewards, reader.notes)
 
 
-def _stop(data: h5py.File) -> int:
-    """Return one more than the highest number of an episode in an HDF5 file; 0 if it has none."""
-    names = (re.fullmatch(r"episode_(0|[1-9]\d{0,8})", name) for name in data)
-    return max((int(name[1]) + 1 for name in names if name), default=0)
-
-
 @dataclasses.dataclass(frozen=True)
 class Described:
     """The content of a dataset's metadata.json."""
@@ -141,6 +136,7 @@ class Described:
     agent: str
     total: int
     jpeg: bool
+    form: str  # in which the episodes are stored
     observation_space: Any
     action_space: Any
     reading: StepReading
@@ -158,11 +154,9 @@ def describe(path: str, options: EpisodeOptions) -> Described:
         text = text_of(b"".join(iter(file.read, b"")), path)
         source = file.fingerprint()
     said = object_of(text, path)
-    if said.get("data_format", "hdf5") != "hdf5":
-        raise ValueError(
-            f"{path}: data in the format {said['data_format']!r} cannot be read, only 'hdf5': load the dataset with "
-            "minari and create it again with data_format='hdf5'"
-        )
+    form = said.get("data_format", "hdf5")
+    if form not in FORMATS:
+        raise ValueError(f"{path}: data in the format {form!r} cannot be read, only {', '.join(FORMATS)}")
     name, agent, total = said.get("dataset_id"), said.get("algorithm_name") or "", said.get("total_episodes", 0)
     if not isinstance(name, str) or not name.isprintable() or not name or not isinstance(agent, str):
         raise ValueError(
@@ -177,7 +171,7 @@ def describe(path: str, options: EpisodeOptions) -> Described:
         spaces[role] = space_from_json(said[role], f"{path}, {role}")
     reading = _reading(spaces, path, options)
     jpeg, task = bool(said.get("jpeg_encoding", True)), options.task_of(name)
-    return Described(source, name, agent, total, jpeg, reading=reading, task=task, **spaces)
+    return Described(source, name, agent, total, jpeg, form, reading=reading, task=task, **spaces)
 
 
 def _reading(spaces: Mapping[str, Any], path: str, options: EpisodeOptions) -> StepReading:

@@ -20,8 +20,8 @@ from gato_tokenize import ContinuousSpec, DiscreteSpec, Episode, EpisodeSpec, Im
 from pipelines.sources import open_source, pieces
 from pipelines.sources.contract import EpisodeSourceContract
 from pipelines.sources.formats import hdf5
-from pipelines.sources.minari import episode as minari_episode
 from pipelines.sources.minari import source as read_minari
+from pipelines.sources.minari import values as minari_values
 from pipelines.sources.minari.source import MinariSource
 from pipelines.sources.minari.spaces import space_from_json
 from pipelines.sources.reading import Reject, read_partition
@@ -231,7 +231,7 @@ class TestPlanning:
     @pytest.mark.parametrize(
         ("metadata", "expected"),
         [
-            ({"data_format": "arrow"}, "data in the format 'arrow' cannot be read, only 'hdf5'"),
+            ({"data_format": "zarr"}, "data in the format 'zarr' cannot be read, only hdf5, arrow, parquet"),
             ({"dataset_id": None}, "dataset_id must name the dataset"),
             ({"dataset_id": "a\nb"}, "dataset_id must name the dataset"),
             ({"algorithm_name": 3}, "algorithm_name its agent"),
@@ -423,7 +423,7 @@ class TestFaults:
             file["episode_0/observations"].create_dataset("joint", (2, 2**50), "f4", chunks=(1, 2**20))
         read = results(open_minari(tmp_path))
         assert "joint: float32 of shape [2, 1125899906842624] is more than" in read[0].message
-        monkeypatch.setattr(minari_episode, "MAX_FIELD_BYTES", 32 * 48 * 3 * 2)
+        monkeypatch.setattr(minari_values, "MAX_FIELD_BYTES", 32 * 48 * 3 * 2)
         assert "3 images of [32, 48, 3] are more than" in results(open_minari(tmp_path))[2].message
 
     def test_success_and_rewards_as_they_come(self, tmp_path: Path) -> None:
