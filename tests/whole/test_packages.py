@@ -12,7 +12,7 @@ import yaml
 from gato_tokenize import __version__
 
 ROOT = Path(__file__).parents[2]
-PACKED = ("gato_tokenize", "pipelines", "gato_model", "tests", "docs", "examples", "benchmarks", "scripts")
+PACKED = ("gato_tokenize", "pipelines", "gato_model", "tests", "docs", "examples", "benchmarks", "recipes", "scripts")
 PASSING = {"__pycache__", ".hypothesis"}  # what running leaves there
 LINKS = re.compile(r"\]\(\s*([^)\s]+)")
 
