@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from gato_tokenize.spec import join_path
 from pipelines.sources.d4rl.ends import Ends, Flag, check_length, find_ends
-from pipelines.sources.formats.hdf5 import checked_array, child, node_at, planned, values_of
+from pipelines.sources.formats.hdf5 import check_layout, checked_array, child, node_at, planned, values_of
 from pipelines.sources.formats.hdf5_steps import Keys, StepArrays, step_arrays
 from pipelines.sources.source import SourceError
 
@@ -44,6 +44,7 @@ def describe(uri: str, length: int) -> Described:
 
 
 def _described(file: h5py.File, uri: str, size: int, length: int) -> Described:
+    check_layout(file, "actions", "D4RL")
     rows = len(checked_array(child(file, "actions", ""), "actions"))
     if not rows:
         raise SourceError(f"{uri}: actions has no rows")
