@@ -36,6 +36,7 @@ WHOLE = (
     "whole/test_disks.py",
     "whole/test_faults.py",
     "whole/test_fuzz.py",
+    "whole/test_notebook.py",
     "whole/test_other_vocabulary.py",
     "whole/test_packages.py",
     "whole/test_runners.py",
