@@ -134,7 +134,7 @@ class ImageTokenizer:
         height, width = self._size(*frames.shape[1:3])
         if (height, width) == frames.shape[1:3]:
             return _cut(frames)
-        patches = [_cut(_resized(frame, height, width)[None]) for frame in frames]
+        patches = [_cut(resized(frame, height, width)[None]) for frame in frames]
         return np.concatenate(patches) if patches else np.zeros((0, PATCH, PATCH, 3), np.uint8)
 
     def decode(self, patches: Patches) -> NDArray[np.uint8]:
@@ -151,7 +151,7 @@ class ImageTokenizer:
     def _patches(self, image: NDArray[np.uint8]) -> Patches:
         height, width = self._size(*image.shape[:2])
         if (height, width) != image.shape[:2]:
-            image = _resized(image, height, width)
+            image = resized(image, height, width)
         return Patches(_cut(image[None]), (height // PATCH, width // PATCH))
 
     def _decoded(self, image: Image.Image) -> NDArray[np.uint8]:
@@ -196,7 +196,7 @@ def _exchanged(outer: int, inner: int) -> NDArray[np.intp]:
     return np.arange(outer * inner * 3).reshape(outer, inner, 3).swapaxes(0, 1).ravel()
 
 
-def _resized(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+def resized(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
     """Resize uint8[height, width(, channels)]. Alpha is dropped first, since Pillow would weigh the colours by it."""
     pixels = image[..., 0] if image.shape[2:] == (1,) else image[..., :3] if image.ndim == 3 else image
     return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC))
