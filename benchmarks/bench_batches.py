@@ -5,14 +5,17 @@
 needs tensorflow and apache-beam. Datasets made here, of 1,024-token rows, 32 a batch:
 
     short        2,000 episodes of 342 tokens: 6 timesteps of 55 discrete values, separator, action
+    continuous   400 episodes of 200 timesteps of 39 real numbers, separator, 4 actions: 8,800 tokens
     pixels       24 episodes of 600 timesteps of 96x96 pixels (38 tokens): records of 16,384 tokens cut at 8 MiB
     documents    400 texts of 5 to 4,000 words
-    mixture      these three, a third of the rows each
+    mixture      these four, a quarter of the rows each
 
 "cached" reads the same rounds again with everything in memory, "uncached" has no cache; tf.data is `.dataset()`, the
 whole way through its iterator. "plain" is `parse_single_example`, inflating and decoding, one record after the other.
 Speeds are tokens of records or batches, without padding, per second of CPU time of all threads: medians of turns. Peak
 memory is what a separate process needs to read 100 batches, beyond what it had before.
+
+The second table has tokens per second of the clock without a cache, for one and two threads, in turns.
 """
 
 import argparse
@@ -35,7 +38,7 @@ import numpy as np
 from benchmarks.side_by_side import in_turns
 from gato_model.data.batches import Batches, batches
 from gato_model.data.share import Share
-from gato_tokenize import Dataset, DiscreteSpec, Episode, EpisodeMetadata, EpisodeSpec, ImageSpec
+from gato_tokenize import ContinuousSpec, Dataset, DiscreteSpec, Episode, EpisodeMetadata, EpisodeSpec, ImageSpec
 from pipelines.conversion.convert import convert
 from pipelines.conversion.plan import make_plan
 from pipelines.conversion.reject_budget import RejectBudget
@@ -44,14 +47,14 @@ from pipelines.sources import SOURCES
 from pipelines.sources.source import Candidate, Source
 
 ROWS, LENGTH, STEPS = 32, 1024, 16
-NAMES = ("short", "pixels", "documents")
+NAMES = ("short", "continuous", "pixels", "documents")
 WORDS = "a model reads what the world writes and answers in tokens of one kind or another".split()
 
 
 class MadeSource(Source):
     """`made:short` and the others: episodes made from their number."""
 
-    COUNTS = {"short": 2000, "pixels": 24, "documents": 400}
+    COUNTS = {"short": 2000, "continuous": 400, "pixels": 24, "documents": 400}
 
     def __init__(self, argument: str, options: dict[str, str]) -> None:
         self.name = argument
@@ -62,6 +65,8 @@ class MadeSource(Source):
     def specs(self) -> dict[str, EpisodeSpec]:
         if self.name == "documents":
             return {self.name: EpisodeSpec.document()}
+        if self.name == "continuous":
+            return {self.name: EpisodeSpec({"seen": ContinuousSpec(39)}, ContinuousSpec(4))}
         camera: Any = DiscreteSpec(16, (55,)) if self.name == "short" else ImageSpec((96, 96, 3))
         return {self.name: EpisodeSpec({"seen": camera}, DiscreteSpec(7))}
 
@@ -81,6 +86,9 @@ class MadeSource(Source):
         if self.name == "documents":
             words = random.Random(number).choices(WORDS, k=int(generator.integers(5, 4000)))
             return Episode(spec, {"text": [" ".join(words)]}, metadata=metadata)
+        if self.name == "continuous":
+            seen, chosen = generator.normal(size=(200, 39)), generator.uniform(-1, 1, (200, 4))
+            return Episode(spec, {"seen": seen}, chosen, metadata)
         steps = 6 if self.name == "short" else 600
         seen = generator.integers(0, 16, (steps, 55)) if self.name == "short" else moving_picture(generator, steps)
         return Episode(spec, {"seen": seen}, generator.integers(0, 7, steps), metadata)
@@ -145,7 +153,7 @@ def plain_records(folder: Path) -> Any:
     """Yield the records of a dataset endlessly, parsed by tf.data alone."""
     import tensorflow as tf
 
-    strings = {key: tf.io.FixedLenFeature([], tf.string) for key in ("token_kind", "loss_mask", "image_patches")}
+    strings = {key: tf.io.FixedLenFeature([], tf.string, "") for key in ("token_kind", "loss_mask", "image_patches")}
     features = {key: tf.io.RaggedFeature(tf.int64) for key in ("tokens", "step_splits")} | strings
 
     def inflated(data: Any) -> Any:
@@ -176,6 +184,17 @@ def print_speeds(folder: Path, name: str) -> None:
     reader = opened(folder, name, cache_bytes=0)
     padding = np.mean([reader.batch(step)["segments"] == 0 for step in range(3 * STEPS)])
     print(f"{padding:>9.1%}{reader.bytes_read / reader.bytes_used:>11.2f}{peak(folder, name):>10.0f}", flush=True)
+
+
+def print_threads(folder: Path, name: str) -> None:
+    """Print how fast one and two threads read the same batches by the clock."""
+    readers = {threads: opened(folder, name, cache_bytes=0, threads=threads) for threads in (1, 2)}
+    streams = {threads: map(reader.batch, itertools.count()) for threads, reader in readers.items()}
+    tokens = {threads: read(stream) for threads, stream in streams.items()}
+    calls = {str(threads): lambda stream=stream: read(stream) for threads, stream in streams.items()}  # type: ignore[misc]
+    seconds = in_turns(calls, 5, 1, time.perf_counter)
+    one, two = (tokens[threads] / seconds[str(threads)] / 1e6 for threads in (1, 2))
+    print(f"{name:<12}{one:>10.2f}{two:>10.2f}{two / one:>9.2f}x", flush=True)
 
 
 HEADINGS = ("uncached", "cached", "tf.data", "plain")
@@ -217,6 +236,9 @@ def main() -> None:
         )
         for name in (*NAMES, "mixture"):
             print_speeds(folder, name)
+        print(f"\nmillion tokens a second\n{'':<12}{'1 thread':>10}{'2 threads':>10}{'ratio':>10}")
+        for name in (*NAMES, "mixture"):
+            print_threads(folder, name)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from gato_model.commands import arguments as arguments_of
+from gato_tokenize.version import __version__
 
 COMMANDS = {
     "train": (arguments_of.train, "train a model on converted datasets, or go on with a run"),
@@ -27,6 +28,7 @@ def main(words: Sequence[str] | None = None) -> int:
         words = sys.argv[1:]
         _find_modules_here()
     parser = argparse.ArgumentParser(prog="gato-model", description=__doc__)
+    parser.add_argument("--version", action="version", version=f"gato-toolchain {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
     for name, (add_arguments, about) in COMMANDS.items():
         add_arguments(commands.add_parser(name, help=about, description=about, allow_abbrev=False))

@@ -15,6 +15,7 @@ from gato_tokenize.modalities.image import ImageTokenizer
 from gato_tokenize.modalities.text import TextTokenizer
 from gato_tokenize.modalities.text_training import train_text_model
 from gato_tokenize.storage.shards import read_record
+from gato_tokenize.version import __version__
 from gato_tokenize.view import show
 
 MODALITIES = ("text", "continuous", "action", "discrete")
@@ -78,6 +79,7 @@ def _json(text: str) -> Any:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="gato-tokenize", description=__doc__)
+    parser.add_argument("--version", action="version", version=f"gato-toolchain {__version__}")
     commands = parser.add_subparsers(required=True)
     text_model = argparse.ArgumentParser(add_help=False)
     text_model.add_argument("--text-model", metavar="FILE", help="a SentencePiece model instead of the shipped one")

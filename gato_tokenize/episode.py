@@ -97,6 +97,10 @@ class Episode:
     rewards: Any = None
     fields: dict[str, Any] = dataclasses.field(init=False, repr=False)  # {path: stacked values}, in token order
 
+    def __repr__(self) -> str:
+        named = f" {self.metadata.episode_id!r}" if self.metadata.episode_id else ""
+        return f"<Episode{named} of {self.num_steps} timesteps: {', '.join(self.spec.fields)}>"
+
     def __post_init__(self) -> None:
         for role in ("observation", "action"):
             match_keys(getattr(self.spec, role), getattr(self, role), role)

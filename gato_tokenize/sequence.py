@@ -41,6 +41,9 @@ class TokenSequence:
     grids: NDArray[np.int32]
     encoded: tuple[bytes, ...] = ()
 
+    def __repr__(self) -> str:
+        return f"<TokenSequence of {len(self)} tokens, {self.num_steps} timesteps, {len(self.grids)} images>"
+
     def __post_init__(self) -> None:
         for name in ("ids", "kinds", "loss_mask", "step_splits", "patches", "grids"):
             if type(value := getattr(self, name)) is not np.ndarray:

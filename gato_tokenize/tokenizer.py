@@ -65,6 +65,9 @@ class EpisodeTokenizer:
         if spec.timesteps and least > local_positions:
             raise ValueError(self._too_long(least))
 
+    def __repr__(self) -> str:
+        return f"<EpisodeTokenizer of {', '.join(self.spec.fields)}>"
+
     def encode(self, episode: Episode) -> TokenSequence:
         """The tokens of a whole episode. Only texts and pictures of any size need a Python loop over timesteps.
 
@@ -179,7 +182,8 @@ class EpisodeTokenizer:
         most = f" ({largest.length} of them {largest.path}, {largest.kind.name.lower()})" if largest.length else ""
         return (
             f"observation: {tokens} tokens in a timestep{most}, but {self.local_positions} local positions: make the"
-            " pictures or texts smaller, or raise local_positions here and in the model (gato-data convert"
+            " pictures or texts smaller (pictures by resize=HEIGHTxWIDTH in a source's options), or raise"
+            " local_positions here and in the model (gato-data convert"
             f" --local-positions {tokens}; a model that is trained on that data follows)"
         )
 
@@ -285,7 +289,10 @@ def _images(
     grids = np.stack([field.grids for field in fields.values()], axis=1).reshape(-1, 2)  # type: ignore[misc]
     files = [file for step in zip(*(field.files for field in fields.values()), strict=True) for file in step]
     patches = [field.patches for field in fields.values() if field.patches is not None]
-    if len(patches) > 1:  # fields take turns at every timestep
+    if len(patches) > 1 and all(isinstance(field.lengths, int) for field in fields.values()):
+        steps = [part.reshape(arrangement.steps, -1, PATCH, PATCH, 3) for part in patches]
+        patches = [np.concatenate(steps, axis=1).reshape(-1, PATCH, PATCH, 3)]
+    elif len(patches) > 1:  # fields take turns at every timestep
         order = np.argsort(np.concatenate([arrangement.places(path) for path in fields]))
         patches = [np.concatenate(patches)[order]]
     known = tuple(file for file in files if file is not None)

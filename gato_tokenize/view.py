@@ -30,6 +30,15 @@ def printable(text: object) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
 
 
+def counted(count: int, noun: str) -> str:
+    """Write a count with its noun, in the plural where it needs one.
+
+    >>> counted(1, "shard"), counted(1200, "shard"), counted(0, "fault")
+    ('1 shard', '1,200 shards', '0 faults')
+    """
+    return f"{count:,} {noun}" + "s" * (count != 1)
+
+
 def show(
     sequence: TokenSequence,
     text: TextTokenizer | None = None,
@@ -42,7 +51,8 @@ def show(
     text: decodes text tokens; without it their ids are shown. colour: ANSI colours, and images as half-block pixels;
     without it, plain text with the size of each image.
     """
-    lines = [f"{len(sequence)} tokens, {sequence.num_steps} timesteps, {len(sequence.grids)} images"]
+    counts = ((len(sequence), "token"), (sequence.num_steps, "timestep"), (len(sequence.grids), "image"))
+    lines = [", ".join(counted(count, noun) for count, noun in counts)]
     images = _images(sequence)
     for step in range(min(steps, sequence.num_steps)):
         lines.append(f"timestep {step}")
@@ -59,7 +69,7 @@ def show(
                 continue
             lines.append(_label(kind, loss, colour) + _content(sequence, kind, first, last, text, width))
     if sequence.num_steps > steps:
-        lines.append(f"... {sequence.num_steps - steps} more timesteps")
+        lines.append(f"... {counted(sequence.num_steps - steps, 'more timestep')}")
     return "\n".join(lines)
 
 

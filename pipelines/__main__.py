@@ -8,6 +8,8 @@ import sys
 import traceback
 from collections.abc import Sequence
 
+from gato_tokenize.version import __version__
+
 COMMANDS = {  # imported only when asked for: Beam alone costs two seconds
     "convert": ("pipelines.commands.convert", "convert sources into a dataset of TFRecord episodes"),
     "verify": ("pipelines.commands.verify", "check every byte of a dataset"),
@@ -25,6 +27,7 @@ def main(words: Sequence[str] | None = None) -> int:
         _find_modules_here()
     logging.getLogger().setLevel(logging.ERROR)  # importing Beam warns about cloud libraries that are not installed
     parser = argparse.ArgumentParser(prog="gato-data", description=__doc__)
+    parser.add_argument("--version", action="version", version=f"gato-toolchain {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
     for name, (module_name, about) in COMMANDS.items():
         command = commands.add_parser(name, help=about, description=about, allow_abbrev=False)

@@ -82,6 +82,13 @@ def train(parser: argparse.ArgumentParser) -> None:
     add("--evaluate-every", type=int, default=500, metavar="N", help="steps, on the validation splits (default 500)")
     add("--evaluation-batches", type=_count, default=8, metavar="N", help="(default 8)")
     add("--save-every", type=_count, default=500, metavar="N", help="steps (default 500)")
+    add(
+        "--read-threads",
+        type=_count,
+        default=1,
+        metavar="N",
+        help="records that are decompressed at a time (default 1)",
+    )
     add("--quiet", action="store_true", help="print nothing but errors; metrics.jsonl has the numbers")
     add("--keep", type=_count, default=3, metavar="N", help="checkpoints beside the best (default 3)")
 

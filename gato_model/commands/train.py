@@ -102,7 +102,7 @@ def run_options_of(arguments: argparse.Namespace) -> RunOptions:
     return RunOptions(
         arguments.log_every, arguments.save_every, arguments.keep, arguments.evaluate_every,
         arguments.evaluation_batches, arguments.accumulate, arguments.jit, arguments.rematerialize,
-        not arguments.quiet,
+        arguments.read_threads, not arguments.quiet,
     )  # fmt: skip
 
 

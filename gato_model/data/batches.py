@@ -1,10 +1,13 @@
 """Mix datasets by weight into batches, each a function of seed and step (Reed et al. 2022, section 2.3)."""
 
+import contextlib
 import functools
+import itertools
 import os
 import threading
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -20,6 +23,7 @@ from gato_model.data.target_check import LostTargets
 from gato_model.data.token_identity import TokenIdentity, token_identity
 from gato_model.data.windows import Window, window_at
 
+_LARGE = 64 << 10  # bytes of a record from which on threads help: Python's lock is held for most of a smaller one
 _ROUND_ROWS = 128  # rows that are drawn together at least; a record of 16 rows' lengths serves 8 of them
 
 Batch = dict[str, NDArray[Any]]
@@ -38,11 +42,12 @@ def batches(
     identity: TokenIdentity | None = None,
     check_identity: bool = True,
     cache_bytes: int = 256 << 20,
+    threads: int = 1,
 ) -> "Batches":
     """Mix shares into batches of `batch_size` rows of `sequence_length` tokens.
 
     shares: a share may be given as its path, and one alone without a list
-    seed: batch(step) depends on it, on step, on the data and on these options, but not on rows or cache_bytes
+    seed: batch(step) depends on it, on step, on the data and on these options, but not on rows, cache_bytes or threads
     prompt_share: the fraction of agents' sequences that get a prompt, tokens of another episode of the same task and
         agent before them
     quantization: the number of positions along a picture's side (appendix C.3)
@@ -50,6 +55,7 @@ def batches(
     identity: that of the model's tokens; a dataset with a different one is refused, as is a mixture of different ones,
         unless check_identity is False
     cache_bytes: bytes of decoded records that stay in memory from round to round, in addition to one round
+    threads: records of pictures that are read and decompressed at a time; small records are read by one thread
 
     Raises FileNotFoundError if a folder holds no dataset, KeyError if it has no such split, and ValueError for an
     option out of range, datasets with different tokens, a share without episodes, or a task whose timesteps are longer
@@ -61,7 +67,8 @@ def batches(
     if not mixture:
         raise ValueError("no shares: give at least one dataset")
     for name, value, least in (
-        ("batch_size", batch_size, 1), ("sequence_length", sequence_length, 2), ("seed", seed, 0)
+        ("batch_size", batch_size, 1), ("sequence_length", sequence_length, 2), ("seed", seed, 0),
+        ("threads", threads, 1),
     ):  # fmt: skip
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise ValueError(f"{name} must be an int of at least {least}, not {value!r}")
@@ -76,7 +83,7 @@ def batches(
     opened = [OpenedShare.open(share, split, sequence_length, cache_bytes // len(mixture)) for share in mixture]
     if check_identity:
         identity = one_identity(opened, identity)
-    return Batches(opened, shape, (start, stop), seed, prompt_share, quantization, identity)
+    return Batches(opened, shape, (start, stop), seed, prompt_share, quantization, identity, threads)
 
 
 class Batches:
@@ -86,6 +93,8 @@ class Batches:
     next sequence fits. A sequence that is longer than the room left is cut to a random window of whole timesteps (a
     document: of any tokens). Rows of a long record are drawn together, so that it is read once for several of them:
     see `round_plan`.
+
+    It can be pickled, for the processes of PyTorch's DataLoader and the like; a copy opens the files again.
 
     names, weights, domains, left_out: one a share; weights sum to 1, left_out is {task: number of episodes below
         `min_expert_share`}
@@ -102,9 +111,10 @@ class Batches:
         prompt_share: float,
         quantization: int,
         identity: TokenIdentity | None,
+        threads: int,
     ) -> None:
         self._opened, self._shape, self._rows, self._seed = opened, shape, rows, seed
-        self._prompt_share, self._quantization = prompt_share, quantization
+        self._prompt_share, self._quantization, self._threads = prompt_share, quantization, threads
         self.batch_size, self.sequence_length = rows[1] - rows[0], shape.length
         weights = np.array([one.share.weight for one in opened], np.float64)
         self.weights = weights / weights.sum()
@@ -179,6 +189,12 @@ class Batches:
         signature = {field.name: tf.TensorSpec(shape, field.dtype) for field, shape in shapes.items()}
         return tf.data.Dataset.from_generator(generate, output_signature=signature)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_lock": None, "_round": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _lock=threading.Lock())
+
     def close(self) -> None:
         """Close the shards' files; reading again opens them."""
         for one in self._opened:
@@ -201,13 +217,30 @@ class Batches:
         for index, plan in enumerate(planned):
             wanted[plan.share, plan.record].append(index)
         windows: dict[int, Window] = {}
-        for share, record in sorted(wanted):
-            sequence = self._opened[share].reader.read(record)
-            for index in wanted[share, record]:
-                windows[index] = self._window(planned[index], sequence)
+        cut = functools.partial(self._cut, planned, wanted)
+        large = [number for number in sorted(wanted) if self._size(*number) >= _LARGE]
+        small = [number for number in sorted(wanted) if self._size(*number) < _LARGE]
+        with _mapped(self._threads) as mapped:
+            for number, (found, used) in zip(
+                large + small, itertools.chain(mapped(cut, large), map(cut, small)), strict=True
+            ):
+                windows.update(zip(wanted[number], found, strict=True))
+                self.bytes_used += used
         order = sorted(range(len(planned)), key=lambda index: planned[index].row)  # stable: as planned within a row
         placed = (Placed(planned[index].row, planned[index].segment, windows[index]) for index in order)
         return [item for item in placed if len(item.window)]
+
+    def _cut(
+        self, planned: list[PlannedWindow], wanted: Mapping[tuple[int, int], list[int]], number: tuple[int, int]
+    ) -> tuple[list[Window], float]:
+        """Read a record and slice its windows: (windows, the record's bytes times the fraction that they take)."""
+        share, record = number
+        sequence = self._opened[share].reader.read(record)
+        windows = [self._window(planned[index], sequence) for index in wanted[number]]
+        return windows, self._size(share, record) * sum(map(len, windows)) / len(sequence)
+
+    def _size(self, share: int, record: int) -> float:
+        return float(self._opened[share].draw_table.table.columns["bytes"][record])
 
     def _window(self, plan: PlannedWindow, sequence: Window) -> Window:
         draws = self._opened[plan.share].draw_table
@@ -217,5 +250,17 @@ class Batches:
         if start == stop and plan.room == self.sequence_length:
             shortest = int(np.diff(sequence.step_splits).min())
             raise ValueError(too_long(table.tasks[task], shortest, self.sequence_length))
-        self.bytes_used += float(table.columns["bytes"][plan.record]) * (stop - start) / len(sequence)
         return sequence.slice(start, stop)
+
+
+@contextlib.contextmanager
+def _mapped(threads: int) -> Iterator[Callable[..., Iterable[Any]]]:
+    """Give a `map` that runs on so many threads, which end with the block; what is not begun by then is let go."""
+    if threads == 1:
+        yield map
+        return
+    with ThreadPoolExecutor(threads, "read-records") as pool:
+        try:
+            yield pool.map
+        finally:
+            pool.shutdown(cancel_futures=True)

@@ -4,6 +4,7 @@ import os
 import struct
 import threading
 from collections import OrderedDict
+from typing import Any
 
 from gato_model.data.episode_table import EpisodeTable
 from gato_model.data.windows import Window
@@ -36,10 +37,11 @@ class SequenceReader:
             if row in self._cache:
                 self._cache.move_to_end(row)
                 return self._cache[row]
-            sequence = self._decoded(row)
-            if self.cache_bytes:
+        sequence = self._decoded(row)  # without the lock: checksums and zlib let other threads run
+        if self.cache_bytes:
+            with self._lock:
                 self._keep(row, sequence)
-            return sequence
+        return sequence
 
     def data(self, row: int) -> bytes:
         """Read a record's bytes and check their checksums. Raises CorruptRecordError."""
@@ -59,6 +61,14 @@ class SequenceReader:
         if masked_crc32c(data) != struct.unpack("<I", framed[-FOOTER:])[0]:
             raise self._corrupt(row, "the checksum of its data does not match")
         return data
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy in another process opens its own files and begins with an empty cache."""
+        fresh = {"_files": OrderedDict(), "_cache": OrderedDict(), "_cached_bytes": 0, "_lock": None}
+        return {**self.__dict__, **fresh}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _lock=threading.RLock())
 
     def close(self) -> None:
         """Close the files; reading opens them again."""
@@ -81,6 +91,8 @@ class SequenceReader:
         return sequence
 
     def _keep(self, row: int, sequence: Window) -> None:
+        if row in self._cache:  # another thread read it, too
+            return
         self._cache[row] = sequence
         self._cached_bytes += sequence.nbytes
         while self._cached_bytes > self.cache_bytes:

@@ -47,7 +47,10 @@ def train(
     options, strategy = options or RunOptions(), strategy or tf.distribute.get_strategy()
     chief = _task(strategy) == 0
     rows = rows_of_replicas(settings.batch_size, strategy, options.accumulate)
-    readers = [[_reader(settings, settings.data, of_replica) for of_replica in part] for part in rows]
+    readers = [
+        [_reader(settings, settings.data, of_replica, threads=options.read_threads) for of_replica in part]
+        for part in rows
+    ]
     notes: list[object] = [*_lost_targets(readers[0][0]), *_obeyed_variables()]
     if chief:
         notes += open_run(settings, out)
@@ -215,12 +218,14 @@ def rows_of_replicas(batch_size: int, strategy: Any, accumulate: int) -> list[li
     ]
 
 
-def _reader(settings: TrainSettings, shares: Sequence[Share], rows: tuple[int, int], split: str = "train") -> Batches:
+def _reader(
+    settings: TrainSettings, shares: Sequence[Share], rows: tuple[int, int], split: str = "train", threads: int = 1
+) -> Batches:
     config = settings.config
     reader = batches(
         shares, settings.batch_size, config.sequence_length, split=split, rows=rows, quantization=config.quantization,
         seed=settings.seed if split == "train" else EVALUATION_SEED, prompt_share=settings.prompt_share,
-        identity=_identity(settings),
+        identity=_identity(settings), threads=threads,
     )  # fmt: skip
     _check_rows(settings, reader.identity.vocabulary.size, reader.local_positions)
     return reader

@@ -59,10 +59,11 @@ class RunOptions:
     accumulate: int = 1  # parts of a batch, one after the other, to save memory
     jit_compile: bool = False
     rematerialize: bool = False
+    read_threads: int = 1
     shown: bool = True  # lines and a bar on standard error
 
     def __post_init__(self) -> None:
-        for name in ("log_every", "save_every", "keep", "evaluation_batches", "accumulate"):
+        for name in ("log_every", "save_every", "keep", "evaluation_batches", "accumulate", "read_threads"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
         if self.evaluate_every < 0:

@@ -100,6 +100,9 @@ class ImageTokenizer:
                 raise ValueError(f"{name} must be a positive multiple of {PATCH}, not {side}")
         self.height, self.width, self.max_pixels = height, width, max_pixels
 
+    def __repr__(self) -> str:
+        return f"ImageTokenizer(height={self.height}, width={self.width}, max_pixels={self.max_pixels})"
+
     def encode(self, image: Picture) -> Patches:
         """Cut a picture into patches.
 
@@ -197,6 +200,7 @@ def _exchanged(outer: int, inner: int) -> NDArray[np.intp]:
 
 
 def resized(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-    """Resize uint8[height, width(, channels)]. Alpha is dropped first, since Pillow would weigh the colours by it."""
+    """Resize uint8[height, width(, channels)] as `ImageTokenizer` does. Alpha is dropped first, since Pillow would
+    weigh the colours by it."""
     pixels = image[..., 0] if image.shape[2:] == (1,) else image[..., :3] if image.ndim == 3 else image
     return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC))

@@ -60,8 +60,10 @@ def pixels_of(image: Image.Image) -> NDArray[np.uint8]:
 
     Raises ValueError for more than one frame, a mode that has no meaning in 8 bits, and broken data.
     """
-    with _pillow("open"), _no_warnings():
-        frames = getattr(image, "n_frames", 1)
+    frames = 1
+    if type(image) is not JpegImagePlugin.JpegImageFile:  # it has one, and the question is slow
+        with _pillow("open"), _no_warnings():
+            frames = getattr(image, "n_frames", 1)
     if frames > 1:
         raise ValueError(f"the picture has {frames} frames: take one frame yourself, image.seek(i); image.copy()")
     if image.mode not in (*_DIRECT, *_DEEP, *_CONVERT):
@@ -101,6 +103,8 @@ def shown_as_stored(image: Image.Image) -> bool:
 
 def orientation(image: Image.Image) -> int:
     """The EXIF orientation, 1 to 8; like viewers, 1 if there is none or it cannot be read."""
+    if type(image) is JpegImagePlugin.JpegImageFile and not image.info.keys() & {"exif", "xmp"}:
+        return 1  # nowhere to read it from
     try:
         with _no_warnings():
             return int(image.getexif().get(_ORIENTATION, 1))

@@ -64,6 +64,9 @@ class DatasetTokenizer:
     text: TextTokenizer | None = None  # None if no task has text
     local_positions: int = LOCAL_POSITIONS
 
+    def __repr__(self) -> str:
+        return f"<DatasetTokenizer of {len(self.specs)} tasks, sha256 {self.sha256[:12]}>"
+
     @classmethod
     def for_specs(
         cls,
@@ -141,6 +144,10 @@ class Dataset:
     path: Path
     manifest: Mapping[str, Any]
     tokenizer: DatasetTokenizer
+
+    def __repr__(self) -> str:
+        splits = ", ".join(f"{name} {split['records']}" for name, split in self.manifest["splits"].items())
+        return f"<Dataset {self.path}: {len(self.tokenizer.specs)} tasks, records: {splits}>"
 
     @classmethod
     def open(cls, path: "str | os.PathLike[str]") -> "Dataset":

@@ -47,6 +47,9 @@ class Record:
         if self.rewards is not None and self.rewards.shape != (self.sequence.num_steps,):
             raise ValueError(f"{len(self.rewards)} rewards for {self.sequence.num_steps} timesteps")
 
+    def __repr__(self) -> str:
+        return f"<Record {self.metadata.episode_id!r} of task {self.metadata.task!r}: {self.sequence!r}>"
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Record):
             return NotImplemented

@@ -1,6 +1,5 @@
 """Record bytes to a token sequence, quickly: the metadata, which cost twice as much as the tokens, may stay unread."""
 
-import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 from gato_tokenize.modalities.image import ImageTokenizer
 from gato_tokenize.sequence import TokenSequence
 from gato_tokenize.storage.example import Value, decode_example, decode_varints
+from gato_tokenize.storage.inflate import inflate
 from gato_tokenize.storage.schema import FIELDS, READABLE, RecordField
 from gato_tokenize.vocabulary import Kind
 
@@ -83,17 +83,13 @@ def _decoded_files(files: list[bytes], grids: NDArray[np.int32]) -> NDArray[np.u
 
 
 def _inflated(data: bytes, length: int, key: str) -> NDArray[np.uint8]:
-    """uint8[length] from zlib; never inflates more than one byte beyond it, whatever the data claims."""
+    """uint8[length] from zlib."""
     if not data and not length:
         return np.zeros(0, np.uint8)
-    decoder = zlib.decompressobj()
     try:
-        raw = decoder.decompress(data, length + 1)
-    except zlib.error as error:
-        raise ValueError(f"feature {key!r} is no zlib data: {error}") from error
-    if len(raw) != length or not decoder.eof:
-        raise ValueError(f"feature {key!r} does not inflate to {length} bytes")
-    return np.frombuffer(raw, np.uint8)
+        return np.frombuffer(inflate(data, length), np.uint8)
+    except ValueError as error:
+        raise ValueError(f"feature {key!r} {error}") from error
 
 
 def read_values(data: bytes) -> dict[str, Value]:

@@ -10,7 +10,7 @@ from typing import Any
 from gato_tokenize import TextTokenizer, Vocabulary
 from gato_tokenize.storage.dataset import DatasetTokenizer, read_stats
 from gato_tokenize.tokenizer import LOCAL_POSITIONS
-from gato_tokenize.view import printable
+from gato_tokenize.view import counted, printable
 from pipelines.commands.exit_codes import exit_code
 from pipelines.commands.run_options import add_run_options, limits_of, local, positive
 from pipelines.conversion.convert import convert
@@ -71,6 +71,8 @@ def _run(arguments: argparse.Namespace, rest: list[str]) -> None:
     if arguments.dry_run:
         _print(describe(plan, tokenizer, _reasons(arguments.sources)), *_notes(arguments.sources))
         return
+    if arguments.out.exists():
+        print(f"{arguments.out} is there already: nothing is written")
     manifest = convert(plan, tokenizer, arguments.out, budget, run)
     _print(summary(manifest, arguments.out), *_notes(arguments.sources))
 
@@ -127,7 +129,8 @@ def describe(plan: Plan, tokenizer: DatasetTokenizer, reasons: Mapping[str, Mapp
 
     reasons: {task: {path of a field: why it has its type}}, for the tasks whose spec was inferred.
     """
-    lines = [f"dataset {plan.dataset} {plan.version}: {len(plan.partitions)} shards a split ({', '.join(plan.splits)})"]
+    shards = counted(len(plan.partitions), "shard")
+    lines = [f"dataset {plan.dataset} {plan.version}: {shards} a split ({', '.join(plan.splits)})"]
     lines += [f"plan {plan.sha256[:16]}, tokenizer {tokenizer.sha256[:16]}, {tokenizer.vocabulary.describe()}"]
     for given in plan.inputs:
         lines.append(
@@ -148,16 +151,19 @@ def _why(reasons: Mapping[str, Mapping[str, str]], task: str, path: str) -> str:
 def summary(manifest: dict[str, Any], out: Path) -> str:
     """Describe in a few lines what was made."""
     episodes = manifest["episodes"]
-    lines = [f"{out}: {episodes['written']} of {episodes['read']} episodes written"]
+    lines = [f"{out}: {episodes['written']} of {counted(episodes['read'], 'episode')} written"]
     for name in ("rejected", "filtered"):
         lines += [f"  {count} {name}: {reason}" for reason, count in episodes[name].items()]
     for name, split in manifest["splits"].items():
-        counted = f"{split['records']} records, {split['steps']} timesteps, {split['tokens']} tokens"
-        lines.append(f"  {name}: {counted}, {split['bytes'] / 2**20:.1f} MiB in {len(split['shards'])} shards")
+        nouns = {"records": "record", "steps": "timestep", "tokens": "token"}
+        counts = ", ".join(counted(split[name], noun) for name, noun in nouns.items())
+        shards = counted(len(split["shards"]), "shard")
+        lines.append(f"  {name}: {counts}, {split['bytes'] / 2**20:.1f} MiB in {shards}")
     lines += [f"  {line}" for line in (*equal_inputs(manifest["inputs"]), *listed(read_stats(out)))]
     return "\n".join(lines)
 
 
 def how_to_resume(arguments: argparse.Namespace) -> str:
     """Say after Ctrl-C what is done, and how to go on."""
-    return f"stopped; {count_done(arguments.out)} partitions are done and kept: the same command goes on from there"
+    done = counted(count_done(arguments.out), "finished partition")
+    return f"stopped; {done} kept: the same command goes on from there"

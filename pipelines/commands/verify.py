@@ -5,7 +5,7 @@ import dataclasses
 import json
 import sys
 
-from gato_tokenize.view import printable
+from gato_tokenize.view import counted, printable
 from pipelines.commands.run_options import local
 from pipelines.inspection.verify import verify
 
@@ -31,5 +31,5 @@ def run(arguments: argparse.Namespace, rest: list[str]) -> int:
     else:
         for fault in faults:
             print(printable(fault))
-        print(f"{arguments.dataset}: " + (f"{len(faults)} faults" if faults else "sound"))
+        print(f"{arguments.dataset}: " + (counted(len(faults), "fault") if faults else "sound"))
     return EXIT_DAMAGED if faults else 0

@@ -10,7 +10,7 @@ from rich.text import Text
 from gato_tokenize.field_spec import ContinuousSpec
 from gato_tokenize.storage.dataset import Dataset
 from gato_tokenize.storage.schema import FIELDS
-from gato_tokenize.view import printable
+from gato_tokenize.view import counted, printable
 from pipelines.stats.episode_stats import plain_counts
 from pipelines.stats.fit import Row
 from pipelines.stats.fit import report as fit_report
@@ -28,7 +28,7 @@ def overview(dataset: Dataset, console: Console) -> None:
     name = Text(f"{manifest['dataset']} {manifest['version']}", "bold")
     console.print(name.append(f"  {printable(dataset.path)}", "not bold"))
     made = f"made by {manifest['generator']}"
-    lines = [f"{episodes['written']} episodes written, {rejected} rejected, {filtered} filtered; {made}"]
+    lines = [f"{counted(episodes['written'], 'episode')} written, {rejected} rejected, {filtered} filtered; {made}"]
     for line in (*lines, *equal_inputs(manifest["inputs"])):
         console.print(Text(printable(line)))
     tasks = _table("task", "split", "episodes", "timesteps", "tokens", "in the loss", "tokens by kind")

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import datetime
 import sys
 import threading
 import time
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator
 from rich import progress as bars
 from rich.console import Console
 
+from gato_tokenize.view import counted
 from pipelines.conversion.journal import JournalReader
 from pipelines.conversion.work import Done
 from pipelines.conversion.work_folder import WorkFolder
@@ -87,9 +89,10 @@ class Progress:
         return time.monotonic() - min(self._alive[index] for index in self._journals)
 
     @property
-    def written(self) -> int:
-        """Episodes in the partitions that are done."""
-        return sum(done.written for done in self.done.values())
+    def read(self) -> int:
+        """Episodes read so far, also in the partitions that are in flight, as of their last sign of life."""
+        in_flight = (journal.read for index, journal in self._journals.items() if index not in self.done)
+        return sum(done.read for done in self.done.values()) + sum(in_flight)
 
     @property
     def reasons(self) -> dict[str, int]:
@@ -115,24 +118,27 @@ class Progress:
 
 @contextlib.contextmanager
 def showing(progress: Progress) -> Iterator[Callable[[], None]]:
-    """Give a function that refreshes the progress and shows it on standard error: partitions done, episodes a second,
-    time left. It is called once more when the block ends. This starts no thread."""
+    """Give a function that refreshes the progress and shows it on standard error: episodes read, their rate, the
+    partitions that are done, and the time left. It is called once more when the block ends. This starts no thread."""
     console = Console(stderr=True)
     quiet = not console.is_terminal
     progress.refresh()
-    before, started, printed = progress.written, time.monotonic(), time.monotonic()  # an earlier run's work is no rate
+    before, started, printed = progress.read, time.monotonic(), time.monotonic()  # an earlier run's work is no rate
     with _bar(console, quiet) as bar:
-        task = bar.add_task("", total=progress.total)
+        task = bar.add_task("", total=progress.most, completed=progress.read)
 
         def show(last: bool = False) -> None:
             nonlocal printed
             progress.refresh()
             now = time.monotonic()
-            rate = (progress.written - before) / max(now - started, 1e-9)
-            text = f"{progress.written} episodes, {rate:.1f}/s"
-            bar.update(task, completed=len(progress.done), description=text, refresh=True)
+            rate = (progress.read - before) / max(now - started, 1e-9)
+            text = (
+                f"{counted(progress.read, 'episode')} read, {rate:.1f}/s, {len(progress.done)}/{progress.total} shards"
+            )
+            bar.update(task, completed=progress.read, total=progress.most, description=text, refresh=True)
             if quiet and (last or now - printed >= _LINE_SECONDS):
-                print(f"{len(progress.done)}/{progress.total} shards, {text}", file=sys.stderr, flush=True)
+                left = _left(progress, rate)
+                print(f"{time.strftime('%H:%M:%S')} {text}{left}", file=sys.stderr, flush=True)
                 printed = now
 
         try:
@@ -141,9 +147,16 @@ def showing(progress: Progress) -> Iterator[Callable[[], None]]:
             show(last=True)
 
 
+def _left(progress: Progress, rate: float) -> str:
+    """Say how long it takes yet, if that can be known."""
+    if progress.most is None or not rate or progress.complete:
+        return ""
+    return f", about {datetime.timedelta(seconds=round((progress.most - progress.read) / rate))} left"
+
+
 def _bar(console: Console, quiet: bool) -> bars.Progress:
     text = bars.TextColumn
-    columns = (text("shards"), bars.BarColumn(), bars.MofNCompleteColumn(), text("{task.description}"))
+    columns = (bars.BarColumn(), text("{task.description}"))
     times = (bars.TimeElapsedColumn(), text("left"), bars.TimeRemainingColumn())
     return bars.Progress(*columns, *times, console=console, disable=quiet, auto_refresh=False, redirect_stdout=False,
                          redirect_stderr=False)  # fmt: skip

@@ -15,6 +15,9 @@ SOURCES = {
     "rlds": "pipelines.sources.rlds.source:RldsSource",
     "lerobot": "pipelines.sources.lerobot.source:LeRobotSource",
     "minari": "pipelines.sources.minari.source:MinariSource",
+    "d4rl": "pipelines.sources.d4rl.source:D4rlSource",
+    "aloha": "pipelines.sources.aloha.source:AlohaSource",
+    "robomimic": "pipelines.sources.robomimic.source:RobomimicSource",
 }
 
 

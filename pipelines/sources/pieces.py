@@ -5,8 +5,12 @@ are up to HANDFUL partitions, so that a few workers have work, but none of less 
 """
 
 import itertools
+import math
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
+
+from gato_tokenize import EpisodeSpec, ImageSpec, TextSpec
+from gato_tokenize.modalities.image import target_size
 
 SHARD_BYTES = 100 * 2**20
 PIECE_BYTES = 4 * 2**20
@@ -101,3 +105,20 @@ def ranges(count: int, each: int) -> list[tuple[int, int]]:
 def samples_per_partition(count: int, weight: int, shard_bytes: int) -> int:
     """How many of `count` samples, which weigh `weight` together, make a partition: at least 1."""
     return max(1, partition_bytes(weight, shard_bytes) * count // max(1, weight))
+
+
+def step_bytes(spec: EpisodeSpec) -> int:
+    """The bytes of a shard, about, that a timestep makes: the pixels of pictures of a known size, a token a number.
+
+    >>> from gato_tokenize import ContinuousSpec, ImageSpec
+    >>> step_bytes(EpisodeSpec({"eye": ImageSpec((84, 84, 3)), "arm": ContinuousSpec(7)}, ContinuousSpec(2)))
+    19236
+    """
+    total = 0
+    for field in spec.fields.values():
+        if isinstance(field, ImageSpec):
+            height, width = field.resize or target_size(*(field.shape or (16, 16))[:2])
+            total += 3 * height * width
+        elif not isinstance(field, TextSpec):
+            total += 4 * math.prod(field.shape)
+    return total

@@ -98,7 +98,8 @@ def _images(
     """Count the pictures of each image field: all, those that the tokens do not give back whole, and in an episode of
     timesteps those that equal the one before."""
     specs = {path: spec for path, spec in episode.spec.fields.items() if isinstance(spec, ImageSpec)}
-    counted = {path: _sizes(specs[path], episode.fields[path], grids[path]) for path in grids}
+    as_files = bool(sequence.encoded)
+    counted = {path: _sizes(specs[path], episode.fields[path], grids[path], as_files) for path in grids}
     if episode.spec.timesteps:
         found = repeats(sequence.patches, sequence.grids, len(grids))
         for path, (repeated, run) in zip(grids, found, strict=True):
@@ -106,13 +107,19 @@ def _images(
     return counted
 
 
-def _sizes(spec: ImageSpec, value: Any, grids: NDArray[np.int32]) -> dict[str, Any]:
+def _sizes(spec: ImageSpec, value: Any, grids: NDArray[np.int32], as_files: bool) -> dict[str, Any]:
+    """as_files: whether the record holds the pictures' own files, so that none was resized."""
     if spec.shape is not None:
         height, width = spec.shape[:2]
         channels = 4 if spec.shape[2:] == (4,) else 3
         headers = [(height, width, channels == 4)] * len(value)
     else:
-        headers = [_header(picture) for picture in value]
+        headers = [
+            (rows * PATCH, columns * PATCH, False)
+            if as_files and picture.startswith(b"\xff\xd8")  # a JPEG has no alpha: its header need not be read
+            else _header(picture)
+            for picture, (rows, columns) in zip(value, grids.tolist(), strict=True)
+        ]
     changed = sum(
         (height, width) != (rows * PATCH, columns * PATCH)
         for (height, width, _), (rows, columns) in zip(headers, grids.tolist(), strict=True)

@@ -72,6 +72,11 @@ def test_a_source_has_a_section_with_the_table_of_its_options(name: str) -> None
     assert [f"| option{table}\n" for table in tables] == ([expected] if expected else [])
 
 
+@pytest.mark.parametrize("name", SOURCES)
+def test_the_readme_lists_the_source(name: str) -> None:
+    assert f"| `{name}` | " in (ROOT / "README.md").read_text()
+
+
 def test_the_options_of_every_source_of_episodes_have_a_table() -> None:
     page = (ROOT / "docs/sources.md").read_text()
     assert (

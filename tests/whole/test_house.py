@@ -52,6 +52,7 @@ NEIGHBOURS = {
 # Libraries by path, the longest beginning first. None: any but FORBIDDEN.
 LIBRARIES: dict[str, set[str] | None] = {
     "gato_tokenize/": {"numpy", "PIL", "sentencepiece", "google_crc32c"},
+    "gato_tokenize/storage/inflate.py": {"zlib_ng"},
     "gato_tokenize/environments/": {"numpy", "gymnasium", "minigrid"},
     "pipelines/": {"numpy", "PIL"},
     "pipelines/sources/": None,  # each reads with the library of its own format

@@ -33,7 +33,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = folder / "source"
     for name in PACKAGES:
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+    for name in ("setup.cfg", "pyproject.toml", "PACKAGE.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
     pip("wheel", "--no-build-isolation", "--wheel-dir", folder, source, folder=folder)
     (built,) = folder.glob("*.whl")

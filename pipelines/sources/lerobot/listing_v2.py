@@ -29,7 +29,7 @@ class ListingV2:
         self.inputs.append(source)
         found, start = [], 0
         for number, line in enumerate(io.BytesIO(data), 1):
-            content = {**lines.line_range(source, start, start + len(line), number)}
+            content = {**lines.line_range(source, start, start + len(line), number), "count": 1}
             start += len(line)
             if line.strip():
                 found.append(Listed(content, *self._numbers(line)))
@@ -66,4 +66,5 @@ class ListingV2:
         )
 
     def join(self, one: dict[str, Any], two: dict[str, Any]) -> dict[str, Any] | None:
-        return {**one, "stop": two["stop"]} if one["stop"] == two["start"] else None
+        joined = {**one, "stop": two["stop"], "count": one["count"] + two["count"]}
+        return joined if one["stop"] == two["start"] else None

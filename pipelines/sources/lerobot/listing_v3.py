@@ -50,7 +50,7 @@ class ListingV3:
             except ValueError as error:
                 raise SourceError(str(error)) from error
             for row, (index, length) in enumerate(zip(indices, lengths, strict=True)):
-                content = {"uri": path, "bytes": self.inputs[-1]["bytes"], "row": row, "rows": 1}
+                content = {"uri": path, "bytes": self.inputs[-1]["bytes"], "row": row, "count": 1}
                 found.append(Listed(content, -1 if index is None else index, length or 0))
         if self._by_order is not None:
             self.notes.append(f"{EPISODES} names no files: the data files, in order, are taken for one episode each")
@@ -89,7 +89,7 @@ class ListingV3:
         path = content["uri"]
         if os.path.getsize(path) != content["bytes"]:
             raise ValueError(f"{path} has changed since it was planned; plan again")
-        table, stop = ParquetTable(path), content["row"] + content["rows"]
+        table, stop = ParquetTable(path), content["row"] + content["count"]
         columns = self._columns(table)
         for first in range(content["row"], stop, BATCH):
             read = table.read(columns, first, min(first + BATCH, stop)).to_pylist()
@@ -137,8 +137,8 @@ class ListingV3:
         return ""
 
     def join(self, one: dict[str, Any], two: dict[str, Any]) -> dict[str, Any] | None:
-        follows = one["uri"] == two["uri"] and one["row"] + one["rows"] == two["row"]
-        return {**one, "rows": one["rows"] + two["rows"]} if follows else None
+        follows = one["uri"] == two["uri"] and one["row"] + one["count"] == two["row"]
+        return {**one, "count": one["count"] + two["count"]} if follows else None
 
 
 def _placed(said: Mapping[str, Any], what: str, where: str) -> dict[str, int]:

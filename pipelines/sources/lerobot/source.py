@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -10,7 +9,6 @@ import numpy as np
 
 from gato_tokenize import Episode, EpisodeMetadata, EpisodeSpec
 from gato_tokenize.array_spaces import Box
-from gato_tokenize.field_spec import ImageSpec
 from pipelines.sources.formats.parquet import numbers_of
 from pipelines.sources.lerobot.episode import EpisodeMaker, LeRobotOptions
 from pipelines.sources.lerobot.fields import Fields, Range, fields_of
@@ -20,12 +18,11 @@ from pipelines.sources.lerobot.listing_v2 import ListingV2
 from pipelines.sources.lerobot.listing_v3 import ListingV3
 from pipelines.sources.lerobot.rows import EpisodeRows
 from pipelines.sources.options import parse_options
-from pipelines.sources.pieces import RECORD_BYTES, Piece, pack
+from pipelines.sources.pieces import RECORD_BYTES, Piece, pack, step_bytes
 from pipelines.sources.source import Candidate, Filtered, Source, SourceError
 from pipelines.sources.step_reading import StepReading
 
 LOOK = 4  # episodes that are read for the range of an action, where meta/ does not state it
-NUMBER_BYTES = 3  # of a token in a record
 ANNOUNCED = "announced by info.json, but not stored"
 WITHOUT_SPLIT = "in no split of info.json"
 
@@ -113,17 +110,18 @@ class LeRobotSource(Source):
         return [*self._folder.inputs, *self._plan[0], self._folder.payloads()]
 
     def partitions(self) -> list[dict[str, Any]]:
-        """{"rows": contents of a `Listing`}, and at last {"missing": [[first, stop), ...], "why"}: the episodes that
-        info.json announces and the list does not hold; "why" is null unless a part of the list is damaged."""
+        """{"count", "rows": contents of a `Listing`}, and a last one {"count", "missing": [[first, stop), ...], "why"}:
+        episodes that info.json announces and the list lacks; "why" is null unless a part of the list is damaged."""
         _, pieces, missing, _ = self._plan
-        return [{"rows": group} for group in pack(pieces, self.shard_bytes, self._listing().join)] + missing
+        groups = pack(pieces, self.shard_bytes, self._listing().join)
+        return [{"count": sum(content["count"] for content in rows), "rows": rows} for rows in groups] + missing
 
     @functools.cached_property
     def _plan(self) -> tuple[list[dict[str, Any]], list[Piece], list[dict[str, Any]], list[str]]:
         """(the inputs that list the episodes, a piece for each, a partition of those that are missing, notes)."""
         listing = self._listing()
         listed = listing.listed()
-        weight = self._weight()
+        weight = step_bytes(self._reading.spec)
         rows = [
             Piece(one.content, RECORD_BYTES + weight * len(self._reading.kept(one.length)))
             for one in listed
@@ -133,8 +131,8 @@ class LeRobotSource(Source):
         why = "; ".join(listing.lost) or None
         if why and not absent:
             raise SourceError(f"{why}; info.json does not say which episodes it lists")
-        missing = [{"missing": absent, "why": why}] if absent else []
         count = sum(stop - first for first, stop in absent)
+        missing = [{"count": count, "missing": absent, "why": why}] if absent else []
         notes = [f"{count} episodes are {ANNOUNCED}"] if absent and not why else []
         notes += listing.notes
         return listing.inputs, rows, missing, notes
@@ -148,17 +146,6 @@ class LeRobotSource(Source):
         absent[[index for index in stored if 0 <= index < info.episodes]] = False
         borders = np.flatnonzero(np.diff(absent, prepend=False, append=False))
         return [[int(first), int(stop)] for first, stop in borders.reshape(-1, 2)]
-
-    def _weight(self) -> int:
-        """Bytes of a shard, about, that a timestep makes: the pixels of its pictures, and a few a number."""
-        sizes = []
-        for spec in self._reading.spec.fields.values():
-            if isinstance(spec, ImageSpec):
-                height, width = spec.resize or (224, 224)
-                sizes.append(height * width * 3)
-            else:
-                sizes.append(NUMBER_BYTES * math.prod(getattr(spec, "shape", (10,))))
-        return sum(sizes)
 
     def _split_of(self, index: int) -> str | None:
         """The split of an episode, as it is called here; "" if it is in none, and None if that split is not read."""

@@ -12,9 +12,9 @@ import h5py
 from gato_tokenize import Episode, EpisodeMetadata, EpisodeSpec, ImageSpec
 from gato_tokenize.spaces import space_tree
 from gato_tokenize.spec import flatten
-from pipelines.processes.forked import call_forked
 from pipelines.sources.episode_options import EpisodeOptions
 from pipelines.sources.formats.files import hashed
+from pipelines.sources.formats.hdf5 import opened, planned
 from pipelines.sources.formats.lines import object_of, text_of
 from pipelines.sources.minari.episode import EpisodeReader
 from pipelines.sources.minari.spaces import space_from_json
@@ -26,7 +26,6 @@ from pipelines.sources.step_reading import StepReading
 
 DATA, METADATA = "main_data.hdf5", "metadata.json"
 MAX_EPISODES = 10**8
-PLAN_SECONDS = 600.0  # a damaged file can make the HDF5 library hang forever
 JPEG_GROWTH = 8  # a shard stores pixels without loss, in about 8 times the bytes of their JPEG
 
 
@@ -84,19 +83,7 @@ class MinariSource(Source):
         _ = self._described  # first, because its errors are clearer
         with hashed(self._uri) as file:
             source = file.fingerprint()
-        try:
-            stop = call_forked(functools.partial(_stop, self._uri), PLAN_SECONDS)
-        except MemoryError:
-            raise
-        except TimeoutError as error:
-            raise SourceError(
-                f"{self._uri} cannot be read: {error}; it is damaged, or its disk is slow: then copy it to a local one"
-            ) from error
-        except Exception as error:  # h5py raises OSError, RuntimeError, KeyError and more for a damaged file
-            raise SourceError(
-                f"{self._uri} cannot be read: {error}; an HDF5 file that was cut short, or that a program was killed "
-                "while writing, is lost as a whole"
-            ) from error
+        stop = planned(self._uri, _stop)
         return source, max(self._described.total, stop)
 
     def partitions(self) -> list[dict[str, Any]]:
@@ -118,14 +105,8 @@ class MinariSource(Source):
             yield Candidate(episode_id, uri, number, load)
 
     def _load(self, episode_id: str, uri: str, size: int, number: int) -> Episode:
-        found = os.path.getsize(uri)
-        if found != size:
-            raise ValueError(f"{uri} has changed since it was planned: {found} bytes now, {size} then; plan again")
-        try:
-            with h5py.File(uri, "r") as data:
-                return self._episode(episode_id, uri, number, EpisodeReader(data, number))
-        except Exception as error:  # h5py raises OSError, RuntimeError, KeyError and more for a damaged file
-            raise ValueError(f"{uri}: {error}") from error
+        with opened(uri, size) as data:
+            return self._episode(episode_id, uri, number, EpisodeReader(data, number))
 
     def _episode(self, episode_id: str, uri: str, number: int, reader: EpisodeReader) -> Episode:
         described = self._described
@@ -145,11 +126,10 @@ class MinariSource(Source):
         return described.reading.episode(arrays, metadata, reader.rewards, reader.notes)
 
 
-def _stop(uri: str) -> int:
+def _stop(data: h5py.File) -> int:
     """Return one more than the highest number of an episode in an HDF5 file; 0 if it has none."""
-    with h5py.File(uri, "r") as data:
-        names = (re.fullmatch(r"episode_(0|[1-9]\d{0,8})", name) for name in data)
-        return max((int(name[1]) + 1 for name in names if name), default=0)
+    names = (re.fullmatch(r"episode_(0|[1-9]\d{0,8})", name) for name in data)
+    return max((int(name[1]) + 1 for name in names if name), default=0)
 
 
 @dataclasses.dataclass(frozen=True)

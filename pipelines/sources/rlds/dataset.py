@@ -84,10 +84,12 @@ class RldsFolder:
 
     def record_bytes(self, split: str) -> int:
         """The average size of a record as dataset_info.json states it, whatever the files have now; at least 1."""
-        shards = self.shards(split)
         stated = _whole(self._splits[split].get("numBytes"))
-        total = stated if stated is not None else sum(shard.bytes or 0 for shard in shards)
-        return max(1, total // max(1, sum(shard.records for shard in shards)))
+        total = stated if stated is not None else sum(shard.bytes or 0 for shard in self.shards(split))
+        return max(1, total // max(1, self.records(split)))
+
+    def records(self, split: str) -> int:
+        return sum(shard.records for shard in self.shards(split))
 
     def shards(self, split: str) -> tuple[Shard, ...]:
         """The shards of a split, in order. Where dataset_info.json does not count their records, the files do."""

@@ -10,7 +10,7 @@ from gato_tokenize import CorruptRecordError, Episode, EpisodeMetadata, EpisodeS
 from gato_tokenize.field_spec import ImageSpec
 from gato_tokenize.storage.tfrecord import read_frame_at, record_offsets
 from pipelines.sources.options import parse_options
-from pipelines.sources.pieces import Piece, pack, ranges, samples_per_piece
+from pipelines.sources.pieces import RECORD_BYTES, Piece, pack, partition_bytes, ranges
 from pipelines.sources.rlds.dataset import RldsFolder, Shard
 from pipelines.sources.rlds.episode import LOOK, RldsEpisodes, RldsOptions
 from pipelines.sources.source import Candidate, Source
@@ -69,27 +69,17 @@ class RldsSource(Source):
         """{"count", "pieces": [{"split", "shard", "uri", "bytes", "first", "count", "last"}]}: a piece is `count`
         records of a shard, the last of it if "last"; "bytes" is the size of the file, or null if it is missing."""
         growth = PATCH_GROWTH if self._makes_patches else 1
-        pieces = [
-            Piece(piece, self._folder.record_bytes(split) * piece["count"] * growth, piece["count"])
-            for split in self._splits
-            for piece in self._pieces(split, growth)
-        ]
-        return [{"count": sum(piece["count"] for piece in group), "pieces": group} for group in pack(pieces)]
-
-    def _pieces(self, split: str, growth: int) -> Iterator[dict[str, Any]]:
-        for shard in self._folder.shards(split):
-            weight = self._folder.record_bytes(split) * shard.records * growth
-            each = samples_per_piece(shard.records, weight) if shard.records else 1
-            for first, stop in ranges(shard.records, each):
-                yield {
-                    "split": split,
-                    "shard": shard.name,
-                    "uri": shard.path,
-                    "bytes": shard.bytes,
-                    "first": first,
-                    "count": stop - first,
-                    "last": stop == shard.records,
-                }
+        weights = {split: self._folder.record_bytes(split) * growth + RECORD_BYTES for split in self._splits}
+        total = sum(self._folder.records(split) * weight for split, weight in weights.items())
+        aim = partition_bytes(total, self.shard_bytes)
+        pieces = (
+            Piece(piece, weight * piece["count"])
+            for split, weight in weights.items()
+            for shard in self._folder.shards(split)
+            for piece in _pieces(shard, max(1, aim // weight))
+        )
+        groups = pack(pieces, self.shard_bytes)
+        return [{"count": sum(piece["count"] for piece in group), "pieces": group} for group in groups]
 
     @property
     def _makes_patches(self) -> bool:
@@ -128,6 +118,20 @@ class RldsSource(Source):
         """The first records that can be read, of the first shards that are there."""
         shards = [shard for split in self._splits for shard in self._folder.shards(split) if shard.bytes]
         return itertools.chain.from_iterable(_readable(shard) for shard in shards[:LOOK])
+
+
+def _pieces(shard: Shard, each: int) -> Iterator[dict[str, Any]]:
+    """Cut a shard into pieces of at most `each` records."""
+    for first, stop in ranges(shard.records, each):
+        yield {
+            "split": shard.split,
+            "shard": shard.name,
+            "uri": shard.path,
+            "bytes": shard.bytes,
+            "first": first,
+            "count": stop - first,
+            "last": stop == shard.records,
+        }
 
 
 def _readable(shard: Shard) -> Iterator[bytes]:

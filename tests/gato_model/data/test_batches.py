@@ -4,11 +4,15 @@ import contextlib
 import functools
 import importlib.util
 import itertools
+import multiprocessing
+import pickle
 import re
 import runpy
 import subprocess
 import sys
+import threading
 from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -298,6 +302,29 @@ def test_a_batch_depends_on_seed_and_step_alone(made: dict[str, Path]) -> None:
     assert not any(equal(a, b) for a, b in itertools.pairwise(in_order))
 
 
+@pytest.mark.parametrize("cache_bytes", [0, 1 << 16, 1 << 28])
+def test_several_threads_read_the_same_batches(made: dict[str, Path], cache_bytes: int) -> None:
+    one, three = mixture(made), mixture(made, threads=3, cache_bytes=cache_bytes)
+    for step in (0, 1, 5, 3):
+        assert equal(three.batch(step), one.batch(step))
+    fresh = mixture(made)
+    for reader in (fresh, three):
+        reader.bytes_used = 0.0
+        reader.batch(9)
+    assert three.bytes_used == fresh.bytes_used > 0
+    assert not any(thread.name.startswith("read-records") for thread in threading.enumerate())
+
+
+def test_a_copy_in_another_process_reads_the_same_batches(made: dict[str, Path]) -> None:
+    reader = mixture(made)
+    here = [reader.batch(step) for step in (0, 4)]  # its files are open and its cache is full
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        there = list(pool.map(reader.batch, (0, 4)))
+    assert all(map(equal, here, there))
+    assert len(pickle.dumps(reader)) < 4 << 20
+    assert equal(reader.batch(4), here[1])
+
+
 def test_a_batch_is_the_callers_own(made: dict[str, Path]) -> None:
     reader = mixture(made)
     for array in reader.batch(0).values():
@@ -490,6 +517,7 @@ def test_reading_needs_no_tensorflow(made: dict[str, Path]) -> None:
         ({"rows": (1, 1)}, "rows must be"),
         ({"quantization": 0}, "quantization"),
         ({"cache_bytes": -1}, "cache_bytes"),
+        ({"threads": 0}, "threads must be an int of at least 1"),
         ({"sequence_length": 150}, "task 'BabyAI-GoToLocal-v0' has timesteps of .* sequence_length is 150"),
     ],
 )
@@ -549,6 +577,9 @@ def test_a_damaged_record_is_named(made: dict[str, Path], tmp_path: Path) -> Non
         batches([Share(path)], 4).batch(0)
     with pytest.raises(CorruptRecordError), batches([Share(path)], 4).iterate() as ahead:
         next(ahead)
+    with pytest.raises(CorruptRecordError, match="record 0 at byte 0 is lost"):
+        batches([Share(path)], 4, threads=2).batch(0)
+    assert not any(thread.name.startswith("read-records") for thread in threading.enumerate())
 
 
 def test_episodes_below_the_experts_share_are_left_out(made: dict[str, Path]) -> None:

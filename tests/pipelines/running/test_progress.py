@@ -1,6 +1,7 @@
 """How far a conversion is: journals that grow, done-files, quarantines, and what is surely to come at most."""
 
 import dataclasses
+import re
 import time
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from pipelines.conversion.plan import Plan
 from pipelines.conversion.reject_budget import RejectBudget, RejectBudgetError
 from pipelines.conversion.work import Done, Retry, Work
 from pipelines.conversion.work_folder import WorkFolder
-from pipelines.running.progress import Progress
+from pipelines.running.progress import Progress, showing
 from pipelines.sources.reading import Reject, Step
 
 REJECT = Reject("toy:x", "x", 3, "toy/3", "read", "KeyError", "grüße\u2028\n")
@@ -45,16 +46,19 @@ def test_a_journal_is_followed_while_it_grows(tmp_path: Path) -> None:
         assert reader.refresh() and not reader.refresh()
         time.sleep(0.02)  # a file system's clock is coarse
         journal(step(5))
-        assert reader.refresh() and path.stat().st_size == 0
+        assert reader.refresh() and reader.read == 5
         time.sleep(0.02)
         journal(step(6))  # within the same second
-        assert not reader.refresh()
+        assert not reader.refresh() and reader.read == 5
         journal(REJECT)
         assert reader.refresh() and not reader.refresh() and reader.rejects == [REJECT]
         with open(path, "ab") as file:
             file.write(b'{"source": "to')  # the beginning of a line: its writer was killed
         reader.refresh()
         assert reader.rejects == [REJECT]
+        journal(OTHER)  # stands on a line of its own
+        reader.refresh()
+        assert reader.rejects == [REJECT, OTHER] and reader.read == 5
     with pytest.raises(FileNotFoundError):
         reader.refresh()
 
@@ -63,12 +67,13 @@ def test_what_is_done_and_what_is_in_flight(path: Path) -> None:
     folder = folder_of(path, PLAIN, PLAIN, PLAIN)
     progress = Progress(folder)
     progress.refresh()
-    assert (progress.written, progress.reasons, progress.in_flight, progress.complete) == (0, {}, [], False)
+    assert (progress.read, progress.reasons, progress.in_flight, progress.complete) == (0, {}, [], False)
     finish(folder, 0, 10, oops=2)
     with Journal(folder.journal_path(1)) as first, Journal(folder.journal_path(2)) as second:
         first(REJECT)
+        second(step(3))
         progress.refresh()
-        assert (progress.written, progress.in_flight) == (8, [1, 2])
+        assert (progress.read, progress.in_flight) == (13, [1, 2])
         assert progress.reasons == {"oops": 2, "read: KeyError": 1}
         finish(folder, 1, 5, **{"read: KeyError": 1})
         progress.refresh()
@@ -154,3 +159,19 @@ def test_a_budget_is_exceeded_for_sure(text: str, rejected: int, most: int | Non
         return
     with pytest.raises(RejectBudgetError, match=f"stopped early: {rejected} episodes.*{rejected} why"):
         budget.check_early({"why": rejected}, most, Path("out"))
+
+
+def test_episodes_are_counted_while_a_partition_is_written(path: Path, capsys: pytest.CaptureFixture[str],
+                                                           monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    """Off a terminal: the time, episodes, their rate, shards, and the time left where the end is known."""
+    monkeypatch.setattr("pipelines.running.progress._LINE_SECONDS", 0.0)
+    folder = folder_of(path, dataclasses.replace(PLAIN, limit=10), dataclasses.replace(PLAIN, limit=10))
+    finish(folder, 0, 10)
+    with showing(Progress(folder)) as show, Journal(folder.journal_path(1)) as journal:
+        time.sleep(0.02)
+        journal(step(4))
+        show()
+        finish(folder, 1, 10)
+    lines = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(r"[\d:]{8} 14 episodes read, [\d.]+/s, 1/2 shards, about [\d:]+ left", lines[0]), lines
+    assert re.fullmatch(r"[\d:]{8} 20 episodes read, [\d.]+/s, 2/2 shards", lines[-1]), lines

@@ -19,6 +19,7 @@ from PIL import Image
 from gato_tokenize import ContinuousSpec, DiscreteSpec, Episode, EpisodeSpec, ImageSpec, TextSpec
 from pipelines.sources import open_source, pieces
 from pipelines.sources.contract import EpisodeSourceContract
+from pipelines.sources.formats import hdf5
 from pipelines.sources.minari import episode as minari_episode
 from pipelines.sources.minari import source as read_minari
 from pipelines.sources.minari.source import MinariSource
@@ -277,7 +278,7 @@ class TestPlanning:
                 open_minari(tmp_path).partitions()
 
     def test_hdf5_cut_at_any_byte(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(read_minari, "call_forked", lambda function, limit: function())  # thousands of forks
+        monkeypatch.setattr(hdf5, "call_forked", lambda function, limit: function())  # thousands of forks
         path = by_hand(tmp_path, 1, observation_space=json.dumps(BOX)) / "data" / "main_data.hdf5"
         with h5py.File(path, "w") as file:
             file.create_group("episode_0")["rewards"] = [1.0]
@@ -299,7 +300,7 @@ class TestPlanning:
     ) -> None:
         source = open_minari(by_hand(tmp_path, 1))
         monkeypatch.setattr(h5py, "File", fate)
-        monkeypatch.setattr("pipelines.sources.minari.source.PLAN_SECONDS", 1)
+        monkeypatch.setattr("pipelines.sources.formats.hdf5.PLAN_SECONDS", 1)
         with pytest.raises(SourceError, match=rf"main_data\.hdf5 cannot be read: {expected}"):
             source.partitions()
 

@@ -1,0 +1,1 @@
+"""The episodes of ALOHA and ACT, an HDF5 file each."""

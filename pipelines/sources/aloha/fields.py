@@ -1,0 +1,102 @@
+"""AlohaFields: what the first files of a folder show of the fields, and of the length of an episode."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import h5py
+import numpy as np
+
+from gato_tokenize.array_spaces import Box, PictureFiles, Text
+from gato_tokenize.spec import join_path
+from pipelines.sources.aloha.pictures import is_files, picture_shape
+from pipelines.sources.formats.hdf5 import checked_array, child, planned, text_attribute
+from pipelines.sources.formats.hdf5_steps import Keys, StepArrays, step_arrays
+from pipelines.sources.source import SourceError
+from pipelines.sources.step_fields import StepFields
+
+IMAGES = ("observations", "images")
+INSTRUCTIONS = ("language_instruction", "instruction", "language_raw")  # texts or attributes of a file
+MANY = 512  # numbers in a timestep that are more than a field of tokens should have
+
+
+@dataclasses.dataclass(frozen=True)
+class AlohaFields:
+    """arrays: the arrays and texts of a file. attributes: texts that stand in its attributes. steps: timesteps of an
+    episode whose file has `bytes`."""
+
+    arrays: StepArrays
+    attributes: tuple[str, ...]
+    steps: int
+    bytes: int
+
+    @property
+    def step_fields(self) -> StepFields:
+        spaces = self.arrays.spaces | {name: Text(predict=False) for name in self.attributes}
+        apart = {
+            path: f"its {int(np.prod(space.shape))} numbers would be as many tokens in every timestep"
+            for path, space in spaces.items()
+            if isinstance(space, Box) and space.dtype != np.uint8 and np.prod(space.shape, dtype=object) > MANY
+        }
+        texts = [path for path, space in spaces.items() if isinstance(space, Text)]
+        apart |= {path: f"instruction={path} makes it the instruction" for path in texts if "/" not in path}
+        instruction = next((name for name in INSTRUCTIONS if name in texts), "")
+        return StepFields(spaces, instruction, apart, self.arrays.unreadable)
+
+
+def read_fields(files: Sequence[tuple[str, int]], look: int) -> AlohaFields:
+    """Look into the first files, (path, bytes) each, that can be read. Raises SourceError if none can."""
+    found: list[AlohaFields] = []
+    fault: SourceError | None = None
+    for path, size in files:
+        try:
+            found.append(planned(path, lambda file, size=size: _read(file, size)))  # type: ignore[misc]
+        except SourceError as error:  # it becomes a reject
+            fault = fault or error
+        if len(found) == look:
+            break
+    if not found:
+        raise fault or SourceError("there is no file")
+    return dataclasses.replace(found[0], arrays=_seen(found))
+
+
+def _read(file: h5py.File, size: int) -> AlohaFields:
+    action = checked_array(child(file, "action", ""), "action")
+    arrays = step_arrays([(file, action.shape[0])], _path_of, _special)
+    attributes = tuple(name for name in sorted(file.attrs) if text_attribute(file, name) and name not in arrays.spaces)
+    return AlohaFields(arrays, attributes, action.shape[0], size)
+
+
+def _seen(found: Sequence[AlohaFields]) -> StepArrays:
+    """The arrays of the first file, with the ranges that were seen in all of them."""
+    spaces: dict[str, Any] = {}
+    for path, space in found[0].arrays.spaces.items():
+        same = [one.arrays.spaces.get(path) for one in found]
+        ranges = [one.seen for one in same if isinstance(one, Box) and one.seen and one.shape == space.shape]
+        if ranges:
+            lows, highs = zip(*ranges, strict=True)
+            space = dataclasses.replace(space, seen=(np.min(lows, axis=0), np.max(highs, axis=0)))
+        spaces[path] = space
+    return dataclasses.replace(found[0].arrays, spaces=spaces)
+
+
+def _path_of(keys: Keys) -> str:
+    if keys == ("compress_len",):  # the lengths of padded pictures; their own ends say as much
+        return ""
+    path = "observation" if keys[0] == "observations" else join_path("", keys[0])[1:]
+    for key in keys[1:]:
+        path = join_path(path, key)
+    return path
+
+
+def _special(keys: Keys, node: Any) -> Any:
+    """The space of a camera's pictures or of a text of the whole file, or None."""
+    if h5py.check_string_dtype(node.dtype) and node.shape in ((), (1,)):
+        return Text(predict=False)
+    if keys[:2] != IMAGES or not (is_files(node) or (node.dtype == np.uint8 and node.ndim == 4)):
+        return None
+    try:
+        shape = picture_shape(node, "its first picture")
+    except (ValueError, TypeError) as error:
+        return str(error)
+    return PictureFiles(shape) if shape[2:] == (3,) else None

@@ -1,0 +1,1 @@
+"""The episodes of D4RL's flat HDF5 files."""

@@ -1,0 +1,138 @@
+"""D4rlSource: the episodes of D4RL's flat HDF5 files, each a slice of every array."""
+
+import dataclasses
+import functools
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from gato_tokenize import Episode, EpisodeMetadata, EpisodeSpec
+from pipelines.sources.d4rl.ends import UNSTATED
+from pipelines.sources.d4rl.flat_file import Described, FlatFile, describe
+from pipelines.sources.episode_options import EpisodeOptions
+from pipelines.sources.formats.hdf5_files import fingerprint, hdf5_files
+from pipelines.sources.formats.matching import Matches
+from pipelines.sources.options import option, parse_options
+from pipelines.sources.pieces import RECORD_BYTES, partition_bytes, step_bytes
+from pipelines.sources.source import Candidate, Source
+from pipelines.sources.step_fields import StepFields
+from pipelines.sources.step_reading import StepReading
+
+CUT = "last episode of a file, of which no mark says that it is whole"
+
+
+@dataclasses.dataclass(frozen=True)
+class D4rlOptions(EpisodeOptions):
+    length: int = option(
+        UNSTATED,
+        "the most timesteps of an episode, where a file has no `timeouts` or sets none; 0: only `terminals` and"
+        " `timeouts` end one",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require("length", self.length >= UNSTATED, "at least 0")
+
+
+class D4rlSource(Source):
+    """`d4rl:hopper_medium-v2.hdf5`, or a pattern or folder of such files.
+
+    Episode 7 of a file is "hopper_medium-v2.hdf5#7". A task is called after its file, which gives the spec.
+    """
+
+    Options = D4rlOptions
+
+    def __init__(self, argument: str, options: dict[str, str]) -> None:
+        self._argument, self._options = argument, parse_options(D4rlOptions, options)
+        self._options.splits_of(())  # these files are in no splits
+
+    @functools.cached_property
+    def _matches(self) -> Matches:
+        return hdf5_files(self._argument)
+
+    @functools.cached_property
+    def _files(self) -> dict[str, Described]:
+        return {path: describe(path, self._options.length) for path in self._matches.files}
+
+    @functools.cached_property
+    def _readings(self) -> dict[str, StepReading]:
+        """{task: its reading}."""
+        readings: dict[str, StepReading] = {}
+        for file in self._files.values():
+            if self._task(file) not in readings:
+                fields = StepFields(file.fields.spaces, unreadable=file.fields.unreadable)
+                readings[self._task(file)] = StepReading(fields, self._options)
+        return readings
+
+    def _task(self, file: Described) -> str:
+        return self._options.task_of(os.path.basename(file.uri).rpartition(".")[0] or "d4rl")
+
+    def specs(self) -> dict[str, EpisodeSpec]:
+        return {task: reading.spec for task, reading in self._readings.items()}
+
+    def reasons(self) -> dict[str, Mapping[str, str]]:
+        return {task: reading.reasons for task, reading in self._readings.items()}
+
+    def notes(self) -> list[str]:
+        fields = dict.fromkeys(note for reading in self._readings.values() for note in reading.notes)
+        return [*self._matches.left_out, *fields]
+
+    def inputs(self) -> list[dict[str, Any]]:
+        sizes = {file.uri: file.bytes for file in self._files.values()}
+        return [fingerprint(self._argument, sizes, [file.ends.stops.tolist() for file in self._files.values()])]
+
+    def partitions(self) -> list[dict[str, Any]]:
+        """{"count", "uri", "bytes", "first", "start", "stop"}: `count` episodes from number `first`, which lie in the
+        rows [start, stop)."""
+        weights = [self._weights(file) for file in self._files.values()]
+        most = partition_bytes(sum(int(each.sum()) for each in weights), self.shard_bytes)
+        found = []
+        for file, each in zip(self._files.values(), weights, strict=True):
+            group = (np.cumsum(each) - each) // most
+            firsts = np.flatnonzero(np.diff(group, prepend=-1)).tolist()
+            for first, stop in zip(firsts, [*firsts[1:], len(each)], strict=True):
+                rows = {"start": int(file.ends.starts[first]), "stop": int(file.ends.stops[stop - 1])}
+                found.append({"count": stop - first, "uri": file.uri, "bytes": file.bytes, "first": first, **rows})
+        return found
+
+    def _weights(self, file: Described) -> Any:
+        """int64[E]: the bytes of a shard, about, that each episode makes."""
+        each = step_bytes(self._readings[self._task(file)].spec)
+        return (file.ends.stops - file.ends.starts) * each + RECORD_BYTES
+
+    def candidates(self, partition: dict[str, Any]) -> Iterator[Candidate]:
+        file = self._files[partition["uri"]]
+        data = FlatFile(file.uri, partition["bytes"], file.rows, file.cache)
+        try:
+            ends = data.ends(partition["start"], partition["stop"], self._options.length)
+            if len(ends.stops) != partition["count"]:
+                raise ValueError(f"{file.uri} has changed since it was planned; plan again")
+            for index in range(partition["count"]):
+                number = partition["first"] + index
+                start, stop = (int(rows[index]) + partition["start"] for rows in (ends.starts, ends.stops))
+                metadata = EpisodeMetadata(
+                    f"{file.uri}#{number}",
+                    domain="d4rl",
+                    task=self._task(file),
+                    agent_id=file.agent,
+                    source_uri=file.uri,
+                    source_index=number,
+                    terminated=bool(ends.terminated[index]),
+                    truncated=bool(ends.truncated[index]),
+                )
+                cut = file.ends.cut and stop == file.rows
+                load = functools.partial(self._load, data, file, metadata, range(start, stop), {CUT: 1} if cut else {})
+                yield Candidate(metadata.episode_id, file.uri, number, load)
+        finally:
+            data.close()
+
+    def _load(
+        self, data: FlatFile, described: Described, metadata: EpisodeMetadata, rows: range, notes: dict[str, int]
+    ) -> Episode:
+        reading, keys = self._readings[metadata.task], described.fields.keys
+        with data.opened() as file:
+            paths = [path for path in reading.places.values() if path in keys]
+            arrays = {path: data.slice(file, keys[path], rows) for path in paths}
+            return reading.episode(arrays, metadata, data.rewards(file, rows), notes)

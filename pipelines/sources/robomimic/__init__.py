@@ -1,0 +1,1 @@
+"""The episodes of HDF5 files in robomimic's layout: robosuite, LIBERO, MimicGen."""

@@ -1,0 +1,56 @@
+"""What a notebook prints of an object is one short line."""
+
+import numpy as np
+import pytest
+
+from gato_tokenize import (
+    ContinuousSpec,
+    ContinuousTokenizer,
+    Dataset,
+    DiscreteTokenizer,
+    Episode,
+    EpisodeMetadata,
+    EpisodeSpec,
+    EpisodeTokenizer,
+    ImageSpec,
+    ImageTokenizer,
+    Record,
+    TextTokenizer,
+    Vocabulary,
+)
+from gato_tokenize.storage.dataset import DatasetTokenizer
+
+SPEC = EpisodeSpec({"eye": ImageSpec((32, 32, 3)), "joints": ContinuousSpec(30)}, ContinuousSpec(7))
+METADATA = EpisodeMetadata("one/17", task="reach")
+EPISODE = Episode(
+    SPEC, {"eye": np.zeros((9, 32, 32, 3), np.uint8), "joints": np.zeros((9, 30))}, np.zeros((9, 7)), METADATA
+)
+TOKENIZER = EpisodeTokenizer(SPEC)
+RECORD = Record(TOKENIZER.encode(EPISODE), METADATA)
+
+
+@pytest.mark.parametrize(
+    ("thing", "shown"),
+    [
+        (EPISODE, "<Episode 'one/17' of 9 timesteps: observation/eye, observation/joints, action>"),
+        (TOKENIZER, "<EpisodeTokenizer of observation/eye, observation/joints, action>"),
+        (RECORD.sequence, "<TokenSequence of 378 tokens, 9 timesteps, 9 images>"),
+        (RECORD, "<Record 'one/17' of task 'reach': <TokenSequence of 378 tokens, 9 timesteps, 9 images>>"),
+        (DatasetTokenizer.for_specs({"reach": SPEC}), "<DatasetTokenizer of 1 tasks, sha256 "),
+        (ImageTokenizer(32, 48), "ImageTokenizer(height=32, width=48, max_pixels="),
+        (ContinuousTokenizer(True), "ContinuousTokenizer(companded=True)"),
+        (DiscreteTokenizer(7), "DiscreteTokenizer("),
+        (TextTokenizer(), "<TextTokenizer of 32000 pieces"),
+        (Vocabulary(), "Vocabulary("),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_it_is_short(thing: object, shown: str) -> None:
+    assert repr(thing).startswith(shown)
+    assert len(repr(thing)) < 200 and "\n" not in repr(thing)
+
+
+def test_a_dataset(tmp_path: "object") -> None:
+    manifest = {"splits": {"train": {"records": 12}, "validation": {"records": 3}}, "inputs": ["x" * 10_000]}
+    dataset = Dataset(tmp_path, manifest, DatasetTokenizer.for_specs({"reach": SPEC}))  # type: ignore[arg-type]
+    assert repr(dataset) == f"<Dataset {tmp_path}: 1 tasks, records: train 12, validation 3>"
