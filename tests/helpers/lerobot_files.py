@@ -16,9 +16,9 @@ CODECS = {"libx264": {"crf": "18"}, "libsvtav1": {"crf": "20", "svtav1-params": 
 
 
 def picture(number: int, side: int = SIDE) -> Any:
-    """uint8[side, side, 3] that shows `number`, below 256, so that `shown` reads it even after a lossy codec."""
+    """uint8[side, side, 3] that shows `number` modulo 256, so that `shown` reads it even after a lossy codec."""
     pixels = np.empty((side, side, 3), np.uint8)
-    pixels[:, : side // 2], pixels[:, side // 2 :] = 8 + number % 16 * 15, 8 + number // 16 * 15
+    pixels[:, : side // 2], pixels[:, side // 2 :] = 8 + number % 16 * 15, 8 + number // 16 % 16 * 15
     return pixels
 
 

@@ -48,7 +48,7 @@ class ParquetTable:
         """Return the rows [start, stop) of `columns` as an Arrow table. Raises ValueError if they cannot be read."""
         stop = self.rows if stop is None else stop
         first = int(np.searchsorted(self._starts, start, "right")) - 1
-        last = int(np.searchsorted(self._starts, stop, "left"))
+        last = min(int(np.searchsorted(self._starts, stop, "left")), len(self._starts) - 1)
         key = first, last, tuple(columns)
         if self._held[0] != key:
             self._held = (None, None)  # before the next is read, so that two are never held

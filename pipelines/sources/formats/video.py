@@ -106,8 +106,12 @@ class Video:
     def _key_frame(self, time: float) -> int | None:
         """The time of the last key frame at or before `time`, or None if the file has no index."""
         entries = self._stream.index_entries
-        place = entries.search_timestamp(self._ticks(time), backward=True, any_frame=False) if entries else -1
-        return None if place < 0 else int(entries[place].timestamp)
+        if not entries:
+            return None
+        # The index goes by the order of decoding, in which a key frame precedes its own time by a fixed delay.
+        delay = (self._stream.start_time or 0) - entries[0].timestamp
+        place = entries.search_timestamp(self._ticks(time) - delay, backward=True, any_frame=False)
+        return None if place < 0 else int(entries[place].timestamp) + delay
 
     def _ticks(self, time: float) -> int:
         """Seconds in the unit of the file's own times."""
