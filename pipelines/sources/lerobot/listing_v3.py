@@ -14,7 +14,7 @@ from pipelines.sources.source import SourceError
 
 EPISODES = "meta/episodes"
 WRITER = "LeRobot v3.0"
-BATCH = 4096  # rows of a table that are held at once
+BATCH = 1024  # rows that are Python's objects at once
 _PLACE = ("chunk_index", "file_index")
 
 
@@ -35,46 +35,53 @@ class ListingV3:
         return found
 
     def listed(self) -> list[Listed]:
-        found = []
+        found, assumed = [], False
         for path in self._paths:
             with hashed(path) as file:
                 self.inputs.append(file.fingerprint())
-            try:
-                table = ParquetTable(path)
-            except ValueError as error:
-                self.lost.append(str(error))
+            if (numbers := self._numbers(path)) is None:
                 continue
-            try:
-                columns = self._columns(table)
-                indices, lengths = (table.read([name]).column(name).to_pylist() for name in columns[:2])
-            except ValueError as error:
-                raise SourceError(str(error)) from error
-            for row, (index, length) in enumerate(zip(indices, lengths, strict=True)):
+            assumed |= numbers[2]
+            for row, (index, length) in enumerate(zip(*numbers[:2], strict=True)):
                 content = {"uri": path, "bytes": self.inputs[-1]["bytes"], "row": row, "count": 1}
                 found.append(Listed(content, -1 if index is None else index, length or 0))
-        if self._by_order is not None:
+        if assumed:
             self.notes.append(f"{EPISODES} names no files: the data files, in order, are taken for one episode each")
         return found
+
+    def _numbers(self, path: str) -> tuple[list[int | None], list[int | None], bool] | None:
+        """(the number of each episode in a table, its length, whether the places of its files are assumed); None if
+        the table is lost. The table is let go, because the footer of many row groups takes hundreds of megabytes."""
+        try:
+            table = ParquetTable(path)
+        except ValueError as error:
+            self.lost.append(str(error))
+            return None
+        try:
+            columns = self._columns(table)
+            index, length = (table.read([name]).column(name).to_pylist() for name in columns[:2])
+        except ValueError as error:
+            raise SourceError(str(error)) from error
+        return index, length, not self._states_files(table)
 
     def _columns(self, table: ParquetTable) -> list[str]:
         """The columns to read. Raises ValueError naming those that are missing, unless `_by_order` stands for them."""
         columns = ["episode_index", "length"]
-        if self._by_order is None:
+        if self._states_files(table) or self._by_order is None:
             columns += [f"data/{name}" for name in _PLACE]
             for key in self._videos:
                 columns += [f"videos/{key}/{name}" for name in (*_PLACE, "from_timestamp", "to_timestamp")]
         table.require(columns, WRITER)
         return columns + (["tasks"] if "tasks" in table.columns else [])
 
+    def _states_files(self, table: ParquetTable) -> bool:
+        return any(f"data/{name}" in table.columns for name in _PLACE)
+
     @functools.cached_property
     def _by_order(self) -> list[dict[str, int]] | None:
-        """The place of each episode's files, in order, if the tables do not state it and each has a data file.
-
-        Other programs write such tables. Each row of a data file names its episode, and is checked by that.
-        """
-        tables = [table for path in self._paths if (table := _readable(path))]
-        if any(f"data/{name}" in table.columns for table in tables for name in _PLACE):
-            return None
+        """The place of each episode's files, in order, if each has a data file; for tables that do not state it. Other
+        programs write such tables. Each row of a data file names its episode, and is checked by that."""
+        stored = sum(table.rows for path in self._paths if (table := _readable(path)))
         form = re.escape(self._info.data_path)
         for name in _PLACE:
             form = re.sub(rf"\\{{{name}(:\w+)?\\}}", rf"(?P<{name}>\\d+)", form, count=1)
@@ -83,25 +90,27 @@ class ListingV3:
         places = sorted(
             ({name: int(place[name]) for name in _PLACE} for place in found), key=lambda p: tuple(p.values())
         )
-        return places if len(places) == sum(table.rows for table in tables) else None
+        return places if len(places) == stored else None
 
     def rows(self, content: dict[str, Any]) -> Iterator[tuple[int, Row | ValueError]]:
         path = content["uri"]
         if os.path.getsize(path) != content["bytes"]:
             raise ValueError(f"{path} has changed since it was planned; plan again")
-        table, stop = ParquetTable(path), content["row"] + content["count"]
-        columns = self._columns(table)
-        for first in range(content["row"], stop, BATCH):
-            read = table.read(columns, first, min(first + BATCH, stop)).to_pylist()
-            for number, said in enumerate(read, first):
+        said = self._read(content)
+        for start in range(0, content["count"], BATCH):
+            for number, row in enumerate(said.slice(start, BATCH).to_pylist(), content["row"] + start):
                 try:
-                    yield number, self._row(said, f"{path}, row {number}")
+                    yield number, self._row(row, f"{path}, row {number}")
                 except ValueError as error:
                     yield number, error
 
+    def _read(self, content: dict[str, Any]) -> Any:
+        table = ParquetTable(content["uri"])
+        return table.read(self._columns(table), content["row"], content["row"] + content["count"])
+
     def _row(self, said: dict[str, Any], where: str) -> Row:
         index, length = checked_numbers(said["episode_index"], said["length"], where)
-        if self._by_order is not None:
+        if "data/chunk_index" not in said:
             said = {**said, **self._ordered(index, where)}
         data = _placed(said, "data", where)
         starts, stops = ({key: said[f"videos/{key}/{end}_timestamp"] for key in self._videos} for end in ("from", "to"))

@@ -85,6 +85,7 @@ class LeRobotSource(Source):
         folder = self._folder
         return (ListingV3 if folder.info.is_v3 else ListingV2)(folder.path, folder.info, videos)
 
+    @functools.cached_property
     def _listing(self) -> Listing:
         """The list of episodes with the places of the videos that are read."""
         places = (self._fields.places.get(path) for path in self._reading.places.values())
@@ -113,13 +114,13 @@ class LeRobotSource(Source):
         """{"count", "rows": contents of a `Listing`}, and a last one {"count", "missing": [[first, stop), ...], "why"}:
         episodes that info.json announces and the list lacks; "why" is null unless a part of the list is damaged."""
         _, pieces, missing, _ = self._plan
-        groups = pack(pieces, self.shard_bytes, self._listing().join)
+        groups = pack(pieces, self.shard_bytes, self._listing.join)
         return [{"count": sum(content["count"] for content in rows), "rows": rows} for rows in groups] + missing
 
     @functools.cached_property
     def _plan(self) -> tuple[list[dict[str, Any]], list[Piece], list[dict[str, Any]], list[str]]:
         """(the inputs that list the episodes, a piece for each, a partition of those that are missing, notes)."""
-        listing = self._listing()
+        listing = self._listing
         listed = listing.listed()
         weight = step_bytes(self._reading.spec)
         rows = [
@@ -159,7 +160,7 @@ class LeRobotSource(Source):
         if "missing" in partition:
             yield from self._missing(partition)
             return
-        folder, listing = self._folder, self._listing()
+        folder, listing = self._folder, self._listing
         maker = EpisodeMaker(
             folder.path, folder.info, self._fields, self._reading, folder.tasks, self._options.tolerance
         )
