@@ -2,6 +2,7 @@
 # make check      the quick loop, under 90 seconds on 2 cores: ruff, mypy, the quick tests
 # make test       what CI runs, under 15 minutes: ruff, mypy, every test that is not slow
 # make test-all   `make test`, then the slow tests: a quarter of an hour more
+# make docs       the documentation as a site, in site/
 # make dist       the source package and the wheel, tried in an empty environment
 # Each can be run again.
 PYTHON ?= python3
@@ -11,7 +12,7 @@ OUT ?= demo-data
 TRAIN_OUT ?= train-demo-data
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo train-demo check test test-all lint bench dist clean
+.PHONY: demo train-demo check test test-all lint bench docs dist clean
 
 # Each stamp is a set of extras; it is renewed when setup.cfg changes.
 $(VENV)/.demo: setup.cfg pyproject.toml
@@ -52,6 +53,10 @@ bench: $(VENV)/.bench
 	for name in $(basename $(notdir $(wildcard benchmarks/bench_*.py))); do \
 		echo "== $$name"; $(BIN)/python -m benchmarks.$$name || exit 1; done
 
+# The documentation in site/; any warning is an error.
+docs: $(VENV)/.test
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
 # The source package and the wheel, which is then used in an empty environment. Files that an older build listed in
 # *.egg-info would be packed again.
 dist: $(VENV)/.test
@@ -60,4 +65,4 @@ dist: $(VENV)/.test
 	$(BIN)/python -m scripts.check_dist dist
 
 clean:
-	rm -rf $(VENV) $(OUT) $(TRAIN_OUT) build dist *.egg-info
+	rm -rf $(VENV) $(OUT) $(TRAIN_OUT) build dist site *.egg-info

@@ -10,7 +10,7 @@ import gymnasium
 
 # Simulators that draw by OpenGL, by the names of their modules: whenever they are played, or for frames alone.
 _OPENGL_ALWAYS = {"miniworld"}
-_OPENGL_FOR_FRAMES = {"mujoco", "metaworld", "gymnasium_robotics", "dm_control"}
+_OPENGL_FOR_FRAMES = {"mujoco", "metaworld", "gymnasium_robotics", "dm_control", "shimmy"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +41,7 @@ FAMILIES: dict[str, Family] = {
     # One goal instead of the 50 that `make` otherwise draws and `reset` picks from: 0.2 s an episode, not 0.7 s.
     "Meta-World/MT1": Family("Meta-World", "metaworld", lambda end: end.info_success, seeded_make={"num_goals": 1}),
     "Meta-World/": Family("Meta-World", "metaworld", lambda end: end.info_success, seeded_make={}),
+    "dm_control/": Family("DM Control", "shimmy"),
     "LunarLander": Family("Box2D", success=lambda end: end.return_ >= 200),
     "BipedalWalker": Family("Box2D"),
     "CarRacing": Family("Box2D"),

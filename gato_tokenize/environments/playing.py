@@ -16,6 +16,8 @@ class PlayedEpisode:
     """An episode from the first observation on: `step` plays an action, until it is `over`.
 
     max_steps: the episode is cut (truncated) after this many steps; 0: only the environment ends it.
+    stop_at_success: the episode ends (terminates) after the first step whose info["success"] is 1. Meta-World goes on
+        for hundreds of steps after it, in which its experts wait.
 
     >>> environment = gymnasium.make("CartPole-v1")
     >>> episode = PlayedEpisode(environment, environment.reset(seed=0)[0], max_steps=2)
@@ -28,6 +30,7 @@ class PlayedEpisode:
     environment: Any  # already reset; the caller closes it
     observation: Any  # the latest one, which the next action answers
     max_steps: int = 0
+    stop_at_success: bool = False
     rewards: list[float] = dataclasses.field(default_factory=list)  # one a step
     terminated: bool = False
     truncated: bool = False
@@ -44,7 +47,7 @@ class PlayedEpisode:
             raise ValueError(f"the reward of step {len(self.rewards)} is {reward}, not a finite number")
         self.rewards.append(reward)
         self.info_success = self.info_success or bool(info.get("success", 0) == 1)
-        self.terminated = bool(terminated)
+        self.terminated = bool(terminated) or (self.stop_at_success and self.info_success)
         self.truncated = bool(truncated) or (not self.terminated and len(self.rewards) == self.max_steps)
 
     @property

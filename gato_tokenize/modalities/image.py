@@ -11,6 +11,7 @@ from PIL import Image
 
 from gato_tokenize.arrays import check_unmasked, plain_array
 from gato_tokenize.modalities.picture_file import open_picture, pixels_of, shown_as_stored, stored_plainly
+from gato_tokenize.modalities.plain_jpeg import plain_jpeg_pixels, plain_jpeg_size
 
 PATCH = 16  # side of a patch in pixels
 MAX_PIXELS = 89_478_485  # of a file's picture: 256 MiB of RGB, Pillow's own limit
@@ -125,6 +126,9 @@ class ImageTokenizer:
 
         Raises as `encode` does: a file that cannot be decoded is never kept.
         """
+        quick = self._plain_jpeg(data)
+        if quick is not None:
+            return self._patches(quick), self._size(*quick.shape[:2]) == quick.shape[:2]
         image = open_picture(data)
         plain = stored_plainly(image, data)
         pixels = self._decoded(image)
@@ -151,6 +155,16 @@ class ImageTokenizer:
         nearest_height, nearest_width = target_size(height, width)
         return self.height or nearest_height, self.width or nearest_width
 
+    def _most_pixels(self, height: int, width: int) -> int:
+        return max(height * width, math.prod(self._size(height, width)))  # a line of pixels grows sixteenfold
+
+    def _plain_jpeg(self, data: Any) -> NDArray[np.uint8] | None:
+        """Return the pixels of a JPEG that has nothing unusual; None for any other file, and for a broken one."""
+        size = plain_jpeg_size(data) if isinstance(data, bytes) else None
+        if size is None or self._most_pixels(*size[:2]) > self.max_pixels:
+            return None
+        return plain_jpeg_pixels(data, size)
+
     def _patches(self, image: NDArray[np.uint8]) -> Patches:
         height, width = self._size(*image.shape[:2])
         if (height, width) != image.shape[:2]:
@@ -162,7 +176,7 @@ class ImageTokenizer:
         width, height = image.size
         if width < 1 or height < 1:
             raise ValueError(f"the picture has no pixels: height {height}, width {width}")
-        most = max(width * height, math.prod(self._size(height, width)))  # a line of pixels grows sixteenfold
+        most = self._most_pixels(height, width)
         if most > self.max_pixels:
             raise ValueError(f"{width}x{height} needs {most} pixels, more than max_pixels={self.max_pixels}")
         return pixels_of(image)

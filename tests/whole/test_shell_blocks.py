@@ -1,12 +1,11 @@
 """The commands of README.md and of each page of docs/ work as they are printed, from the first to the last."""
 
-import configparser
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from environment_of_scripts import make_environment
 from PIL import Image
 from shell_blocks import shell_blocks, stray_commands
 
@@ -21,17 +20,7 @@ def checkout(tmp_path: Path) -> Path:
     """A checkout after `make demo`: the sources, and in `.venv` the scripts that pip would install."""
     for name in CHECKOUT:
         (tmp_path / name).symlink_to(ROOT / name)
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / ".venv"], check=True)
-    (site,) = tmp_path.glob(".venv/lib/python*/site-packages")
-    paths = [str(ROOT), *(path for path in sys.path if path.endswith("site-packages"))]
-    (site / "checkout.pth").write_text("".join(f"{path}\n" for path in paths))
-    settings = configparser.ConfigParser()
-    settings.read(ROOT / "setup.cfg")
-    for line in settings["options.entry_points"]["console_scripts"].strip().splitlines():
-        name, module = line.split(":")[0].split(" = ")
-        script = tmp_path / ".venv/bin" / name
-        script.write_text(f"#!{tmp_path}/.venv/bin/python\nimport sys\nfrom {module} import main\nsys.exit(main())\n")
-        script.chmod(0o755)
+    make_environment(tmp_path / ".venv")
     Image.new("RGB", (64, 48), (200, 30, 30)).save(tmp_path / "photo.jpg")
     return tmp_path
 

@@ -17,7 +17,7 @@ from gato_tokenize.environments.families import Ending
 from gato_tokenize.environments.playing import PlayedEpisode, legal, mission
 from gato_tokenize.environments.recipe import Recipe
 from gato_tokenize.spaces import SpaceReading, read_spaces, tuple_to_dict
-from pipelines.sources.rollouts.experts import Policy, expert_of
+from pipelines.sources.rollouts.experts import Policy, expert_of, own_policy, policy_sha256
 from pipelines.sources.source import SourceError
 
 # Packages whose versions are recorded, beside gymnasium and numpy, if making the environment has imported them.
@@ -29,8 +29,9 @@ class Rollout:
     """Everything except the seed that an episode depends on. Hashable and small: it travels to the playing process."""
 
     recipe: Recipe
-    policy: str = "expert"  # or "random"
+    policy: str = "expert"  # or "random", or "module:function"
     max_steps: int = 0  # 0: the environment's own limit
+    stop_at_success: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +74,8 @@ def describe(rollout: Rollout) -> Description:
     finally:
         environment.close()
     versions = _versions(rollout.recipe.environment.rpartition(":")[0])
+    if ":" in rollout.policy:
+        versions[rollout.policy] = f"sha256 {policy_sha256(rollout.policy)}"
     return Description(reading, agent_id, versions, limit)
 
 
@@ -100,7 +103,7 @@ def play(rollout: Rollout, seed: int) -> Played:
     environment, observation = rollout.recipe.start(seed)
     try:
         _, policy = player(rollout, environment)
-        return _recorded(PlayedEpisode(environment, observation, rollout.max_steps), policy())
+        return _recorded(PlayedEpisode(environment, observation, rollout.max_steps, rollout.stop_at_success), policy())
     finally:
         environment.close()
 
@@ -125,11 +128,26 @@ def _recorded(episode: PlayedEpisode, policy: Policy) -> Played:
 def player(rollout: Rollout, environment: Any) -> tuple[str, Callable[[], Policy]]:
     """Return (agent_id, a function that starts the policy after a reset).
 
-    Raises SourceError for `policy="expert"` if no expert plays the environment.
+    Raises SourceError for `policy="expert"` if no expert plays the environment, and for a function that is not there.
     """
     if rollout.policy == "random":
         return "random", lambda: lambda observation: environment.action_space.sample()
-    return expert_of(rollout.recipe.name)(environment)
+    if rollout.policy == "expert":
+        return expert_of(rollout.recipe.name)(environment)
+    make_policy = own_policy(rollout.policy)
+    return rollout.policy, lambda: _named(rollout.policy, make_policy(environment))
+
+
+def _named(name: str, policy: Policy) -> Policy:
+    """Name the policy in its own errors, which otherwise look like the environment's."""
+
+    def act(observation: Any) -> Any:
+        try:
+            return policy(observation)
+        except Exception as error:
+            raise RuntimeError(f"policy {name}: {type(error).__name__}: {error}") from error
+
+    return act
 
 
 def _clipped(space: Any, chosen: Any) -> int:

@@ -30,9 +30,10 @@ _TOKEN_BYTES = {Kind.TEXT: 2, Kind.DISCRETE: 1, Kind.DISCRETE_ACTION: 1, Kind.PA
 class RolloutOptions(FieldOptions):
     episodes: int = option(100, "how many; episode *i* is played with seed `seed + i`, and depends on nothing else")
     seed: int = option(0, "of the first episode")
-    policy: Literal["expert", "random"] = option(
+    policy: str = option(
         "expert",
-        "`expert`: BabyAI's bot, Meta-World's scripted policies, Gymnasium's LunarLander heuristic; or `random`",
+        "`expert`: BabyAI's bot, Meta-World's scripted policies, Gymnasium's LunarLander heuristic; `random`; or "
+        "`MODULE:FUNCTION` of your own, see below",
     )
     image: str = option(  # `Recipe` checks it: what is legal depends on the environment
         "",
@@ -41,12 +42,18 @@ class RolloutOptions(FieldOptions):
     )
     time_limit: float = option(60.0, "seconds an episode may take; then it is a reject and its process is killed")
     max_steps: int = option(0, "end episodes after this many steps; 0: the environment's own limit")
+    stop: Literal["end", "success"] = option(
+        "end", "`success`: end an episode at the first step that reports success, as Meta-World does; else at its end"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.require("episodes", self.episodes >= 1, "at least 1")
         self.require("seed", self.seed >= 0, "at least 0")
         self.require("max_steps", self.max_steps >= 0, "at least 0")
+        own = self.policy.partition(":")
+        legal = self.policy in ("expert", "random") or bool(own[0] and own[2])
+        self.require("policy", legal, "expert, random, or MODULE:FUNCTION")
         self.require("time_limit", 0 < self.time_limit < math.inf, "a number of seconds above 0")
 
 
@@ -80,7 +87,7 @@ class RolloutSource(Source):
             )
         except MakeError as error:
             raise SourceError(str(error)) from error
-        self.rollout = Rollout(recipe, chosen.policy, chosen.max_steps)
+        self.rollout = Rollout(recipe, chosen.policy, chosen.max_steps, chosen.stop == "success")
         # The options as they were written, without those that change no episode; always with seed and policy.
         settings = {**options, "seed": chosen.seed, "policy": chosen.policy}
         shown = "&".join(f"{name}={settings[name]}" for name in sorted(set(settings) - {"episodes", "time_limit"}))
@@ -123,7 +130,8 @@ class RolloutSource(Source):
 
     def _episode_id(self, i: int) -> str:
         limit = f"/max_steps={self.rollout.max_steps}" if self.rollout.max_steps else ""
-        return f"{self.task}/seed={self.options.seed + i}/{self.rollout.policy}{limit}"
+        stop = "/stop=success" if self.rollout.stop_at_success else ""
+        return f"{self.task}/seed={self.options.seed + i}/{self.rollout.policy}{limit}{stop}"
 
     def _load(self, player: Player, i: int) -> Episode:
         try:
