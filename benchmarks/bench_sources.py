@@ -5,13 +5,14 @@
 A case makes its files, reads them with the library that the field uses (the oracle), and names the source that converts
 them: a new source is one `Case` in CASES. All processes run on one core, in turns, and are measured in seconds of CPU
 time, which other work on the machine changes least. The seconds leave out starting Python and importing; peak memory is
-that of the process as a whole. "converted" is a conversion to verified episodes: planning, reading, tokenizing,
-writing, publishing, verifying.
+that of the process as a whole. "read" makes episodes of the files. "converted" is a conversion to verified episodes:
+planning, reading, tokenizing, writing, publishing, verifying.
 """
 
 import argparse
 import dataclasses
 import functools
+import importlib
 import json
 import os
 import shutil
@@ -24,6 +25,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks.hdf5_cases import HDF5_CASES
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 STEPS = 40  # of each recorded episode
 
@@ -32,12 +35,17 @@ STEPS = 40  # of each recorded episode
 class Case:
     """make: writes files of so many episodes below a folder. source: the string that converts them, with `{folder}`.
     bare: {way: a function that reads every episode below the folder and returns their number}, the library's own way
-    first. enlarge: makes of these files, in the same folder, those of a dataset of so many episodes, to be planned."""
+    first. enlarge: makes of these files, in the same folder, those of a dataset of so many episodes, to be planned.
+    imports: the library of bare reading. steps: of an episode. few: compare the peak memory with that of so many
+    episodes."""
 
     make: Callable[[Path, int], None]
     source: str
     bare: dict[str, Callable[[Path], int]]
-    enlarge: Callable[[Path, int], None]
+    enlarge: Callable[[Path, int], None] | None = None
+    imports: str = "tensorflow_datasets"
+    steps: int = STEPS
+    few: int = 0
 
 
 def pictures(generator: Any, count: int, side: int) -> Any:
@@ -139,6 +147,7 @@ def rlds_case(cameras: int, side: int) -> Case:
 CASES = {
     "rlds": rlds_case(cameras=4, side=64),  # as the Bridge files of Octo's tests
     "rlds-256": rlds_case(cameras=1, side=256),  # decoding the pictures is most of the work, of both
+    **{name: Case(**case) for name, case in HDF5_CASES.items()},
 }
 
 
@@ -160,6 +169,17 @@ def convert(case: Case, folder: Path) -> int:
     return int(manifest["episodes"]["written"])
 
 
+def read(case: Case, folder: Path) -> int:
+    """Read a case's files to episodes, which are not tokenized; returns their number."""
+    from gato_tokenize import Episode
+    from pipelines.sources import open_source
+    from pipelines.sources.reading import read_partition
+
+    source = open_source(case.source.format(folder=folder))
+    outcomes = (outcome for part in source.partitions() for _, outcome in read_partition(source, part))
+    return sum(isinstance(outcome, Episode) for outcome in outcomes)
+
+
 def plan(case: Case, folder: Path) -> int:
     """Plan a conversion of a case's files; returns the number of episodes that its partitions announce."""
     from pipelines import make_plan
@@ -172,12 +192,15 @@ def child(name: str, way: str, folder: Path) -> None:
     """Run one way of a case in this process, and print {"episodes", "seconds"}."""
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     case = CASES[name]
-    ours = {"converted": convert, "planned": plan}
+    ours = {"read": read, "converted": convert, "planned": plan}
     if way in ours:
         import pipelines.conversion.convert
         import pipelines.inspection.verify  # noqa: F401  # importing is no part of the measured time
+        from pipelines.sources import source_class
+
+        source_class(case.source.partition(":")[0])
     else:
-        import tensorflow_datasets  # noqa: F401
+        importlib.import_module(case.imports)
     start = time.process_time()
     episodes = ours[way](case, folder) if way in ours else case.bare[way](folder)
     print(json.dumps({"episodes": episodes, "seconds": time.process_time() - start}))
@@ -198,33 +221,49 @@ def measured(name: str, way: str, folder: Path) -> tuple[float, float, int]:
     return found["seconds"], used.ru_maxrss / 1024, found["episodes"]
 
 
+def make(name: str, folder: Path, episodes: int) -> None:
+    """Make a case's files in another process: the peak memory of a child begins with what its parent holds."""
+    words = [sys.executable, "-m", "benchmarks.bench_sources", "--child", name, "make", str(folder)]
+    subprocess.run(
+        [*words, "--episodes", str(episodes)], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+
+
 def compare(name: str, folder: Path, arguments: argparse.Namespace) -> None:
     case = CASES[name]
-    subprocess.run(
-        [sys.executable, "-m", "benchmarks.bench_sources", "--child", name, "make", str(folder)]
-        + ["--episodes", str(arguments.episodes)],
-        check=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    make(name, folder, arguments.episodes)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
-    ways = [*case.bare, "converted"]
+    ways = [*case.bare, "read", "converted"]
     runs: dict[str, list[tuple[float, float, int]]] = {way: [] for way in ways}
     for turn in range(arguments.repeats):
         for way in ways[:: -1 if turn % 2 else 1]:
             runs[way].append(measured(name, way, folder))
-    print(f"\n{name}: {arguments.episodes} episodes of {STEPS} timesteps, {size:.0f} MB")
+    print(f"\n{name}: {arguments.episodes} episodes of {case.steps} timesteps, {size:.0f} MB")
     print(f"{'':<28}{'episodes/s':>11}{'MB/s':>8}{'peak MiB':>10}   converted is so many times as fast")
     seconds = {way: median(run[0] for run in of_way) for way, of_way in runs.items()}
+    peaks: dict[str, float] = {}
     for way in ways:
         if {run[2] for run in runs[way]} != {arguments.episodes}:
             sys.exit(f"{name}, {way}: read {runs[way][0][2]} episodes")
         ratio = f"{seconds[way] / seconds['converted']:>12.2f}x" if way != "converted" else ""
-        peak = median(run[1] for run in runs[way])
+        peaks[way] = peak = median(run[1] for run in runs[way])
         print(f"{way:<28}{arguments.episodes / seconds[way]:>11.1f}{size / seconds[way]:>8.1f}{peak:>10.0f}{ratio}")
+    if case.few:
+        compare_memory(name, folder, case.few, peaks["converted"])
+    if case.enlarge is None:
+        return
     case.enlarge(folder, arguments.planned)
     seconds_planned, peak, episodes = measured(name, "planned", folder)
     print(f"planning {episodes} episodes: {seconds_planned:.1f} s of CPU, peak {peak:.0f} MiB")
+
+
+def compare_memory(name: str, folder: Path, few: int, peak: float) -> None:
+    """Print the peak memory of a conversion beside that of one of few episodes."""
+    small = folder / "few"
+    small.mkdir()
+    make(name, small, few)
+    of_few = measured(name, "converted", small)[1]
+    print(f"converting {few} episodes: peak {of_few:.0f} MiB; all of them took {peak / of_few:.2f} times as much")
 
 
 def main() -> None:

@@ -28,6 +28,7 @@ WHOLE = (
     "pipelines/inspection/test_verify.py",
     "pipelines/processes",
     "pipelines/running",
+    "pipelines/sources/lerobot/test_damage.py",
     "pipelines/sources/rlds/test_oracle.py",
     "pipelines/sources/rollouts",
     "pipelines/test_beam_steps.py",

@@ -10,7 +10,7 @@ import gymnasium
 
 # Simulators that draw by OpenGL, by the names of their modules: whenever they are played, or for frames alone.
 _OPENGL_ALWAYS = {"miniworld"}
-_OPENGL_FOR_FRAMES = {"mujoco", "metaworld", "gymnasium_robotics", "dm_control"}
+_OPENGL_FOR_FRAMES = {"mujoco", "metaworld", "gymnasium_robotics", "dm_control", "shimmy"}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,6 +13,7 @@ SOURCES = {
     "text": "pipelines.sources.text:TextSource",
     "image-text": "pipelines.sources.image_text.source:ImageTextSource",
     "rlds": "pipelines.sources.rlds.source:RldsSource",
+    "lerobot": "pipelines.sources.lerobot.source:LeRobotSource",
     "minari": "pipelines.sources.minari.source:MinariSource",
     "d4rl": "pipelines.sources.d4rl.source:D4rlSource",
     "aloha": "pipelines.sources.aloha.source:AlohaSource",

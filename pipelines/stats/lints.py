@@ -11,11 +11,15 @@ from gato_tokenize.field_spec import ContinuousSpec
 from pipelines.stats.fit import fits
 
 FINAL_OBSERVATION = "final observation left out"  # a source with T + 1 observations of T actions notes it
+VIDEO_DRIFT = "videos longer or shorter than their rows"  # these two are noted by a source with videos
+STILL_CAMERA = "cameras that show one picture for a second or longer"
 
 LINTS = {  # what each may mean; they are counted per task
     "black images": "a camera that was off, or files that hold nothing",
     "images of one colour value": "a camera that shows nothing",
     "frames equal to the one before": "a camera that hung, or frames that were held back; normal where nothing moves",
+    STILL_CAMERA: "a camera that hung; normal where nothing moves",
+    VIDEO_DRIFT: "frames without a row, or rows that were lost: pictures and numbers may drift apart",
     "episodes that neither terminated nor were truncated": "the source lost their end, or does not know it",
     "episodes whose last action alone is all zeros": "filled up to as many actions as observations",
     "episodes of T observations among others of T + 1": "the last observation or the last action is lost",
@@ -41,6 +45,7 @@ def episode_lints(episode: Episode, sequence: TokenSequence, counted: Mapping[st
         "frames equal to the one before": sum(field.get("repeated", 0) for field in fields),
         **text_lints(counted["unknown_pieces"], sum(field.get("empty", 0) for field in fields)),
         **(_plain_images(sequence) if len(sequence.grids) else {}),
+        **{what: count for what, count in episode.notes.items() if what in LINTS},
     }
     return {what: count for what, count in found.items() if count}
 

@@ -1,0 +1,1 @@
+"""Experts of a few lines, for `rollouts:ENVIRONMENT?policy=recipes.experts.MODULE:FUNCTION`."""

@@ -52,13 +52,3 @@ def acrobot(environment: Any) -> Policy:
         return 0 if upper > 0 else 2
 
     return act
-
-
-def fetch_reach(environment: Any) -> Policy:
-    """Move the gripper straight to the goal."""
-
-    def act(observation: Any) -> Any:
-        away = observation["desired_goal"] - observation["achieved_goal"]
-        return np.append(np.clip(8.0 * away, -1, 1), 0.0).astype(np.float32)
-
-    return act

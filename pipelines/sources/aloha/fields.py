@@ -10,7 +10,7 @@ import numpy as np
 from gato_tokenize.array_spaces import Box, PictureFiles, Text
 from gato_tokenize.spec import join_path
 from pipelines.sources.aloha.pictures import is_files, picture_shape
-from pipelines.sources.formats.hdf5 import checked_array, child, planned, text_attribute
+from pipelines.sources.formats.hdf5 import check_layout, checked_array, child, planned, text_attribute
 from pipelines.sources.formats.hdf5_steps import Keys, StepArrays, step_arrays
 from pipelines.sources.source import SourceError
 from pipelines.sources.step_fields import StepFields
@@ -61,6 +61,7 @@ def read_fields(files: Sequence[tuple[str, int]], look: int) -> AlohaFields:
 
 
 def _read(file: h5py.File, size: int) -> AlohaFields:
+    check_layout(file, "action", "ALOHA")
     action = checked_array(child(file, "action", ""), "action")
     arrays = step_arrays([(file, action.shape[0])], _path_of, _special)
     attributes = tuple(name for name in sorted(file.attrs) if text_attribute(file, name) and name not in arrays.spaces)

@@ -12,18 +12,19 @@ from numpy.typing import NDArray
 
 from gato_tokenize.spec import join_path
 from pipelines.sources.d4rl.ends import Ends, Flag, check_length, find_ends
-from pipelines.sources.formats.hdf5 import checked_array, child, node_at, planned, values_of
+from pipelines.sources.formats.hdf5 import check_layout, checked_array, child, node_at, planned, values_of
 from pipelines.sources.formats.hdf5_steps import Keys, StepArrays, step_arrays
 from pipelines.sources.source import SourceError
 
 NO_FIELDS = ("rewards", "terminals", "timeouts", "next_observations", "metadata")
-MOST_CACHE = 256 * 2**20  # of a chunk that is kept unpacked, since the next episode may lie in it as well
+MOST_CACHE = 256 * 2**20  # bytes of chunks that are kept unpacked of each array
 LEAST_CACHE = 2**20
 
 
 @dataclasses.dataclass(frozen=True)
 class Described:
-    """What planning finds in a file. rows: timesteps in all. cache: bytes of the largest chunk. agent: the algorithm
+    """What planning finds in a file. rows: timesteps in all. cache: the most bytes of the
+    chunks in which a row of an array lies. agent: the algorithm
     that acted."""
 
     uri: str
@@ -43,6 +44,7 @@ def describe(uri: str, length: int) -> Described:
 
 
 def _described(file: h5py.File, uri: str, size: int, length: int) -> Described:
+    check_layout(file, "actions", "D4RL")
     rows = len(checked_array(child(file, "actions", ""), "actions"))
     if not rows:
         raise SourceError(f"{uri}: actions has no rows")
@@ -64,7 +66,11 @@ def _path_of(keys: Keys) -> str:
 
 
 def _chunk_bytes(node: h5py.Dataset) -> int:
-    return int(np.prod(node.chunks, dtype=object)) * int(node.dtype.itemsize) if node.chunks else 0
+    """The bytes of the chunks in which one row lies: wide arrays are divided along their other axes, too."""
+    if not node.chunks:
+        return 0
+    across = [-(-side // chunk) for side, chunk in zip(node.shape[1:], node.chunks[1:], strict=True)]
+    return int(np.prod([*node.chunks, *across], dtype=object)) * int(node.dtype.itemsize)
 
 
 def _agent(file: h5py.File) -> str:
@@ -106,14 +112,16 @@ class Slice:
 
 
 class FlatFile:
-    """A file that stays open from one episode to the next, because several may lie in one compressed chunk.
+    """A file that stays open with its arrays from one episode to the next, because several may lie in one compressed
+    chunk: the library keeps what it unpacked as long as the array is open.
 
     Whatever goes wrong is a ValueError that names the file.
     """
 
     def __init__(self, uri: str, size: int, rows: int, cache: int) -> None:
         self._uri, self._size, self._rows, self._file = uri, size, rows, None
-        self._cache = min(max(cache + 1, LEAST_CACHE), MOST_CACHE)
+        self._cache = min(max(2 * cache, LEAST_CACHE), MOST_CACHE)
+        self._nodes: dict[Keys, Any] = {}
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[h5py.File]:
@@ -131,6 +139,7 @@ class FlatFile:
             raise ValueError(f"{self._uri}: {error}") from error
 
     def close(self) -> None:
+        self._nodes.clear()
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -148,4 +157,6 @@ class FlatFile:
 
     def slice(self, file: h5py.File, keys: Keys, rows: range) -> Slice:
         """Some rows of the array to which `keys` lead."""
-        return Slice(node_at(file, keys), "/".join(keys), self._rows, rows)
+        if keys not in self._nodes:
+            self._nodes[keys] = node_at(file, keys)
+        return Slice(self._nodes[keys], "/".join(keys), self._rows, rows)

@@ -90,6 +90,13 @@ def text_attribute(node: Any, name: str) -> str:
     return value.strip() if isinstance(value, str) else ""
 
 
+def check_layout(file: h5py.File, name: str, layout: str) -> None:
+    """Raise SourceError that names what is there, unless the file has the member that its layout needs."""
+    if name not in file:
+        there = ", ".join(list(file)[:8]) or "nothing"
+        raise SourceError(f"{file.filename} is not in the layout of {layout}: it has no {name}, but {there}")
+
+
 def planned(uri: str, look: Callable[[h5py.File], _Found]) -> _Found:
     """Return what `look` finds in a file. It works in a process of its own, since a damaged file can make the HDF5
     library hang or crash. Raises SourceError naming the file."""

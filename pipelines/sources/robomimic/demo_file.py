@@ -10,7 +10,7 @@ import h5py
 
 from gato_tokenize.array_spaces import Text
 from gato_tokenize.spec import join_path
-from pipelines.sources.formats.hdf5 import child, planned, text_attribute, values_of
+from pipelines.sources.formats.hdf5 import check_layout, child, planned, text_attribute, values_of
 from pipelines.sources.formats.hdf5_steps import Keys, StepArrays, step_arrays
 from pipelines.sources.formats.natural_order import natural_key
 from pipelines.sources.source import SourceError
@@ -48,10 +48,7 @@ def read_demo_file(uri: str) -> DemoFile:
 
 
 def _read(file: h5py.File, uri: str, size: int) -> DemoFile:
-    if "data" not in file:
-        raise SourceError(
-            f"{uri} is not in robomimic's layout: it has no group data, but {', '.join(file) or 'nothing'}"
-        )
+    check_layout(file, "data", "robomimic")
     data = child(file, "data", "")
     demos = tuple(sorted(data, key=natural_key))
     env = json_attribute(data, "env_args")

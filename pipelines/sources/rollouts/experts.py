@@ -1,7 +1,9 @@
 """Experts: policies that play an environment well."""
 
+import hashlib
 import importlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from pipelines.sources.source import SourceError
@@ -81,3 +83,9 @@ def own_policy(name: str) -> Callable[[Any], Policy]:
         found = "is not a function" if make_policy is not None else "is not in that module"
         raise SourceError(f"policy={name}: {attribute} {found}")
     return make_policy  # type: ignore[no-any-return]
+
+
+def policy_sha256(name: str) -> str:
+    """Hash the file of the module that `module:function` names: another file makes another plan."""
+    module = importlib.import_module(name.partition(":")[0])
+    return hashlib.sha256(Path(str(module.__file__)).read_bytes()).hexdigest()

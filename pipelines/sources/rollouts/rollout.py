@@ -17,7 +17,7 @@ from gato_tokenize.environments.families import Ending
 from gato_tokenize.environments.playing import PlayedEpisode, legal, mission
 from gato_tokenize.environments.recipe import Recipe
 from gato_tokenize.spaces import SpaceReading, read_spaces, tuple_to_dict
-from pipelines.sources.rollouts.experts import Policy, expert_of, own_policy
+from pipelines.sources.rollouts.experts import Policy, expert_of, own_policy, policy_sha256
 from pipelines.sources.source import SourceError
 
 # Packages whose versions are recorded, beside gymnasium and numpy, if making the environment has imported them.
@@ -74,6 +74,8 @@ def describe(rollout: Rollout) -> Description:
     finally:
         environment.close()
     versions = _versions(rollout.recipe.environment.rpartition(":")[0])
+    if ":" in rollout.policy:
+        versions[rollout.policy] = f"sha256 {policy_sha256(rollout.policy)}"
     return Description(reading, agent_id, versions, limit)
 
 
@@ -133,7 +135,19 @@ def player(rollout: Rollout, environment: Any) -> tuple[str, Callable[[], Policy
     if rollout.policy == "expert":
         return expert_of(rollout.recipe.name)(environment)
     make_policy = own_policy(rollout.policy)
-    return rollout.policy, lambda: make_policy(environment)
+    return rollout.policy, lambda: _named(rollout.policy, make_policy(environment))
+
+
+def _named(name: str, policy: Policy) -> Policy:
+    """Name the policy in its own errors, which otherwise look like the environment's."""
+
+    def act(observation: Any) -> Any:
+        try:
+            return policy(observation)
+        except Exception as error:
+            raise RuntimeError(f"policy {name}: {type(error).__name__}: {error}") from error
+
+    return act
 
 
 def _clipped(space: Any, chosen: Any) -> int:

@@ -295,7 +295,7 @@ class TestFaults:
         (tmp_path / "a.hdf5").unlink()
         with h5py.File(tmp_path / "b.hdf5", "w") as file:
             file["data/demo_0/actions"] = [1]
-        with pytest.raises(SourceError, match=r"b\.hdf5 cannot be read: action: missing"):
+        with pytest.raises(SourceError, match=r"b\.hdf5 is not in the layout of ALOHA: it has no action, but data"):
             opened(tmp_path).specs()
 
 

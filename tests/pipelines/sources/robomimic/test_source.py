@@ -273,7 +273,7 @@ class TestFaults:
         path = tmp_path / "other.hdf5"
         with h5py.File(path, "w") as file:
             file["observations"] = [1]
-        with pytest.raises(SourceError, match="is not in robomimic's layout: it has no group data, but observations"):
+        with pytest.raises(SourceError, match="is not in the layout of robomimic: it has no data, but observations"):
             opened(path).specs()
         with pytest.raises(SourceError, match="no demonstration can be read: it has none"):
             opened(write_demos(tmp_path / "empty.hdf5", 0)).specs()

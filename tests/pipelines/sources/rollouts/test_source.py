@@ -391,7 +391,7 @@ class TestOptions:
             ("rollouts:LunarLander-v3?max_steps=-1", "max_steps=-1 must be at least 0"),
             ("rollouts:LunarLander-v3?time_limit=0", "time_limit=0 must be a number of seconds above 0"),
             ("rollouts:LunarLander-v3?time_limit=nan", "time_limit=nan must be"),
-            ("rollouts:LunarLander-v3?policy=best", "policy=best must be one of expert, random"),
+            ("rollouts:LunarLander-v3?policy=best", "policy=best must be expert, random, or MODULE:FUNCTION"),
             ("rollouts:LunarLander-v3?image=rgb", "image=rgb is for MiniGrid and BabyAI"),
             ("rollouts:BabyAI-GoToLocal-v0?image=jpeg", "image=jpeg must be symbolic, cells or rgb"),
         ],
@@ -431,6 +431,7 @@ class TestOptions:
             "policy=random",
             "seed=1",
             "max_steps=3",
+            "stop=success",
             "room_size=6",
             "max_episode_steps=9",
         ]

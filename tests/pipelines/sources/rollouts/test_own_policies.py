@@ -1,0 +1,132 @@
+"""Agents of one's own, episodes that stop at success, and the controllers of recipes/experts."""
+
+import importlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gato_tokenize import Episode
+from gato_tokenize.environments.playing import PlayedEpisode, legal
+from gato_tokenize.environments.recipe import Recipe
+from pipelines.sources import open_source
+from pipelines.sources.reading import Reject, read_partition
+from pipelines.sources.source import SourceError
+
+ROOT = Path(__file__).parents[4]
+AGENT = """
+def alternating(environment):
+    state = [0]
+    def act(observation):
+        state[0] += 1
+        return state[0] % 2
+    return act
+
+def failing(environment):
+    def act(observation):
+        raise KeyError("lost")
+    return act
+
+number = 3
+"""
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "my_agent.py").write_text(AGENT)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    sys.modules.pop("my_agent", None)
+    open_source.cache_clear()
+    return tmp_path
+
+
+def played(source: str) -> list[Any]:
+    opened = open_source(source)
+    return [result for partition in opened.partitions() for _, result in read_partition(opened, partition)]
+
+
+def test_a_policy_keeps_state_within_an_episode_and_is_made_anew_for_the_next(here: Path) -> None:
+    for episode in played("rollouts:CartPole-v1?policy=my_agent:alternating&episodes=3"):
+        assert isinstance(episode, Episode), episode
+        assert episode.action.tolist() == [(number + 1) % 2 for number in range(episode.num_steps)]
+        assert episode.metadata.agent_id == "my_agent:alternating"
+        assert episode.metadata.episode_id.endswith("/my_agent:alternating")
+
+
+def test_a_policy_that_fails_costs_its_episode_and_is_named(here: Path) -> None:
+    rejects = played("rollouts:CartPole-v1?policy=my_agent:failing&episodes=2")
+    assert [type(reject) for reject in rejects] == [Reject, Reject]
+    assert rejects[0].message == "policy my_agent:failing: KeyError: 'lost'"
+
+
+def test_a_changed_policy_is_another_plan(here: Path) -> None:
+    """Each plan is made by a process of its own, as by a command that is given again."""
+    program = "from pipelines.sources import open_source; import json; print(json.dumps(open_source(%r).inputs()))"
+    words = [sys.executable, "-c", program % "rollouts:CartPole-v1?policy=my_agent:alternating"]
+    inputs = []
+    for text in (AGENT, AGENT, AGENT + "# changed"):
+        (here / "my_agent.py").write_text(text)
+        path = {"PYTHONPATH": f"{here}:{ROOT}"}
+        inputs.append(json.loads(subprocess.run(words, check=True, capture_output=True, env=path).stdout))
+    assert inputs[0] == inputs[1] != inputs[2]
+
+
+@pytest.mark.parametrize(
+    ("policy", "message"),
+    [
+        ("no_such_module:agent", "there is no module 'no_such_module'; start the command in the folder"),
+        ("my_agent:nobody", "nobody is not in that module"),
+        ("my_agent:number", "number is not a function"),
+        (":agent", "must be expert, random, or MODULE:FUNCTION"),
+        ("my_agent:", "must be expert, random, or MODULE:FUNCTION"),
+    ],
+)
+def test_a_policy_that_is_not_there_is_refused_by_name(here: Path, policy: str, message: str) -> None:
+    with pytest.raises(SourceError, match=message):
+        open_source(f"rollouts:CartPole-v1?policy={policy}").specs()
+
+
+def test_an_episode_stops_at_the_first_step_that_reports_success() -> None:
+    base = "rollouts:Meta-World/MT1?env_name=reach-v3&episodes=1&max_steps=150"
+    (whole,), (cut,) = played(base), played(f"{base}&stop=success")
+    assert cut.num_steps < whole.num_steps == 150
+    np.testing.assert_array_equal(cut.action, whole.action[: cut.num_steps])
+    assert (cut.metadata.success, cut.metadata.terminated, cut.metadata.truncated) == (1, True, False)
+    assert (whole.metadata.success, whole.metadata.terminated, whole.metadata.truncated) == (1, False, True)
+
+
+EXPERTS = {  # environment: (policy, a return between that of random actions and that of the expert)
+    "CartPole-v1": ("classic:cart_pole", 450.0),
+    "Pendulum-v1": ("classic:pendulum", -500.0),
+    "MountainCar-v0": ("classic:mountain_car", -160.0),
+    "MountainCarContinuous-v0": ("classic:mountain_car_continuous", 80.0),
+    "Acrobot-v1": ("classic:acrobot", -250.0),
+    "dm_control/cartpole-balance-v0": ("dm_control:cartpole", 900.0),
+    "dm_control/cartpole-swingup-v0": ("dm_control:cartpole", 600.0),
+    "dm_control/pendulum-swingup-v0": ("dm_control:pendulum", 700.0),
+    "dm_control/point_mass-easy-v0": ("dm_control:point_mass", 700.0),
+    "dm_control/reacher-easy-v0": ("dm_control:reacher", 850.0),
+    "dm_control/reacher-hard-v0": ("dm_control:reacher", 850.0),
+}
+
+
+@pytest.mark.filterwarnings("ignore")  # simulators warn as they are imported
+@pytest.mark.parametrize("name", EXPERTS)
+def test_an_expert_of_a_few_lines_plays_well(name: str) -> None:
+    policy, enough = EXPERTS[name]
+    module, function = policy.split(":")
+    make_policy = getattr(importlib.import_module(f"recipes.experts.{module}"), function)
+    returns = []
+    for seed in range(3):
+        environment, observation = Recipe(name).start(seed)
+        act, episode = make_policy(environment), PlayedEpisode(environment, observation)
+        while not episode.over:
+            episode.step(legal(environment.action_space, act(episode.observation)))
+        returns.append(sum(episode.rewards))
+        environment.close()
+    assert np.mean(returns) > enough
