@@ -26,6 +26,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.hdf5_cases import HDF5_CASES
+from benchmarks.lerobot_cases import LEROBOT_CASES
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 STEPS = 40  # of each recorded episode
@@ -147,7 +148,7 @@ def rlds_case(cameras: int, side: int) -> Case:
 CASES = {
     "rlds": rlds_case(cameras=4, side=64),  # as the Bridge files of Octo's tests
     "rlds-256": rlds_case(cameras=1, side=256),  # decoding the pictures is most of the work, of both
-    **{name: Case(**case) for name, case in HDF5_CASES.items()},
+    **{name: Case(**case) for name, case in (LEROBOT_CASES | HDF5_CASES).items()},
 }
 
 
@@ -221,9 +222,9 @@ def measured(name: str, way: str, folder: Path) -> tuple[float, float, int]:
     return found["seconds"], used.ru_maxrss / 1024, found["episodes"]
 
 
-def make(name: str, folder: Path, episodes: int) -> None:
+def make(name: str, folder: Path, episodes: int, way: str = "make") -> None:
     """Make a case's files in another process: the peak memory of a child begins with what its parent holds."""
-    words = [sys.executable, "-m", "benchmarks.bench_sources", "--child", name, "make", str(folder)]
+    words = [sys.executable, "-m", "benchmarks.bench_sources", "--child", name, way, str(folder)]
     subprocess.run(
         [*words, "--episodes", str(episodes)], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
@@ -252,7 +253,7 @@ def compare(name: str, folder: Path, arguments: argparse.Namespace) -> None:
         compare_memory(name, folder, case.few, peaks["converted"])
     if case.enlarge is None:
         return
-    case.enlarge(folder, arguments.planned)
+    make(name, folder, arguments.planned, "enlarge")
     seconds_planned, peak, episodes = measured(name, "planned", folder)
     print(f"planning {episodes} episodes: {seconds_planned:.1f} s of CPU, peak {peak:.0f} MiB")
 
@@ -277,8 +278,9 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.child:
         name, way, folder = arguments.child
-        if way == "make":
-            return CASES[name].make(Path(folder), arguments.episodes)
+        if way in ("make", "enlarge"):
+            getattr(CASES[name], way)(Path(folder), arguments.episodes)
+            return
         return child(name, way, Path(folder))
     print(f"load average {os.getloadavg()[0]:.1f} at the start, {os.cpu_count()} cores")
     for name in arguments.only:

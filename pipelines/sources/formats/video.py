@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 STILL = 0.5  # mean difference in grey levels: two frames below it are one picture, encoded twice with loss
-_THIN = 4  # every so many pixels of each side are compared
+_THIN = 8  # every so many pixels of each side are compared
 
 
 class Video:
