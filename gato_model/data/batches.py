@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import itertools
 import os
 import threading
 from collections import defaultdict
@@ -23,7 +22,7 @@ from gato_model.data.target_check import LostTargets
 from gato_model.data.token_identity import TokenIdentity, token_identity
 from gato_model.data.windows import Window, window_at
 
-_LARGE = 64 << 10  # bytes of a record from which on threads help: Python's lock is held for most of a smaller one
+_LARGE = 64 << 10  # bytes of a round's mean record from which on threads help: smaller ones hold Python's lock
 _ROUND_ROWS = 128  # rows that are drawn together at least; a record of 16 rows' lengths serves 8 of them
 
 Batch = dict[str, NDArray[Any]]
@@ -55,7 +54,8 @@ def batches(
     identity: that of the model's tokens; a dataset with a different one is refused, as is a mixture of different ones,
         unless check_identity is False
     cache_bytes: bytes of decoded records that stay in memory from round to round, in addition to one round
-    threads: records of pictures that are read and decompressed at a time; small records are read by one thread
+    threads: records that are read and decompressed at a time where they are large, as those of pictures; where
+        they are small, threads would only wait for each other, and one reads
 
     Raises FileNotFoundError if a folder holds no dataset, KeyError if it has no such split, and ValueError for an
     option out of range, datasets with different tokens, a share without episodes, or a task whose timesteps are longer
@@ -218,12 +218,10 @@ class Batches:
             wanted[plan.share, plan.record].append(index)
         windows: dict[int, Window] = {}
         cut = functools.partial(self._cut, planned, wanted)
-        large = [number for number in sorted(wanted) if self._size(*number) >= _LARGE]
-        small = [number for number in sorted(wanted) if self._size(*number) < _LARGE]
-        with _mapped(self._threads) as mapped:
-            for number, (found, used) in zip(
-                large + small, itertools.chain(mapped(cut, large), map(cut, small)), strict=True
-            ):
+        numbers = sorted(wanted)
+        large = sum(self._size(*number) for number in numbers) >= _LARGE * len(numbers)
+        with _mapped(self._threads if large else 1) as mapped:
+            for number, (found, used) in zip(numbers, mapped(cut, numbers), strict=True):
                 windows.update(zip(wanted[number], found, strict=True))
                 self.bytes_used += used
         order = sorted(range(len(planned)), key=lambda index: planned[index].row)  # stable: as planned within a row

@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 from gato_model.data.batch_fields import BATCH_FIELDS
 from gato_model.data.batches import Batches, batches
 from gato_model.data.packing import round_up
+from gato_model.data.record_reader import SequenceReader
 from gato_model.data.share import Share
 from gato_model.data.token_identity import TokenIdentity
 from gato_tokenize import CorruptRecordError, Dataset, Record, Vocabulary
@@ -302,11 +303,32 @@ def test_a_batch_depends_on_seed_and_step_alone(made: dict[str, Path]) -> None:
     assert not any(equal(a, b) for a, b in itertools.pairwise(in_order))
 
 
+@pytest.fixture
+def reading_threads(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """Records of every size are read by threads; the names of those that read."""
+    monkeypatch.setattr("gato_model.data.batches._LARGE", 0)
+    names: set[str] = set()
+    read = SequenceReader.data
+
+    def noted(self: SequenceReader, row: int) -> bytes:
+        names.add(threading.current_thread().name.rpartition("_")[0])
+        return read(self, row)
+
+    monkeypatch.setattr(SequenceReader, "data", noted)
+    return names
+
+
 @pytest.mark.parametrize("cache_bytes", [0, 1 << 16, 1 << 28])
-def test_several_threads_read_the_same_batches(made: dict[str, Path], cache_bytes: int) -> None:
-    one, three = mixture(made), mixture(made, threads=3, cache_bytes=cache_bytes)
-    for step in (0, 1, 5, 3):
-        assert equal(three.batch(step), one.batch(step))
+def test_several_threads_read_the_same_batches(
+    made: dict[str, Path], cache_bytes: int, reading_threads: set[str]
+) -> None:
+    one = mixture(made)
+    expected = [one.batch(step) for step in (0, 1, 5, 3)]
+    assert "read-records" not in reading_threads
+    three = mixture(made, threads=3, cache_bytes=cache_bytes)
+    for step, batch in zip((0, 1, 5, 3), expected, strict=True):
+        assert equal(three.batch(step), batch)
+    assert "read-records" in reading_threads
     fresh = mixture(made)
     for reader in (fresh, three):
         reader.bytes_used = 0.0
@@ -567,7 +589,7 @@ def test_another_vocabulary_or_text_model_is_refused(made: dict[str, Path]) -> N
     assert batches([Share(made["documents"])], 4, identity=other, check_identity=False).identity == other
 
 
-def test_a_damaged_record_is_named(made: dict[str, Path], tmp_path: Path) -> None:
+def test_a_damaged_record_is_named(tmp_path: Path, reading_threads: set[str]) -> None:
     path = write_dataset_of_documents(tmp_path / "damaged", 1, 50)
     (shard,) = Dataset.open(path).shards()
     flip(shard, 100)
@@ -577,8 +599,10 @@ def test_a_damaged_record_is_named(made: dict[str, Path], tmp_path: Path) -> Non
         batches([Share(path)], 4).batch(0)
     with pytest.raises(CorruptRecordError), batches([Share(path)], 4).iterate() as ahead:
         next(ahead)
+    assert "read-records" not in reading_threads
     with pytest.raises(CorruptRecordError, match="record 0 at byte 0 is lost"):
         batches([Share(path)], 4, threads=2).batch(0)
+    assert "read-records" in reading_threads
     assert not any(thread.name.startswith("read-records") for thread in threading.enumerate())
 
 
