@@ -4,7 +4,6 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,9 +13,10 @@ from gato_tokenize.modalities.discrete import DiscreteTokenizer
 from gato_tokenize.modalities.image import ImageTokenizer
 from gato_tokenize.modalities.text import TextTokenizer
 from gato_tokenize.modalities.text_training import train_text_model
+from gato_tokenize.storage.place import local_path
 from gato_tokenize.storage.shards import read_record
 from gato_tokenize.version import __version__
-from gato_tokenize.view import show
+from gato_tokenize.view import printable, printable_lines, show
 
 MODALITIES = ("text", "continuous", "action", "discrete")
 
@@ -24,7 +24,7 @@ MODALITIES = ("text", "continuous", "action", "discrete")
 def encode(arguments: argparse.Namespace) -> None:
     """Print ids as a JSON list. For an image, print its grid and, with --out, save its patches."""
     if arguments.modality == "image":
-        patches = ImageTokenizer().encode(Path(arguments.value).read_bytes())
+        patches = ImageTokenizer().encode(local_path(arguments.value).read_bytes())
         rows, columns = patches.grid
         print(json.dumps({"rows": rows, "columns": columns, "patches": len(patches.pixels)}))
         if arguments.out:
@@ -43,7 +43,7 @@ def decode(arguments: argparse.Namespace) -> None:
 def show_record(arguments: argparse.Namespace) -> None:
     """Print a record of a shard."""
     record = read_record(arguments.file, arguments.record)
-    print(f"{record.metadata.episode_id} ({record.metadata.task})")
+    print(printable(f"{record.metadata.episode_id} ({record.metadata.task})"))
     print(show(record.sequence, _text(arguments), not arguments.no_colour, arguments.steps))
 
 
@@ -82,14 +82,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"gato-toolchain {__version__}")
     commands = parser.add_subparsers(required=True)
     text_model = argparse.ArgumentParser(add_help=False)
-    text_model.add_argument("--text-model", metavar="FILE", help="a SentencePiece model instead of the shipped one")
+    text_model.add_argument(
+        "--text-model", type=local_path, metavar="FILE", help="a SentencePiece model instead of the shipped one"
+    )
     size = argparse.ArgumentParser(add_help=False)
     size.add_argument("--size", type=int, default=1024, metavar="N", help="of discrete values (default 1024)")
 
     command = commands.add_parser("encode", help="a value to ids", parents=[text_model, size])
     command.add_argument("modality", choices=[*MODALITIES, "image"])
     command.add_argument("value", help="text, a JSON number or list, an image's path; - reads standard input")
-    command.add_argument("--out", metavar="FILE.npy", help="image: save uint8[n, 16, 16, 3]")
+    command.add_argument("--out", type=local_path, metavar="FILE.npy", help="image: save uint8[n, 16, 16, 3]")
     command.set_defaults(run=encode)
 
     command = commands.add_parser("decode", help="ids to a value", parents=[text_model, size])
@@ -98,15 +100,15 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=decode)
 
     command = commands.add_parser("show", help="a record of a shard", parents=[text_model])
-    command.add_argument("file", help="a TFRecord shard")
+    command.add_argument("file", type=local_path, help="a TFRecord shard")
     command.add_argument("record", type=int, nargs="?", default=0, help="its number (default 0)")
     command.add_argument("--steps", type=int, default=3, metavar="N", help="timesteps to show (default 3)")
     command.add_argument("--no-colour", action="store_true", help="plain text")
     command.set_defaults(run=show_record)
 
     command = commands.add_parser("train-text", help="train a SentencePiece model as the shipped one was")
-    command.add_argument("files", nargs="+", metavar="FILE")
-    command.add_argument("--out", required=True, metavar="FILE.model")
+    command.add_argument("files", nargs="+", type=local_path, metavar="FILE")
+    command.add_argument("--out", required=True, type=local_path, metavar="FILE.model")
     command.add_argument("--vocabulary-size", type=int, default=32_000, metavar="N", help="default 32000")
     command.set_defaults(run=train_text)
     return parser
@@ -118,7 +120,7 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         arguments.run(arguments)
     except (ValueError, TypeError, OSError, IndexError) as error:
-        print(f"gato-tokenize: {error}", file=sys.stderr)
+        print(f"gato-tokenize: {printable_lines(error)}", file=sys.stderr)
         return 2
     return 0
 

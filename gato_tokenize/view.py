@@ -30,6 +30,11 @@ def printable(text: object) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
 
 
+def printable_lines(text: object) -> str:
+    """Return a text of several lines, each of them `printable`."""
+    return "\n".join(map(printable, str(text).split("\n")))
+
+
 def counted(count: int, noun: str) -> str:
     """Write a count with its noun, in the plural where it needs one.
 

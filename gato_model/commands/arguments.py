@@ -1,7 +1,6 @@
 """The arguments of the commands. TensorFlow is not imported: help and a refused option take no seconds."""
 
 import argparse
-from pathlib import Path
 
 from gato_tokenize.storage.place import local_path
 
@@ -9,14 +8,6 @@ PRESETS = ("tiny", "small", "baseline", "large")  # class methods of GatoConfig
 EPISODES = 50  # rollouts a task (section 4)
 FIRST_SEED = 1_000_000  # far from the seeds of demonstrations, which count from 0
 ROWS = 50
-
-
-def _local(text: str) -> Path:
-    """Read a path; an address such as s3://bucket/run is refused."""
-    try:
-        return local_path(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _count(text: str) -> int:
@@ -33,7 +24,7 @@ def _count(text: str) -> int:
 def train(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--data", required=True, nargs="+", metavar="DIR[:WEIGHT]", help="converted datasets (NAME/VERSION) to mix")
-    add("--out", required=True, type=_local, metavar="RUN", help="the run's folder; the same command goes on in it")
+    add("--out", required=True, type=local_path, metavar="RUN", help="the run's folder; the same command goes on in it")
     add("--preset", choices=PRESETS, help="the model's sizes (default tiny)")
     add(
         "--set",
@@ -70,7 +61,7 @@ def train(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--fine-tune",
-        type=_local,
+        type=local_path,
         metavar="RUN",
         help="start from a run's best weights, as the paper does",
     )
@@ -95,7 +86,7 @@ def train(parser: argparse.ArgumentParser) -> None:
 
 def evaluate(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--checkpoint", required=True, type=_local, metavar="RUN", help="folder of a training run, or an export")
+    add("--checkpoint", required=True, type=local_path, metavar="RUN", help="folder of a training run, or an export")
     add("--which", choices=("best", "last"), default="best", help="checkpoint (default: best)")
     add("--env", required=True, nargs="+", metavar="ID", help="for gymnasium.make: BabyAI-GoToLocal-v0, module:Id-v0")
     add(
@@ -122,20 +113,20 @@ def evaluate(parser: argparse.ArgumentParser) -> None:
     add("--temperature", type=float, default=0.0, metavar="T", help="0 takes the likeliest id (default)")
     add("--seed", type=int, default=0, metavar="N", help="added to the episodes' seeds for the draws (default 0)")
     add("--context", choices=("memory", "window"), default="memory", help="beyond the context (default: memory)")
-    add("--prompt", type=_local, metavar="DATA", help="dataset whose first episode of the task is the prompt")
-    add("--data", type=_local, nargs="+", metavar="DATA", help="datasets whose demonstrations are the expert")
+    add("--prompt", type=local_path, metavar="DATA", help="dataset whose first episode of the task is the prompt")
+    add("--data", type=local_path, nargs="+", metavar="DATA", help="datasets whose demonstrations are the expert")
     add("--expert-return", type=float, nargs="+", metavar="R", help="the expert's return in each task, not by --data")
-    add("--video", type=_local, metavar="FILE", help="the first episode as .gif or .mp4")
+    add("--video", type=local_path, metavar="FILE", help="the first episode as .gif or .mp4")
     add("--json", action="store_true", help="print all of it as one JSON object")
     add("--quiet", action="store_true", help="print the scores over all tasks, or of the one, and nothing else")
 
 
 def generate(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--checkpoint", required=True, type=_local, metavar="RUN", help="folder of a training run, or an export")
+    add("--checkpoint", required=True, type=local_path, metavar="RUN", help="folder of a training run, or an export")
     add("--which", choices=("best", "last"), default="best", help="checkpoint (default: best)")
     add("--text", metavar="TEXT", help="text to continue")
-    add("--image", type=_local, metavar="FILE", help="picture to caption, or to ask about")
+    add("--image", type=local_path, metavar="FILE", help="picture to caption, or to ask about")
     add("--question", metavar="TEXT", help="about the picture")
     add("--max-tokens", type=_count, default=100, metavar="N", help="most pieces to write (default 100)")
     add("--temperature", type=float, default=0.0, metavar="T", help="0 takes the likeliest piece (default)")
@@ -145,11 +136,11 @@ def generate(parser: argparse.ArgumentParser) -> None:
 
 def export(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("run", type=_local, metavar="RUN", help="folder of a training run")
-    add("out", type=_local, metavar="OUT", help="new folder: config.json, model.safetensors and the tokenizer")
+    add("run", type=local_path, metavar="RUN", help="folder of a training run")
+    add("out", type=local_path, metavar="OUT", help="new folder: config.json, model.safetensors and the tokenizer")
     add("--which", choices=("best", "last"), default="best", help="checkpoint (default: best)")
     add("--task", metavar="NAME", help="also write OUT/saved_model, which acts in this task with TensorFlow alone")
     add("--rows", type=_count, default=1, metavar="N", help="environments that it acts in at a time (default 1)")
     add("--temperature", type=float, default=0.0, metavar="T", help="its actions: 0 takes the likeliest id (default)")
-    add("--prompt", type=_local, metavar="DATA", help="dataset whose first episode of the task is its prompt")
+    add("--prompt", type=local_path, metavar="DATA", help="dataset whose first episode of the task is its prompt")
     add("--quiet", action="store_true", help="print nothing but errors")

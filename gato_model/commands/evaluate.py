@@ -26,6 +26,7 @@ from gato_tokenize.environments.minigrid import IMAGES
 from gato_tokenize.environments.recipe import Recipe
 from gato_tokenize.roles import Roles, size_of
 from gato_tokenize.storage.dataset import DatasetTokenizer
+from gato_tokenize.view import printable_lines
 
 EXIT_REFUSED = 2
 
@@ -48,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
             summary = _evaluated(arguments)
     except (ValueError, KeyError, OSError, CheckpointError) as error:
         message = error.args[0] if isinstance(error, KeyError) else error
-        print(f"gato-model evaluate: {message}", file=sys.stderr)
+        print(f"gato-model evaluate: {printable_lines(message)}", file=sys.stderr)
         return EXIT_REFUSED
     if arguments.json:
         print(json.dumps(summary.to_json(), indent=1))

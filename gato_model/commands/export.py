@@ -10,6 +10,7 @@ from gato_model.evaluation.baselines import demonstration
 from gato_model.training.checkpoint import CheckpointError
 from gato_tokenize import Dataset, EpisodeTokenizer
 from gato_tokenize.storage.dataset import DatasetTokenizer
+from gato_tokenize.view import printable_lines
 
 EXIT_REFUSED = 2
 SAVED_MODEL = "saved_model"  # folder inside an export
@@ -21,7 +22,7 @@ def run(arguments: argparse.Namespace) -> int:
         _export(arguments)
     except (ValueError, KeyError, OSError, CheckpointError) as error:
         message = error.args[0] if isinstance(error, KeyError) else error
-        print(f"gato-model export: {message}", file=sys.stderr)
+        print(f"gato-model export: {printable_lines(message)}", file=sys.stderr)
         return EXIT_REFUSED
     return 0
 

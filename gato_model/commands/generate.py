@@ -5,6 +5,7 @@ import sys
 
 from gato_model.acting.generator import Generator
 from gato_model.training.checkpoint import CheckpointError
+from gato_tokenize.view import printable_lines
 
 EXIT_REFUSED = 2
 
@@ -17,7 +18,7 @@ def run(arguments: argparse.Namespace) -> int:
         generator = Generator.from_pretrained(arguments.checkpoint, arguments.which, **options)
         print(_written(generator, arguments))
     except (ValueError, OSError, CheckpointError) as error:
-        print(f"gato-model generate: {error}", file=sys.stderr)
+        print(f"gato-model generate: {printable_lines(error)}", file=sys.stderr)
         return EXIT_REFUSED
     return 0
 

@@ -19,6 +19,7 @@ from gato_model.training.run_folder import RefusedError, TrainingError
 from gato_model.training.settings import RunOptions, TrainSettings
 from gato_tokenize import CorruptRecordError, Dataset
 from gato_tokenize.storage.place import local_path
+from gato_tokenize.view import printable_lines
 
 FINE_TUNING = {"batch_size": 64, "steps": 10_000}  # appendix D
 EXIT_FAILED, EXIT_REFUSED = 1, 2
@@ -31,16 +32,16 @@ def run(arguments: argparse.Namespace) -> int:
         options = run_options_of(arguments)
         settings = fitted(settings_of(arguments), arguments.set)
     except (ValueError, OSError, KeyError, CheckpointError) as error:
-        print(f"gato-model train: {error}", file=sys.stderr)
+        print(f"gato-model train: {printable_lines(error)}", file=sys.stderr)
         return EXIT_REFUSED
     try:
         train(settings, arguments.out, options, strategy)
     except (RefusedError, FileNotFoundError, KeyError, ValueError) as error:
         message = error.args[0] if isinstance(error, KeyError) else error  # str() would quote it
-        print(f"gato-model train: {message}", file=sys.stderr)
+        print(f"gato-model train: {printable_lines(message)}", file=sys.stderr)
         return EXIT_FAILED if isinstance(error, CorruptRecordError) else EXIT_REFUSED
     except (TrainingError, CheckpointError, OSError) as error:
-        print(f"gato-model train: {error}", file=sys.stderr)
+        print(f"gato-model train: {printable_lines(error)}", file=sys.stderr)
         return EXIT_FAILED
     except tf.errors.OpError as error:  # another worker is gone, so the collective operations fail
         print(

@@ -1,5 +1,6 @@
 """RunLog: a line on disk for each logged step, TensorBoard, and a bar on the screen."""
 
+import datetime
 import json
 import sys
 import time
@@ -11,6 +12,7 @@ import tensorflow as tf
 
 from gato_model.training.checkpoint import METRICS, best_step
 from gato_tokenize.storage.durable import durable_file
+from gato_tokenize.view import printable_lines
 
 
 class RunLog:
@@ -100,26 +102,16 @@ class RunLog:
         """Print a line; off a terminal, where lines are kept, with the time."""
         if self._shown:
             stamp = "" if self._terminal else time.strftime("%H:%M:%S ")
-            self._bar.console.print(stamp + message, highlight=False, markup=False, soft_wrap=True)
+            self._bar.console.print(stamp + printable_lines(message), highlight=False, markup=False, soft_wrap=True)
 
     @property
     def _terminal(self) -> bool:
         return not self._quiet and self._bar.console.is_terminal
 
 
-def duration(seconds: float) -> str:
-    """Write a length of time in its two largest units.
-
-    >>> [duration(seconds) for seconds in (0.4, 72, 4000, 200_000)]
-    ['0 s', '1 min 12 s', '1 h 6 min', '2 d 7 h']
-    """
-    left = int(seconds)
-    units: list[str] = []
-    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s")):
-        count, left = divmod(left, size)
-        if count or (unit == "s" and not units):
-            units.append(f"{count} {unit}")
-    return " ".join(units[:2])
+def duration(seconds: float) -> datetime.timedelta:
+    """Return a length of time in whole seconds, to be printed as 1:06:40."""
+    return datetime.timedelta(seconds=round(seconds))
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:

@@ -1,6 +1,7 @@
 """Paths that a user gives: `local_path` refuses addresses, `describe` says what there is at a path that was given for
 something else."""
 
+import argparse
 import os
 import re
 from pathlib import Path
@@ -19,20 +20,24 @@ _MARKS = {  # the first that is found counts: {file or folder inside: what the f
 }
 
 
+class AddressError(argparse.ArgumentTypeError, ValueError):
+    """An address stands where a local path is needed. argparse shows its message as it is."""
+
+
 def local_path(path: "str | os.PathLike[str]") -> Path:
-    """Return the path. Raises ValueError for an address such as `s3://bucket/set`, which no local file system serves.
+    """Return the path. Raises AddressError for one such as `s3://bucket/set`, which no local file system serves.
 
     >>> local_path("data/my_set/1.0.0").name
     '1.0.0'
     >>> local_path("s3://bucket/my_set/1.0.0")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    ValueError: s3://bucket/my_set/1.0.0 is an address, and only local folders are read and written so far: ...
+    gato_tokenize.storage.place.AddressError: s3://bucket/my_set/1.0.0 is an address, and only local folders ...
     """
     text = os.fspath(path)
     address = re.match("([A-Za-z][A-Za-z0-9+.-]+):/+", text)  # a pathlib.Path has made one slash of two
     if address is None:
         return Path(path)
-    raise ValueError(
+    raise AddressError(
         f"{address[1]}://{text[address.end() :]} is an address, and only local folders are read and written so far:"
         f" copy it to a local disk or mount it there (a local folder of this very name is written ./{address[1]}:/...)"
     )

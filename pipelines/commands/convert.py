@@ -9,10 +9,11 @@ from typing import Any
 
 from gato_tokenize import TextTokenizer, Vocabulary
 from gato_tokenize.storage.dataset import DatasetTokenizer, read_stats
+from gato_tokenize.storage.place import local_path
 from gato_tokenize.tokenizer import LOCAL_POSITIONS
-from gato_tokenize.view import counted, printable
+from gato_tokenize.view import counted, printable_lines
 from pipelines.commands.exit_codes import exit_code
-from pipelines.commands.run_options import add_run_options, limits_of, local, positive
+from pipelines.commands.run_options import add_run_options, limits_of, positive
 from pipelines.conversion.convert import convert
 from pipelines.conversion.plan import Plan, make_plan
 from pipelines.conversion.reject_budget import RejectBudget
@@ -35,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--split-seed", type=int, default=0, metavar="N", help="another seed, another split (default 0)"
     )
     parser.add_argument(
-        "--text-model", type=local, metavar="FILE", help="a SentencePiece model instead of the shipped one"
+        "--text-model", type=local_path, metavar="FILE", help="a SentencePiece model instead of the shipped one"
     )
     parser.add_argument("--vocabulary", type=vocabulary_fields, default={}, metavar="NAME=VALUE,...", help="settings of"
                         " the vocabulary that differ from the paper's: disjoint=true,discrete_size=4096")  # fmt: skip
@@ -69,17 +70,14 @@ def _run(arguments: argparse.Namespace, rest: list[str]) -> None:
         split_seed=arguments.split_seed,
     )
     if arguments.dry_run:
-        _print(describe(plan, tokenizer, _reasons(arguments.sources)), *_notes(arguments.sources))
+        lines = [describe(plan, tokenizer, _reasons(arguments.sources)), *_notes(arguments.sources)]
+        print(*map(printable_lines, lines), sep="\n")
         return
-    if arguments.out.exists():
-        print(f"{arguments.out} is there already: nothing is written")
+    there = arguments.out.exists()
     manifest = convert(plan, tokenizer, arguments.out, budget, run)
-    _print(summary(manifest, arguments.out), *_notes(arguments.sources))
-
-
-def _print(*texts: str) -> None:
-    """Print lines of data that may hold any character."""
-    print(*(printable(line) for text in texts for line in text.split("\n")), sep="\n")
+    lines = ["published already: nothing was written"] if there else []
+    lines += [summary(manifest, arguments.out), *_notes(arguments.sources)]
+    print(*map(printable_lines, lines), sep="\n")
 
 
 def _notes(sources: Sequence[str]) -> list[str]:

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable
 
+from gato_tokenize.view import printable_lines
 from pipelines.conversion.plan import PlanError
 from pipelines.conversion.publish import PublishError
 from pipelines.conversion.reject_budget import RejectBudgetError
@@ -33,5 +34,5 @@ def exit_code(command: Callable[[], None]) -> int:
 
 
 def _report(message: object, code: int) -> int:
-    print(f"gato-data: {message}", file=sys.stderr)
+    print(f"gato-data: {printable_lines(message)}", file=sys.stderr)
     return code

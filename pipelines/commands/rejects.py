@@ -6,9 +6,10 @@ import sys
 from collections import defaultdict
 
 from gato_tokenize.storage.dataset import Dataset
-from gato_tokenize.view import printable
+from gato_tokenize.storage.place import local_path
+from gato_tokenize.view import printable, printable_lines
 from pipelines.commands.exit_codes import EXIT_REFUSED, exit_code
-from pipelines.commands.run_options import add_run_options, limits_of, local
+from pipelines.commands.run_options import add_run_options, limits_of
 from pipelines.conversion.convert import convert
 from pipelines.conversion.reject_budget import RejectBudget
 from pipelines.conversion.retry import carry_over, plan_retry
@@ -20,11 +21,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True)
     about = "print the rejects, grouped by reason"
     listing = actions.add_parser("list", help=about, description=about, allow_abbrev=False)
-    listing.add_argument("dataset", type=local, metavar="DIR/NAME/VERSION", help="also of an unfinished conversion")
+    listing.add_argument(
+        "dataset", type=local_path, metavar="DIR/NAME/VERSION", help="also of an unfinished conversion"
+    )
     listing.add_argument("--json", action="store_true", help="one JSON object on standard output")
     about = "after a fix, make a new version of the dataset that also holds what was rejected and succeeds now"
     retry = actions.add_parser("retry", help=about, description=about, allow_abbrev=False)
-    retry.add_argument("dataset", type=local, metavar="DIR/NAME/VERSION", help="a complete dataset")
+    retry.add_argument("dataset", type=local_path, metavar="DIR/NAME/VERSION", help="a complete dataset")
     add_run_options(retry, max_rejects=None)
 
 
@@ -35,7 +38,7 @@ def run(arguments: argparse.Namespace, rest: list[str]) -> int:
     try:
         folder = find(arguments.dataset)
     except (FileNotFoundError, ValueError) as error:
-        print(f"gato-data: {error}", file=sys.stderr)
+        print(f"gato-data: {printable_lines(error)}", file=sys.stderr)
         return EXIT_REFUSED
     print(as_json(folder) if arguments.json else as_text(folder))
     return 0
@@ -87,4 +90,4 @@ def _retry(arguments: argparse.Namespace) -> None:
         write_the_rest(folder)
 
     plan = plan_retry(dataset, arguments.out)
-    print(summary(convert(plan, dataset.tokenizer, arguments.out, budget, write), arguments.out))
+    print(printable_lines(summary(convert(plan, dataset.tokenizer, arguments.out, budget, write), arguments.out)))

@@ -6,15 +6,18 @@ from pathlib import Path
 
 from gato_tokenize import Dataset
 from gato_tokenize.storage.durable import durable_file
-from pipelines.commands.run_options import local
+from gato_tokenize.storage.place import local_path
+from gato_tokenize.view import printable_lines
 from pipelines.inspection.report_page import render
 
 EXIT_FAILED, EXIT_REFUSED = 1, 2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("dataset", type=local, metavar="DIR/NAME/VERSION")
-    parser.add_argument("--out", type=local, default=Path("report.html"), metavar="FILE", help="default report.html")
+    parser.add_argument("dataset", type=local_path, metavar="DIR/NAME/VERSION")
+    parser.add_argument(
+        "--out", type=local_path, default=Path("report.html"), metavar="FILE", help="default report.html"
+    )
     parser.add_argument("--episodes", type=_count, default=2, metavar="N", help="shown of each task (default 2)")
     parser.add_argument("--steps", type=_steps, default=8, metavar="N", help="timesteps shown of each (default 8)")
 
@@ -53,5 +56,5 @@ def run(arguments: argparse.Namespace, rest: list[str]) -> int:
 
 
 def _stop(code: int, message: str) -> int:
-    print(f"gato-data: {message}", file=sys.stderr)
+    print(f"gato-data: {printable_lines(message)}", file=sys.stderr)
     return code

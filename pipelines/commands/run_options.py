@@ -1,7 +1,6 @@
 """The options of every command that writes a dataset."""
 
 import argparse
-from pathlib import Path
 
 from gato_tokenize.storage.place import local_path
 from pipelines.running.limits import Limits, size_of
@@ -10,7 +9,7 @@ from pipelines.running.limits import Limits, size_of
 def add_run_options(parser: argparse.ArgumentParser, max_rejects: str | None) -> None:
     """Add --out, --workers, --max-rejects, --stall-timeout and --memory-limit. max_rejects: the default budget."""
     default = f"default {max_rejects}" if max_rejects else "default: as many as there were"
-    parser.add_argument("--out", required=True, type=local, metavar="DIR/NAME/VERSION")
+    parser.add_argument("--out", required=True, type=local_path, metavar="DIR/NAME/VERSION")
     parser.add_argument("--workers", type=positive, default=1, metavar="N", help="local worker processes (default 1)")
     parser.add_argument(
         "--max-rejects", default=max_rejects, metavar="N|P%", help=f"episodes that may fail ({default})"
@@ -26,14 +25,6 @@ def limits_of(arguments: argparse.Namespace) -> Limits:
     """Return the limits that were given. Raises ValueError if they make no sense."""
     memory = size_of(arguments.memory_limit) if arguments.memory_limit is not None else None
     return Limits(arguments.stall_timeout, memory)
-
-
-def local(text: str) -> Path:
-    """Parse a path, as argparse's `type`; an address such as s3://bucket/set is refused."""
-    try:
-        return local_path(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def positive(text: str) -> int:

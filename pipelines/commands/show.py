@@ -8,18 +8,18 @@ from rich.console import Console
 
 from gato_tokenize.field_spec import ImageSpec
 from gato_tokenize.storage.dataset import Dataset
-from gato_tokenize.view import printable, show
-from pipelines.commands.run_options import local
+from gato_tokenize.storage.place import local_path
+from gato_tokenize.view import printable, printable_lines, show
 from pipelines.inspection.episode_view import plain, save_frames
 from pipelines.inspection.overview import overview, schema
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("dataset", type=local, metavar="DIR/NAME/VERSION")
+    parser.add_argument("dataset", type=local_path, metavar="DIR/NAME/VERSION")
     parser.add_argument("--schema", action="store_true", help="the fields of a record")
     parser.add_argument("--episode", metavar="ID|N", help="decode one episode and print it")
     parser.add_argument("--steps", type=int, default=3, metavar="N", help="timesteps of it to print (default 3)")
-    parser.add_argument("--frames", type=local, metavar="FILE.gif|FILE.png|DIR", help="save its pictures")
+    parser.add_argument("--frames", type=local_path, metavar="FILE.gif|FILE.png|DIR", help="save its pictures")
     parser.add_argument("--field", metavar="PATH", help="which image field (default: the first)")
     parser.add_argument("--no-colour", action="store_true", help="plain text, no pictures in the terminal")
 
@@ -38,7 +38,8 @@ def run(arguments: argparse.Namespace, rest: list[str]) -> int:
         else:
             _show_episode(dataset, arguments)
     except (FileNotFoundError, KeyError, ValueError) as error:
-        print(f"gato-data: {error.args[0] if isinstance(error, KeyError) else error}", file=sys.stderr)
+        message = error.args[0] if isinstance(error, KeyError) else error  # str() would quote it
+        print(f"gato-data: {printable_lines(message)}", file=sys.stderr)
         return 2
     return 0
 

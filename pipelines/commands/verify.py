@@ -5,15 +5,15 @@ import dataclasses
 import json
 import sys
 
-from gato_tokenize.view import counted, printable
-from pipelines.commands.run_options import local
+from gato_tokenize.storage.place import local_path
+from gato_tokenize.view import counted, printable, printable_lines
 from pipelines.inspection.verify import verify
 
 EXIT_DAMAGED, EXIT_NO_DATASET = 1, 2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("dataset", type=local, metavar="DIR/NAME/VERSION")
+    parser.add_argument("dataset", type=local_path, metavar="DIR/NAME/VERSION")
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
     parser.add_argument("--deep", action="store_true", help="also parse every record and decode its pictures")
 
@@ -23,7 +23,7 @@ def run(arguments: argparse.Namespace, rest: list[str]) -> int:
     try:
         faults = list(verify(arguments.dataset, deep=arguments.deep))
     except FileNotFoundError as error:
-        print(f"gato-data: {error}", file=sys.stderr)
+        print(f"gato-data: {printable_lines(error)}", file=sys.stderr)
         return EXIT_NO_DATASET
     if arguments.json:
         print(json.dumps({"dataset": str(arguments.dataset), "sound": not faults,

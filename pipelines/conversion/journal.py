@@ -75,6 +75,6 @@ class JournalReader:
         except ValueError:  # a number that a full disk cut; a reject stands on a line of its own
             return
         if set(content) == {"read"}:
-            self.read = content["read"]
+            self.read = max(self.read, content["read"])  # documents that waited are tokenized after later ones are read
         else:
             self.rejects.append(Reject(**content))

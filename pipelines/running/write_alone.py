@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from gato_tokenize.view import printable
 from pipelines.conversion.journal import Journal
 from pipelines.conversion.work_folder import WorkFolder
 from pipelines.conversion.write_partition import write_partition
@@ -33,7 +34,7 @@ def write_alone(
             raise WorkerDiedError(f"partition {index}, alone in a process, at no candidate of its own: {error}")
         reject = step.reject(folder.plan.partitions[index].source, error)
         folder.add_to_quarantine(index, step.ordinal, reject)
-        print(f"gato-data: left out: {reject.episode_id}: {reject.message}", file=sys.stderr)
+        print(f"gato-data: left out: {printable(f'{reject.episode_id}: {reject.message}')}", file=sys.stderr)
         on_quarantine()
 
 

@@ -18,7 +18,7 @@ def cartpole(environment: Any) -> Policy:
             force = 0.9 * x + 1.3 * speed + 10.0 * angle + 2.2 * turning
         else:
             energy = 0.5 * turning**2 / 15 + cosine - 1  # 0 when it stands upright and still
-            force = 4.0 * np.sign(-energy * turning * cosine) * min(1.0, abs(energy) * 3) * -1 - 0.8 * x - 0.6 * speed
+            force = 4.0 * np.clip(3 * energy, -1, 1) * np.sign(turning * cosine) - 0.8 * x - 0.6 * speed
         return np.clip([force], -1, 1)
 
     return act

@@ -8,10 +8,9 @@ import h5py
 import numpy as np
 
 from gato_tokenize.array_spaces import Box, PictureFiles, Text
-from gato_tokenize.spec import join_path
 from pipelines.sources.aloha.pictures import is_files, picture_shape
 from pipelines.sources.formats.hdf5 import check_layout, checked_array, child, planned, text_attribute
-from pipelines.sources.formats.hdf5_steps import Keys, StepArrays, step_arrays
+from pipelines.sources.formats.hdf5_steps import Keys, StepArrays, step_arrays, step_path
 from pipelines.sources.source import SourceError
 from pipelines.sources.step_fields import StepFields
 
@@ -84,10 +83,7 @@ def _seen(found: Sequence[AlohaFields]) -> StepArrays:
 def _path_of(keys: Keys) -> str:
     if keys == ("compress_len",):  # the lengths of padded pictures; their own ends say as much
         return ""
-    path = "observation" if keys[0] == "observations" else join_path("", keys[0])[1:]
-    for key in keys[1:]:
-        path = join_path(path, key)
-    return path
+    return step_path(keys, {"observations": "observation"})
 
 
 def _special(keys: Keys, node: Any) -> Any:

@@ -14,8 +14,9 @@ from gato_tokenize.field_spec import ImageSpec
 from pipelines.sources.aloha.fields import AlohaFields, read_fields
 from pipelines.sources.aloha.pictures import CameraRows
 from pipelines.sources.episode_options import EpisodeOptions
+from pipelines.sources.formats.files import names_and_sizes
 from pipelines.sources.formats.hdf5 import child, node_at, opened, text_attribute
-from pipelines.sources.formats.hdf5_files import fingerprint, hdf5_files
+from pipelines.sources.formats.hdf5_files import hdf5_files
 from pipelines.sources.formats.hdf5_steps import Rows
 from pipelines.sources.formats.matching import Matches
 from pipelines.sources.options import option, parse_options
@@ -80,7 +81,7 @@ class AlohaSource(Source):
         return self._matches.left_out + self._reading.notes
 
     def inputs(self) -> list[dict[str, Any]]:
-        return [fingerprint(self._argument, self._sizes)]
+        return [names_and_sizes(self._argument, self._sizes.items())]
 
     def partitions(self) -> list[dict[str, Any]]:
         """{"count", "files": [[path, bytes]]}."""

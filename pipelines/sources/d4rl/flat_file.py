@@ -10,10 +10,9 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from gato_tokenize.spec import join_path
 from pipelines.sources.d4rl.ends import Ends, Flag, check_length, find_ends
 from pipelines.sources.formats.hdf5 import check_layout, checked_array, child, node_at, planned, values_of
-from pipelines.sources.formats.hdf5_steps import Keys, StepArrays, step_arrays
+from pipelines.sources.formats.hdf5_steps import Keys, StepArrays, step_arrays, step_path
 from pipelines.sources.source import SourceError
 
 NO_FIELDS = ("rewards", "terminals", "timeouts", "next_observations", "metadata")
@@ -23,9 +22,8 @@ LEAST_CACHE = 2**20
 
 @dataclasses.dataclass(frozen=True)
 class Described:
-    """What planning finds in a file. rows: timesteps in all. cache: the most bytes of the
-    chunks in which a row of an array lies. agent: the algorithm
-    that acted."""
+    """What planning finds in a file. rows: timesteps in all. cache: the most bytes of the chunks in which a row of an
+    array lies. agent: the algorithm that acted."""
 
     uri: str
     bytes: int
@@ -57,12 +55,7 @@ def _described(file: h5py.File, uri: str, size: int, length: int) -> Described:
 
 
 def _path_of(keys: Keys) -> str:
-    if keys[0] in NO_FIELDS:
-        return ""
-    path = {"observations": "observation", "actions": "action"}.get(keys[0], join_path("", keys[0])[1:])
-    for key in keys[1:]:
-        path = join_path(path, key)
-    return path
+    return "" if keys[0] in NO_FIELDS else step_path(keys, {"observations": "observation", "actions": "action"})
 
 
 def _chunk_bytes(node: h5py.Dataset) -> int:

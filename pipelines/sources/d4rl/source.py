@@ -12,7 +12,8 @@ from gato_tokenize import Episode, EpisodeMetadata, EpisodeSpec
 from pipelines.sources.d4rl.ends import UNSTATED
 from pipelines.sources.d4rl.flat_file import Described, FlatFile, describe
 from pipelines.sources.episode_options import EpisodeOptions
-from pipelines.sources.formats.hdf5_files import fingerprint, hdf5_files
+from pipelines.sources.formats.files import names_and_sizes
+from pipelines.sources.formats.hdf5_files import hdf5_files
 from pipelines.sources.formats.matching import Matches
 from pipelines.sources.options import option, parse_options
 from pipelines.sources.pieces import RECORD_BYTES, partition_bytes, step_bytes
@@ -80,8 +81,8 @@ class D4rlSource(Source):
         return [*self._matches.left_out, *fields]
 
     def inputs(self) -> list[dict[str, Any]]:
-        sizes = {file.uri: file.bytes for file in self._files.values()}
-        return [fingerprint(self._argument, sizes, [file.ends.stops.tolist() for file in self._files.values()])]
+        files = ((file.uri, file.bytes, file.ends.stops.tolist()) for file in self._files.values())
+        return [names_and_sizes(self._argument, files)]
 
     def partitions(self) -> list[dict[str, Any]]:
         """{"count", "uri", "bytes", "first", "start", "stop"}: `count` episodes from number `first`, which lie in the

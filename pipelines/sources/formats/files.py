@@ -3,9 +3,10 @@
 import contextlib
 import hashlib
 import io
+import json
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO
 
 from pipelines.sources.formats.decompression import CHUNK, LimitError, decompressor
@@ -30,6 +31,18 @@ class HashedFile:
         while self.read():
             pass
         return {"uri": self._path, "bytes": self._bytes, "sha256": self._sha256.hexdigest()}
+
+
+def names_and_sizes(folder: str, files: Iterable[tuple[Any, ...]]) -> dict[str, Any]:
+    """Return many files as one input; their content is read only when it is converted.
+
+    files: (name, bytes or None if it is missing) in order, and what else planning found in each, as JSON.
+    """
+    digest, total = hashlib.sha256(), 0
+    for file in files:
+        digest.update(f"{json.dumps(file)}\n".encode())
+        total += file[1] or 0
+    return {"uri": f"{folder}#files", "bytes": total, "sha256": digest.hexdigest()}
 
 
 @contextlib.contextmanager

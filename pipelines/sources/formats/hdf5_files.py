@@ -1,10 +1,7 @@
-"""The HDF5 files of a source: found by a folder's name or a pattern, and fingerprinted without being read."""
+"""The HDF5 files of a source, found by a folder's name or a pattern."""
 
 import glob
-import hashlib
-import json
 import os
-from typing import Any
 
 from pipelines.sources.formats.matching import Matches, matching
 
@@ -20,10 +17,3 @@ def hdf5_files(argument: str) -> Matches:
     matches = [matching(below + suffix) for suffix in found or SUFFIXES[:1]]
     files = sorted((file for one in matches for file in one.files), key=os.fsencode)
     return Matches(files, [name for one in matches for name in one.left_out])
-
-
-def fingerprint(argument: str, sizes: dict[str, int], found: Any = None) -> dict[str, Any]:
-    """Return the names and sizes of files as one input, with what planning found in them; the rest of their content is
-    read only when it is converted."""
-    digest = hashlib.sha256(json.dumps([sorted(sizes.items()), found]).encode()).hexdigest()
-    return {"uri": f"{argument}#files", "bytes": sum(sizes.values()), "sha256": digest}

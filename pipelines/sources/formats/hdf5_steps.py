@@ -1,7 +1,8 @@
 """Arrays of timesteps in an HDF5 file: which fields they are, and how their rows are read."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import h5py
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gato_tokenize.array_spaces import Box, Text
+from gato_tokenize.spec import join_path
 from pipelines.sources.formats.hdf5 import arrays_below, checked_array, node_at, values_of
 
 LOOK_ROWS = 10_000  # of an array that are looked at for its range
@@ -27,6 +29,16 @@ class StepArrays:
     spaces: dict[str, Any] = dataclasses.field(default_factory=dict)
     keys: dict[str, Keys] = dataclasses.field(default_factory=dict)
     unreadable: dict[str, str] = dataclasses.field(default_factory=dict)
+
+
+def step_path(keys: Keys, roots: Mapping[str, str]) -> str:
+    """Return the path of the field of an array that `keys` lead to. roots: {first key: how a spec calls it}.
+
+    >>> step_path(("obs", "eye"), {"obs": "observation"}), step_path(("states",), {"obs": "observation"})
+    ('observation/eye', 'states')
+    """
+    root = roots.get(keys[0], join_path("", keys[0])[1:])
+    return functools.reduce(join_path, keys[1:], root)
 
 
 class Rows:

@@ -1,15 +1,14 @@
 """LeRobotFolder: what the folder meta/ of a dataset says. No data file and no video is opened for it."""
 
 import functools
-import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from pipelines.sources.formats import lines
-from pipelines.sources.formats.files import hashed
+from pipelines.sources.formats.files import hashed, names_and_sizes
 from pipelines.sources.formats.parquet import ParquetTable, texts_of
 from pipelines.sources.lerobot.fields import Range
 from pipelines.sources.lerobot.info import Info, parse_info
@@ -49,15 +48,15 @@ class LeRobotFolder:
     def payloads(self) -> dict[str, Any]:
         """Return the names and sizes of the data files and videos as one input; their content is read only when it is
         converted."""
-        digest, total = hashlib.sha256(), 0
+        return names_and_sizes(self.path, self._payloads())
+
+    def _payloads(self) -> Iterator[tuple[str, int]]:
         for top in ("data", "videos"):
             for place, folders, names in os.walk(self.file(top)):
                 folders.sort()
                 for name in sorted(names):
-                    size = os.stat(os.path.join(place, name)).st_size
-                    digest.update(f"{os.path.relpath(os.path.join(place, name), self.path)} {size}\n".encode())
-                    total += size
-        return {"uri": f"{self.path}#files", "bytes": total, "sha256": digest.hexdigest()}
+                    path = os.path.join(place, name)
+                    yield os.path.relpath(path, self.path), os.path.getsize(path)
 
     @functools.cached_property
     def tasks(self) -> dict[int, str]:

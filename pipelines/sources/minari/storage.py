@@ -1,7 +1,6 @@
 """How a Minari dataset stores its episodes: one HDF5 file, or a folder of Arrow or Parquet files for each."""
 
 import contextlib
-import hashlib
 import os
 import re
 from collections.abc import Iterator
@@ -9,7 +8,7 @@ from typing import Any
 
 import h5py
 
-from pipelines.sources.formats.files import hashed
+from pipelines.sources.formats.files import hashed, names_and_sizes
 from pipelines.sources.formats.hdf5 import opened, planned
 from pipelines.sources.minari.episode import EpisodeReader
 from pipelines.sources.source import SourceError
@@ -51,13 +50,10 @@ class ArrowStorage:
         """(the names and sizes of the files as one input, one more than the highest number of an episode)."""
         _arrow_reader()
         numbers = sorted(int(name) for name in os.listdir(self.uri) if re.fullmatch(_NUMBER, name))
-        digest, total = hashlib.sha256(), 0
-        for number in numbers:
-            for name in sorted(os.listdir(self.uri_of(number))):
-                size = os.path.getsize(os.path.join(self.uri_of(number), name))
-                digest.update(f"{number}/{name} {size}\n".encode(errors="surrogateescape"))
-                total += size
-        return {"uri": f"{self.uri}#files", "bytes": total, "sha256": digest.hexdigest()}, max([-1, *numbers]) + 1
+        paths = ((number, os.path.join(self.uri_of(number), name))
+                 for number in numbers for name in sorted(os.listdir(self.uri_of(number))))  # fmt: skip
+        files = ((f"{number}/{os.path.basename(path)}", os.path.getsize(path)) for number, path in paths)
+        return names_and_sizes(self.uri, files), max([-1, *numbers]) + 1
 
     def uri_of(self, number: int) -> str:
         return os.path.join(self.uri, str(number))

@@ -3,14 +3,13 @@
 import contextlib
 import dataclasses
 import functools
-import hashlib
 import json
 import os
 import re
 from typing import Any
 
 from gato_tokenize.storage.tfrecord import CorruptRecordError, record_offsets
-from pipelines.sources.formats.files import hashed
+from pipelines.sources.formats.files import hashed, names_and_sizes
 from pipelines.sources.formats.lines import object_of, text_of
 from pipelines.sources.rlds.features import Features, read_features
 from pipelines.sources.source import SourceError
@@ -134,12 +133,10 @@ class RldsFolder:
 
     def fingerprint(self, splits: list[str]) -> dict[str, Any]:
         """Return the names and sizes of the shards as one input; their content is read only when it is converted."""
-        digest, total = hashlib.sha256(), 0
-        for split in splits:
-            for shard in self.shards(split):
-                digest.update(f"{os.path.basename(shard.path)} {shard.bytes} {shard.records}\n".encode())
-                total += shard.bytes or 0
-        return {"uri": f"{self.path}#shards", "bytes": total, "sha256": digest.hexdigest()}
+        shards = (shard for split in splits for shard in self.shards(split))
+        return names_and_sizes(
+            self.path, ((os.path.basename(shard.path), shard.bytes, shard.records) for shard in shards)
+        )
 
 
 def _version_folder(argument: str) -> tuple[str, list[str]]:

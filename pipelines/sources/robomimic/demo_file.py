@@ -9,9 +9,8 @@ from typing import Any
 import h5py
 
 from gato_tokenize.array_spaces import Text
-from gato_tokenize.spec import join_path
 from pipelines.sources.formats.hdf5 import check_layout, child, planned, text_attribute, values_of
-from pipelines.sources.formats.hdf5_steps import Keys, StepArrays, step_arrays
+from pipelines.sources.formats.hdf5_steps import Keys, StepArrays, step_arrays, step_path
 from pipelines.sources.formats.natural_order import natural_key
 from pipelines.sources.source import SourceError
 
@@ -96,12 +95,7 @@ def checked_actions(demo: Any, path: str) -> Any:
 
 
 def _path_of(keys: Keys) -> str:
-    if keys[0] in NO_FIELDS:
-        return ""
-    path = {"obs": "observation", "actions": "action"}.get(keys[0], join_path("", keys[0])[1:])
-    for key in keys[1:]:
-        path = join_path(path, key)
-    return path
+    return "" if keys[0] in NO_FIELDS else step_path(keys, {"obs": "observation", "actions": "action"})
 
 
 def _masks(file: h5py.File) -> dict[str, tuple[str, ...]]:

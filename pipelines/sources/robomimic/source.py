@@ -8,8 +8,9 @@ from typing import Any, Literal
 from gato_tokenize import Episode, EpisodeMetadata, EpisodeSpec
 from gato_tokenize.array_spaces import Text
 from pipelines.sources.episode_options import EpisodeOptions
+from pipelines.sources.formats.files import names_and_sizes
 from pipelines.sources.formats.hdf5 import child, opened
-from pipelines.sources.formats.hdf5_files import fingerprint, hdf5_files
+from pipelines.sources.formats.hdf5_files import hdf5_files
 from pipelines.sources.formats.matching import Matches
 from pipelines.sources.options import option, parse_options
 from pipelines.sources.pieces import RECORD_BYTES, Piece, pack, step_bytes
@@ -91,10 +92,8 @@ class RobomimicSource(Source):
         return tuple(dict.fromkeys(self._splits.names.values()))
 
     def inputs(self) -> list[dict[str, Any]]:
-        sizes = {file.uri: file.bytes for file in self._files.values()}
-        return [
-            fingerprint(self._argument, sizes, [[file.demos, file.masks, file.texts] for file in self._files.values()])
-        ]
+        files = ((file.uri, file.bytes, file.demos, file.masks, file.texts) for file in self._files.values())
+        return [names_and_sizes(self._argument, files)]
 
     def _demos(self, file: DemoFile) -> list[tuple[str, str]]:
         return demos_of(file, self._splits)

@@ -433,7 +433,7 @@ def test_a_run_says_what_it_does_from_its_first_line_to_its_last(data, tmp_path)
         f"model: {model.count_params():,} parameters, {33025 * 32:,} of them the table of tokens; float32",
         f"data: {data['symbolic']}: ", f" records, {tokens:,} tokens; 100.0% of the rows",
         "a step: 4 sequences of 160 tokens, 640 in all; 3 steps are 1,920 tokens", "devices: CPU:0",
-        "step      1  loss", " tokens/s, 0 s left", "trained 3 steps in ", f"; {tmp_path}/run holds the run",
+        "step      1  loss", " tokens/s, 0:00:00 left", "trained 3 steps in ", f"; {tmp_path}/run holds the run",
     ):  # fmt: skip
         assert part in said, part
     assert "held out" not in said or "tokens/s" not in said.split("held out")[1].splitlines()[0]

@@ -9,6 +9,7 @@ import pytest
 
 from gato_model.data.batches import batches
 from gato_tokenize import Dataset
+from gato_tokenize.__main__ import main as tokenize
 from gato_tokenize.storage.place import local_path
 from pipelines.__main__ import main
 from pipelines.conversion.plan import make_plan
@@ -69,6 +70,27 @@ def test_gato_model(words: tuple[str, ...]) -> None:
     command = [sys.executable, "-m", "gato_model", *words]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode == 2 and "only local folders" in ended.stderr, ended
+    assert os.listdir() == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("encode", "image", AWAY),
+        ("encode", "image", "a.png", "--out", AWAY),
+        ("encode", "text", "a", "--text-model", AWAY),
+        ("show", AWAY),
+        ("train-text", AWAY, "--out", "out.model"),
+        ("train-text", "a.txt", "--out", AWAY),
+    ],
+    ids=" ".join,
+)
+def test_gato_tokenize(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    try:
+        code = tokenize(words)
+    except SystemExit as error:
+        code = int(error.code or 0)
+    assert code == 2 and "only local folders" in capsys.readouterr().err
     assert os.listdir() == []
 
 

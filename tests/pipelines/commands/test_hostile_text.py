@@ -58,6 +58,18 @@ def test_the_commands(made: Path, capsys: pytest.CaptureFixture[str], words: tup
     assert not re.search("[\x00-\x09\x0b-\x1f\u202e]", out)  # line ends alone are real
 
 
+@pytest.mark.parametrize(
+    "words",
+    [("inspect", "no\x1b[2Jthing"), ("verify", "no\x1b[2Jthing"), ("report", "no\x1b[2Jthing"),
+     ("rejects", "list", "no\x1b[2Jthing"), ("convert", "text:no\x1b[2Jthing", "--out", "out/toy/1.0.0")],
+    ids=lambda words: words[0],
+)  # fmt: skip
+def test_error_messages(capsys: pytest.CaptureFixture[str], words: tuple[str, ...]) -> None:
+    assert main(words) == 2
+    err = capsys.readouterr().err
+    assert "no\\x1b[2Jthing" in err and "\x1b" not in err
+
+
 def test_the_schema_keeps_its_brackets(capsys: pytest.CaptureFixture[str]) -> None:
     schema(Console(width=400))
     out = capsys.readouterr().out

@@ -28,11 +28,13 @@ def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_same_command_again_does_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     source = write_documents()
     assert convert(source) == 0
+    assert "published already" not in capsys.readouterr().out
     before = tree()
     times = {path: path.stat().st_mtime_ns for path in Path("out").rglob("*")}
     assert convert(source) == 0
     assert tree() == before and times == {path: path.stat().st_mtime_ns for path in Path("out").rglob("*")}
-    assert "60 of 60 episodes written" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "published already: nothing was written" in out and "60 of 60 episodes written" in out
 
 
 def test_another_plan_s_output_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
@@ -41,7 +43,8 @@ def test_another_plan_s_output_is_refused(capsys: pytest.CaptureFixture[str]) ->
     before = tree()
     write_lines("docs-0.jsonl.gz", ['{"text": "changed"}'])
     assert convert(source) == 2
-    assert "was made by another plan" in capsys.readouterr().err
+    told = capsys.readouterr()
+    assert "was made by another plan" in told.err and "already" not in told.out
     assert tree() == before
 
 

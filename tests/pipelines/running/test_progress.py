@@ -57,6 +57,8 @@ def test_a_journal_is_followed_while_it_grows(tmp_path: Path) -> None:
         reader.refresh()
         assert reader.rejects == [REJECT]
         journal(OTHER)  # stands on a line of its own
+        with open(path, "ab") as file:
+            file.write(b'\n{"read": 2}\n')  # a document that waited
         reader.refresh()
         assert reader.rejects == [REJECT, OTHER] and reader.read == 5
     with pytest.raises(FileNotFoundError):

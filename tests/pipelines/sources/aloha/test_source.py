@@ -1,5 +1,6 @@
 """AlohaSource: files in the layout of ALOHA and ACT, whole or damaged."""
 
+import functools
 import io
 import os
 from collections.abc import Callable
@@ -10,32 +11,21 @@ import numpy as np
 import pytest
 from aloha_files import frames, h5py, jpeg, padded, write_episode, write_folder
 from conversions import convert, tree
-from limited import read_source
+from limited import episodes_of, open_anew, read_source, results_of
 from PIL import Image
 
 from gato_tokenize import Episode, EpisodeTokenizer, ImageSpec, ImageTokenizer
-from pipelines.sources import open_source
 from pipelines.sources.aloha import pictures
 from pipelines.sources.contract import EpisodeSourceContract
 from pipelines.sources.reading import Reject
-from pipelines.sources.source import Source, SourceError
+from pipelines.sources.source import SourceError
 
 HIGH = "observation/images/cam_high"
 
 
-def opened(path: Path, options: str = "") -> Source:
-    open_source.cache_clear()
-    return open_source(f"aloha:{path}{options}")
-
-
-def results(path: Path, options: str = "") -> list[Any]:
-    return [result for _, result in read_source(opened(path, options))]
-
-
-def episodes(path: Path, options: str = "") -> list[Episode]:
-    found = results(path, options)
-    assert all(isinstance(one, Episode) for one in found), found
-    return found
+opened = functools.partial(open_anew, "aloha")
+results = functools.partial(results_of, "aloha")
+episodes = functools.partial(episodes_of, "aloha")
 
 
 def decoded(data: bytes) -> Any:

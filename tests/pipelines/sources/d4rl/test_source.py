@@ -1,5 +1,6 @@
 """D4rlSource: files in D4RL's flat layout, whole or damaged."""
 
+import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -9,31 +10,19 @@ import numpy as np
 import pytest
 from conversions import convert, tree
 from d4rl_files import h5py, write_flat
-from limited import read_source
+from limited import episodes_of, open_anew, results_of
 
 from gato_tokenize import Episode
-from pipelines.sources import open_source
 from pipelines.sources.contract import EpisodeSourceContract
 from pipelines.sources.d4rl import flat_file
 from pipelines.sources.d4rl.ends import find_ends
 from pipelines.sources.formats import hdf5
 from pipelines.sources.reading import Reject, read_partition
-from pipelines.sources.source import Source, SourceError
+from pipelines.sources.source import SourceError
 
-
-def opened(path: Path, options: str = "") -> Source:
-    open_source.cache_clear()
-    return open_source(f"d4rl:{path}{options}")
-
-
-def results(path: Path, options: str = "") -> list[Any]:
-    return [result for _, result in read_source(opened(path, options))]
-
-
-def episodes(path: Path, options: str = "") -> list[Episode]:
-    found = results(path, options)
-    assert all(isinstance(one, Episode) for one in found), found
-    return found
+opened = functools.partial(open_anew, "d4rl")
+results = functools.partial(results_of, "d4rl")
+episodes = functools.partial(episodes_of, "d4rl")
 
 
 class TestContract(EpisodeSourceContract):

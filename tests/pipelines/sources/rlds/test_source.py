@@ -70,7 +70,7 @@ def test_by_hand(folder: Path) -> None:
     assert [entry["uri"] for entry in source.inputs()] == [
         f"{folder}/dataset_info.json",
         f"{folder}/features.json",
-        f"{folder}#shards",
+        f"{folder}#files",
     ]
 
 

@@ -1,5 +1,6 @@
 """RobomimicSource: files in the layouts of robomimic, LIBERO and MimicGen, whole or damaged."""
 
+import functools
 import json
 import os
 from collections.abc import Callable
@@ -9,32 +10,21 @@ from typing import Any
 import numpy as np
 import pytest
 from conversions import convert, tree
-from limited import read_source
+from limited import episodes_of, open_anew, read_source, results_of
 from robomimic_files import h5py, pixels, write_demo, write_demos
 
 from gato_tokenize import Episode, ImageSpec
-from pipelines.sources import open_source
 from pipelines.sources.contract import EpisodeSourceContract
 from pipelines.sources.formats import hdf5
 from pipelines.sources.reading import Reject
-from pipelines.sources.source import Source, SourceError
+from pipelines.sources.source import SourceError
 
 MASKS = {"train": ["demo_10", "demo_2"], "valid": ["demo_1"], "20_percent": ["demo_2"]}
 
 
-def opened(path: Path, options: str = "") -> Source:
-    open_source.cache_clear()
-    return open_source(f"robomimic:{path}{options}")
-
-
-def results(path: Path, options: str = "") -> list[Any]:
-    return [result for _, result in read_source(opened(path, options))]
-
-
-def episodes(path: Path, options: str = "") -> list[Episode]:
-    found = results(path, options)
-    assert all(isinstance(one, Episode) for one in found), found
-    return found
+opened = functools.partial(open_anew, "robomimic")
+results = functools.partial(results_of, "robomimic")
+episodes = functools.partial(episodes_of, "robomimic")
 
 
 class TestContract(EpisodeSourceContract):
