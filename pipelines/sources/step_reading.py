@@ -29,7 +29,7 @@ class StepReading:
     >>> spaces = {"observation/joints": Box((2,), np.dtype("f4")), "action": Box((), np.dtype(bool)), "goal": Text()}
     >>> reading = StepReading(StepFields(spaces, instruction="goal"), EpisodeOptions(max_steps=2))
     >>> print(reading.spec.describe())
-    observation/instruction  text, not predicted
+    observation/instruction  text
     observation/joints       continuous, float32[2]
     action                   discrete, int[], size 2
     >>> arrays = {"observation/joints": np.ones((4, 2)), "action": np.array([True, False, True]), "goal": "lift"}
@@ -48,8 +48,6 @@ class StepReading:
         self.places, self.left_out = choice.places, choice.left_out
         self._max_steps, self._stride = options.max_steps, stride
         spaces = {name: fields.spaces[path] for name, path in self.places.items()}
-        if INSTRUCTION in spaces:
-            spaces[INSTRUCTION] = Text(predict=False)
         try:
             self._reading = _read(spaces, options)
         except ValueError as error:
