@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from gato_tokenize import Episode, EpisodeMetadata, EpisodeSpec
-from gato_tokenize.array_spaces import Text
 from gato_tokenize.field_spec import TextSpec
 from gato_tokenize.spaces import SpaceReading, read_spaces
 from gato_tokenize.spec import unflatten
@@ -25,7 +24,7 @@ class StepReading:
 
     places: {path in the spec: path in the format} of the fields to read. left_out: {path in the format: why}.
 
-    >>> from gato_tokenize.array_spaces import Box
+    >>> from gato_tokenize.array_spaces import Box, Text
     >>> spaces = {"observation/joints": Box((2,), np.dtype("f4")), "action": Box((), np.dtype(bool)), "goal": Text()}
     >>> reading = StepReading(StepFields(spaces, instruction="goal"), EpisodeOptions(max_steps=2))
     >>> print(reading.spec.describe())
