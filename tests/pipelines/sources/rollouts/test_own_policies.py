@@ -15,7 +15,7 @@ from gato_tokenize.environments.playing import PlayedEpisode, legal
 from gato_tokenize.environments.recipe import Recipe
 from pipelines.sources import open_source
 from pipelines.sources.reading import Reject, read_partition
-from pipelines.sources.source import SourceError
+from pipelines.sources.source import Filtered, SourceError
 
 ROOT = Path(__file__).parents[4]
 AGENT = """
@@ -130,3 +130,40 @@ def test_an_expert_of_a_few_lines_plays_well(name: str) -> None:
         returns.append(sum(episode.rewards))
         environment.close()
     assert np.mean(returns) > enough
+
+
+def test_noise_changes_what_is_played_and_records_what_the_policy_chose(here: Path) -> None:
+    quiet = played("rollouts:CartPole-v1?policy=my_agent:alternating&episodes=3")
+    noisy = played("rollouts:CartPole-v1?policy=my_agent:alternating&episodes=3&noise=0.5")
+    for one, other in zip(quiet, noisy, strict=True):
+        assert other.action.tolist() == [(number + 1) % 2 for number in range(other.num_steps)]
+        shared = min(one.num_steps, other.num_steps)
+        assert not np.array_equal(one.observation[:shared], other.observation[:shared])
+        assert other.metadata.episode_id == f"{one.metadata.episode_id}/noise=0.5"
+    again = played("rollouts:CartPole-v1?policy=my_agent:alternating&episodes=3&noise=0.5")
+    for one, other in zip(noisy, again, strict=True):
+        np.testing.assert_array_equal(one.observation, other.observation)
+
+
+def test_episodes_below_a_return_are_left_out_and_counted(here: Path) -> None:
+    everything = played("rollouts:CartPole-v1?policy=random&episodes=8")
+    bound = float(np.median([episode.metadata.return_ for episode in everything]))
+    kept = played(f"rollouts:CartPole-v1?policy=random&episodes=8&min_return={bound}")
+    for one, other in zip(everything, kept, strict=True):
+        if one.metadata.return_ >= bound:
+            assert one.metadata.episode_id == other.metadata.episode_id
+        else:
+            assert isinstance(other, Filtered) and str(other) == f"a return below min_return={bound:g}"
+    assert {type(one) for one in kept} == {Episode, Filtered}
+
+
+def test_episodes_that_are_not_solved_are_left_out_and_counted() -> None:
+    everything = played("rollouts:BabyAI-GoToObj-v0?policy=random&episodes=8")
+    kept = played("rollouts:BabyAI-GoToObj-v0?policy=random&episodes=8&keep=success")
+    expected = [Episode if episode.metadata.success == 1 else Filtered for episode in everything]
+    assert [type(one) for one in kept] == expected and set(expected) == {Episode, Filtered}
+
+
+def test_success_is_not_asked_of_an_environment_that_does_not_report_it() -> None:
+    with pytest.raises(SourceError, match="CartPole-v1 does not report success; use min_return="):
+        open_source("rollouts:CartPole-v1?policy=random&keep=success").specs()
