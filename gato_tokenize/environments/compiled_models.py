@@ -22,7 +22,8 @@ _lock = threading.RLock()  # reentrant: an environment may make another one
 def compiled_once() -> Iterator[None]:
     """While the block runs, let `mujoco.MjModel.from_xml_path` return a copy of the model that a path gave before.
 
-    The files of a simulator must not change while the process runs. If nothing has imported MuJoCo, the block just runs.
+    The files of a simulator must not change while the process runs. Before anything has imported MuJoCo, the block just
+    runs.
     """
     mujoco: Any = sys.modules.get("mujoco")
     if mujoco is None:

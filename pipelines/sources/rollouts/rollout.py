@@ -32,9 +32,7 @@ class Rollout:
     policy: str = "expert"  # or "random", or "module:function"
     max_steps: int = 0  # 0: the environment's own limit
     stop_at_success: bool = False
-    noise: float = (
-        0.0  # probability of a step at which a random action is played; the policy's is recorded all the same
-    )
+    noise: float = 0.0  # probability of a step that plays a random action, while the policy's is recorded
 
 
 @dataclasses.dataclass(frozen=True)

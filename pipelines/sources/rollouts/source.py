@@ -48,8 +48,8 @@ class RolloutOptions(FieldOptions):
 
     noise: float = option(
         0.0,
-        "probability of a step at which a random action is played, while the policy's is recorded: a model then sees how "
-        "the policy comes back",
+        "probability of a step that plays a random action, while the policy's is recorded: a model then sees how the "
+        "policy comes back",
     )
     keep: Literal["all", "success"] = option(
         "all", "`success`: leave out episodes that the environment does not report as solved; they are counted"
