@@ -12,7 +12,7 @@ TASKS = "cartpole-balance", "cartpole-swingup", "pendulum-swingup", "point_mass-
 
 
 class VaryingBody(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """Before each episode, multiply the gear, damping, friction and mass of the model by factors drawn from the seed."""
+    """Before each episode, multiply gear, damping, friction and mass of the model by factors drawn from the seed."""
 
     def __init__(self, environment: gymnasium.Env[Any, Any], low: float, high: float) -> None:
         super().__init__(environment)
