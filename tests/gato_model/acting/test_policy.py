@@ -64,7 +64,7 @@ def test_an_episode_is_what_the_uncached_model_would_do(model, context, prompted
     prompt = demonstration(2) if prompted else None
     policy = GatoPolicy(model, toy_tokenizer(), prompt, context=context)
     hidden, choose = [], policy.actor.decoder.choose
-    policy.actor.decoder.choose = lambda seen, *rest: hidden.append(seen) or choose(seen, *rest)
+    policy.actor.decoder.choose = lambda seen, *rest, **how: hidden.append(seen) or choose(seen, *rest, **how)
     steps = [Chunk.of_sequence(prompt.steps(i, i + 1), CONFIG.quantization) for i in range(2)] if prompted else []
     for i in range(9):  # 63 tokens
         seen = observation(i)
