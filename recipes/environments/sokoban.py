@@ -6,13 +6,15 @@ gym-sokoban is made for the old Gym: this module gives Gymnasium its rules and i
 import contextlib
 import io
 import random
+import warnings
 from typing import Any
 
 import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-with contextlib.redirect_stderr(io.StringIO()):  # Gym says there, whenever it is imported, that it is not maintained
+with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+    warnings.simplefilter("ignore")  # Gym and pkg_resources say at each import that they are no longer maintained
     from gym_sokoban.envs.sokoban_env import SokobanEnv
 
 WALL, FLOOR, TARGET, BOX_ON_TARGET, BOX, PLAYER, PLAYER_ON_TARGET = range(7)
