@@ -116,14 +116,6 @@ class EpisodeTokenizer:
                 ranges.append(np.stack([np.full_like(sizes, start), start + sizes], axis=1).astype(np.int32))
         return np.concatenate(ranges) if ranges else np.zeros((0, 2), np.int32)
 
-    @property
-    def continuous_actions(self) -> NDArray[np.bool_]:
-        """bool[n]: whether each action token, a row of `action_ranges`, is the bin of a continuous value."""
-        slots = [
-            (isinstance(self.spec.fields[slot.path], ContinuousSpec), slot.length or 0) for slot in self._action_slots
-        ]
-        return np.array([continuous for continuous, length in slots for _ in range(length)], bool)
-
     def decode_action(self, ids: Any) -> Any:
         """The action of int[n] ids, one for each row of `action_ranges`: float32 and int64 arrays, nested as in the
         spec. Raises ValueError naming the field of an id that is not legal there."""

@@ -63,8 +63,8 @@ class GatoPolicy:
         self.config = model.config
         ranges = tokenizer.action_ranges
         decoder = Decoder(model, rows, longest=_longest(tokenizer, self.config.sequence_length))
-        means = tokenizer.continuous_actions & (continuous == "mean")
-        self.actor = Actor(decoder, ranges, temperature, means)
+        numbers = ranges[:, 0] == tokenizer.vocabulary.continuous.start
+        self.actor = Actor(decoder, ranges, temperature, numbers & (continuous == "mean"))
         self._action_tokens = len(ranges)
         self._started = 0  # number of episodes
         self._prompts = self._demonstrations(prompt)
