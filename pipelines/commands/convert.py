@@ -27,7 +27,11 @@ from pipelines.stats.lints import equal_inputs, listed
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "sources", nargs="+", metavar="SOURCE", help="NAME:ARGUMENT[?option=value&...], see docs/sources.md"
+        "sources",
+        nargs="+",
+        metavar="SOURCE",
+        help="NAME:ARGUMENT[?option=value&...], see docs/sources.md; or"
+        " MODULE:CLASS:ARGUMENT[?...], a class of your own",
     )
     parser.add_argument("--limit", type=positive, metavar="N", help="at most N episodes of each source")
     parser.add_argument("--dry-run", action="store_true", help="print the plan and stop; write nothing")
