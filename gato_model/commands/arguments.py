@@ -45,10 +45,8 @@ def train(parser: CommandParser) -> None:
     add("--learning-rate", type=float, metavar="X", help="the highest (default 1e-4, fine-tuning: 1e-5, constant)")
     add("--warmup-steps", type=int, metavar="N", help="(default 15000, or a tenth of --steps if that is less)")
     add("--final-rate", type=float, metavar="F", help="fraction of the learning rate at the last step (default 0.1)")
-    add(
-        "--ordered-start",
-        action="store_true",
-        help="begin with neighbouring bins of continuous values alike, not with unrelated vectors",
+    parser.add_flag(
+        "--ordered-start", help="begin with neighbouring bins of continuous values alike, not with unrelated vectors"
     )
     add(
         "--smoothing",

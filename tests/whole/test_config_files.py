@@ -61,6 +61,7 @@ def options(command: str) -> dict[str, argparse.Action]:
 
 def words_of(key: str, action: argparse.Action) -> list[str]:
     """The words that give an option a value that is not its default."""
+    assert action.nargs != 0 or isinstance(action, argparse.BooleanOptionalAction), f"--{key}: make it by `add_flag`"
     if isinstance(action, argparse.BooleanOptionalAction):
         return [f"--{key}"]
     if action.choices:
