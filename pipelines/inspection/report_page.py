@@ -169,7 +169,7 @@ def fit_rows(dataset: Dataset, task: str, counts: dict[str, Any]) -> list[tuple[
     return [
         (path, fit_report(spec, path.split("/")[0] == "action", counts["fields"][path], m)[: MOST_ELEMENTS + 1])
         for path, spec in specs.items()
-        if isinstance(spec, ContinuousSpec)
+        if isinstance(spec, ContinuousSpec) and "dimensions" in counts["fields"][path]
     ]
 
 
