@@ -22,7 +22,7 @@ from pipelines.inspection.filmstrip import filmstrip
 from pipelines.stats.episode_stats import plain_counts
 from pipelines.stats.fit import LEAST_LEVELS, Row
 from pipelines.stats.fit import report as fit_report
-from pipelines.stats.lints import LINTS
+from pipelines.stats.lints import LINTS, equal_inputs
 
 SAMPLE_RECORDS, SAMPLE_TOKENS = 64, 200_000  # of each task, for the charts of values and bins
 MOST_TASKS = 40  # shown with charts and episodes; the tables list all
@@ -212,6 +212,7 @@ def render(dataset: Dataset, episodes: int, steps: int) -> Iterator[str]:
         most_elements=MOST_ELEMENTS,
         least_levels=LEAST_LEVELS,
         meanings=LINTS,
+        doubles=list(equal_inputs(dataset.manifest["inputs"])),
     )
 
 

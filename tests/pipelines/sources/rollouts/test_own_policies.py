@@ -1,6 +1,5 @@
-"""Agents of one's own, episodes that stop at success, and the controllers of recipes/experts."""
+"""Agents of one's own, episodes that stop at success, noise, and episodes that are left out."""
 
-import importlib
 import json
 import subprocess
 import sys
@@ -11,8 +10,6 @@ import numpy as np
 import pytest
 
 from gato_tokenize import Episode
-from gato_tokenize.environments.playing import PlayedEpisode, legal
-from gato_tokenize.environments.recipe import Recipe
 from pipelines.sources import open_source
 from pipelines.sources.reading import Reject, read_partition
 from pipelines.sources.source import Filtered, SourceError
@@ -98,38 +95,6 @@ def test_an_episode_stops_at_the_first_step_that_reports_success() -> None:
     np.testing.assert_array_equal(cut.action, whole.action[: cut.num_steps])
     assert (cut.metadata.success, cut.metadata.terminated, cut.metadata.truncated) == (1, True, False)
     assert (whole.metadata.success, whole.metadata.terminated, whole.metadata.truncated) == (1, False, True)
-
-
-EXPERTS = {  # environment: (policy, a return between that of random actions and that of the expert)
-    "CartPole-v1": ("classic:cart_pole", 450.0),
-    "Pendulum-v1": ("classic:pendulum", -500.0),
-    "MountainCar-v0": ("classic:mountain_car", -160.0),
-    "MountainCarContinuous-v0": ("classic:mountain_car_continuous", 80.0),
-    "Acrobot-v1": ("classic:acrobot", -250.0),
-    "dm_control/cartpole-balance-v0": ("dm_control:cartpole", 900.0),
-    "dm_control/cartpole-swingup-v0": ("dm_control:cartpole", 600.0),
-    "dm_control/pendulum-swingup-v0": ("dm_control:pendulum", 700.0),
-    "dm_control/point_mass-easy-v0": ("dm_control:point_mass", 700.0),
-    "dm_control/reacher-easy-v0": ("dm_control:reacher", 850.0),
-    "dm_control/reacher-hard-v0": ("dm_control:reacher", 850.0),
-}
-
-
-@pytest.mark.filterwarnings("ignore")  # simulators warn as they are imported
-@pytest.mark.parametrize("name", EXPERTS)
-def test_an_expert_of_a_few_lines_plays_well(name: str) -> None:
-    policy, enough = EXPERTS[name]
-    module, function = policy.split(":")
-    make_policy = getattr(importlib.import_module(f"recipes.experts.{module}"), function)
-    returns = []
-    for seed in range(3):
-        environment, observation = Recipe(name).start(seed)
-        act, episode = make_policy(environment), PlayedEpisode(environment, observation)
-        while not episode.over:
-            episode.step(legal(environment.action_space, act(episode.observation)))
-        returns.append(sum(episode.rewards))
-        environment.close()
-    assert np.mean(returns) > enough
 
 
 def test_noise_changes_what_is_played_and_records_what_the_policy_chose(here: Path) -> None:
