@@ -67,9 +67,7 @@ class Discrete:
 
 @dataclasses.dataclass(frozen=True)
 class Text:
-    """A string. With `predict=False` it is not in the loss, as an instruction need not be."""
-
-    predict: bool = True
+    """A string."""
 
 
 @dataclasses.dataclass(frozen=True)

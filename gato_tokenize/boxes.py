@@ -1,11 +1,13 @@
 """What a Box is taken for, pictures or numbers, and how its values become that field's.
 
 A space says nothing of what its numbers mean. `read_box` decides by dtype, bounds and shape where only one meaning is
-possible, and by the role that the user chose elsewhere. It never guesses between two meanings.
+possible, and by the role that the user chose elsewhere. It never guesses between two meanings: a Box with the bounds
+of pixels and with sides of pictures that fits no role of pictures needs a role as well.
 
     role             space                                   field
     image            [h, w] or [h, w, 1 or 3]                a picture
-    frames           [h, w, k], [k, h, w], [k, h, w, 1 or 3] k pictures "0", "1", ...: stacked frames, in order
+    frames           [h, w, k], [k, h, w]                    k pictures "0", "1", ...: stacked frames, in order
+                     [k, h, w, c], [k, c, h, w]              the same, with c = 1, 3 or 4 channels; the fourth is alpha
     rgb-frames       [h, w, 3k] or [3k, h, w]                k pictures of 3 channels each, in order
     rgba             [h, w, 4]                               a picture; its alpha is dropped, and counted
     channels-first   [1, 3 or 4, h, w]                       a picture; the fourth channel is alpha
@@ -33,6 +35,7 @@ from gato_tokenize.arrays import plain_array
 from gato_tokenize.field_spec import ContinuousSpec, DiscreteSpec, FieldSpec, ImageSpec
 from gato_tokenize.roles import MEANINGS, RoleError, Roles, Size
 
+_CHANNELS = (1, 3, 4)
 _STACKS = {"frames": 1, "rgb-frames": 3}  # {role: channels of each frame, where the frames share an axis}
 SMALLEST_SIDE = 16  # in pixels: smaller arrays are grids of codes unless a role says otherwise
 UNBOUNDED_SIZE = 1024  # of a discrete field whose range nobody states: the paper's values are in [0, 1024)
@@ -66,6 +69,12 @@ def read_box(space: Any, path: str, roles: Roles) -> FieldReading:
         return box.read("image", resize, f"{box.text} has a picture's shape and bounds")
     if pictures:
         raise RoleError(_ambiguous(box, path, [*pictures, box.numbers]))
+    if (box.full or box.unit) and box.may_hold_pictures:
+        raise RoleError(
+            f"{box.text} may hold pictures, but in no order of axes that a role has: give them as [h, w],"
+            f" [h, w, 1 or 3] or stacked frames, one field for each camera, or choose roles={path}:{box.numbers}"
+            f" ({MEANINGS[box.numbers]})"
+        )
     numbers = "continuous" if box.unbounded else box.numbers
     return box.read(numbers, resize, f"{box.text} is {'' if numbers == 'continuous' else 'no picture but '}"
                                      f"{MEANINGS[numbers]}")  # fmt: skip
@@ -121,6 +130,11 @@ class _Box:
                     possible.append(role)
         return possible
 
+    @property
+    def may_hold_pictures(self) -> bool:
+        """True if at least two of at least three axes are as long as the side of a picture."""
+        return len(self.shape) > 2 and sum(side >= SMALLEST_SIDE for side in self.shape) > 1
+
     def _continuous(self) -> ContinuousSpec:
         if not self.is_action:
             return ContinuousSpec(self.shape)
@@ -139,9 +153,9 @@ class _Box:
     def _picture(self, role: str, resize: Size | None, why: str) -> FieldReading:
         scale = self._scale(role)
         if role in _STACKS:
-            axis, count, shape = _stack_of(self.shape, _STACKS[role])
+            axis, count, shape, first = _stack_of(self.shape, _STACKS[role])
             keys = numbered(count)
-            convert = functools.partial(_frames, scale=scale, axis=axis, keys=tuple(keys))
+            convert = functools.partial(_frames, scale=scale, axis=axis, keys=tuple(keys), first=first)
             why = f"{why}, {count} along axis {axis} of {self.text}"
             return FieldReading({key: ImageSpec(shape, resize) for key in keys}, why, convert)
         shape = self._picture_shape(role)
@@ -164,7 +178,7 @@ class _Box:
     def _picture_shape(self, role: str) -> tuple[int, ...]:
         """Return [height, width(, channels)] of a picture in this role."""
         shape = self.shape
-        if role == "channels-first" and len(shape) == 3 and shape[0] in (1, 3, 4):
+        if role == "channels-first" and len(shape) == 3 and shape[0] in _CHANNELS:
             return (*shape[1:], shape[0])
         if role == "rgba" and len(shape) == 3 and shape[2] == 4:
             return shape
@@ -202,20 +216,27 @@ def _ambiguous(box: _Box, path: str, roles: list[str]) -> str:
     return f"{box.text} can be more than one thing: choose by roles={path}:ROLE, where ROLE is {ways}"
 
 
-def _stack_of(shape: tuple[int, ...], channels: int) -> tuple[int, int, tuple[int, ...]]:
-    """Return (axis of the stack counted from the end, number of frames, shape of each) of stacked frames.
+def _stack_of(shape: tuple[int, ...], channels: int) -> tuple[int, int, tuple[int, ...], bool]:
+    """Return (the stack's axis counted from the end, the number of frames, the [h, w] or [h, w, c] that each becomes,
+    whether its channels come first).
 
     The smaller of the first and the last of three axes is the stack's; of four axes it is the first.
     """
-    if len(shape) == 4 and channels == 1 and shape[3] in (1, 3):
-        return -4, shape[0], shape[1:]
+    if len(shape) == 4 and channels == 1 and (shape[1] in _CHANNELS) != (shape[3] in _CHANNELS):
+        first = shape[1] in _CHANNELS
+        return -4, shape[0], (*shape[2:], shape[1]) if first else shape[1:], first
     if len(shape) != 3 or shape[0] == shape[2]:
-        raise RoleError(f"frames are stacked as [h, w, k], [k, h, w] or [k, h, w, 1 or 3], not {list(shape)}")
+        orders = "[h, w, k], [k, h, w], [k, h, w, c] or [k, c, h, w] with c = 1, 3 or 4 channels"
+        raise RoleError(
+            f"frames are stacked as {orders if channels == 1 else '[h, w, 3k] or [3k, h, w]'}, not {list(shape)}"
+        )
     axis = -3 if shape[0] < shape[2] else -1
     total, sides = (shape[0], shape[1:]) if axis == -3 else (shape[2], shape[:2])
     if total % channels:
         raise RoleError(f"{total} channels along axis {axis} of {list(shape)} do not make frames of {channels}")
-    return axis, total // channels, sides if channels == 1 else (*sides, channels)
+    if channels == 1:
+        return axis, total, sides, False
+    return axis, total // channels, (*sides, channels), axis == -3
 
 
 def numbered(count: int) -> list[str]:
@@ -248,11 +269,11 @@ def _channels_last(value: Any, scale: float) -> NDArray[Any]:
     return np.moveaxis(_pixels(value, scale), -3, -1)
 
 
-def _frames(value: Any, scale: float, axis: int, keys: tuple[str, ...]) -> dict[str, NDArray[Any]]:
-    """Split [..., stacked frames] into {key: [..., frame]}."""
+def _frames(value: Any, scale: float, axis: int, keys: tuple[str, ...], first: bool) -> dict[str, NDArray[Any]]:
+    """Split [..., stacked frames] into {key: [..., frame]}; `first`: the channels of each frame come first."""
     array = _pixels(value, scale)
     channels = array.shape[axis] // len(keys)
     parts = [np.take(array, range(i * channels, (i + 1) * channels), axis) for i in range(len(keys))]
     if axis == -4 or channels == 1:
-        return {key: part.squeeze(axis) for key, part in zip(keys, parts, strict=True)}
-    return {key: np.moveaxis(part, axis, -1) for key, part in zip(keys, parts, strict=True)}
+        parts = [part.squeeze(axis) for part in parts]
+    return {key: np.moveaxis(part, -3, -1) if first else part for key, part in zip(keys, parts, strict=True)}

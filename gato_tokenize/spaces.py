@@ -166,7 +166,7 @@ def _other(space: Any, names: set[str], role: str) -> FieldReading:
         raise RoleError(f"a {type(space).__name__} space has one meaning, so its role cannot be chosen")
     why = f"a {type(space).__name__} space"
     if names & {"Text", "MissionSpace"}:
-        return FieldReading(TextSpec(getattr(space, "predict", True)), why)
+        return FieldReading(TextSpec(), why)
     if "Discrete" in names:
         return FieldReading(DiscreteSpec(int(space.n), (), int(getattr(space, "start", 0))), why)
     if "MultiDiscrete" in names:

@@ -1,4 +1,4 @@
-"""`python -m pipelines`, also installed as `gato-data`: convert, verify, inspect, rejects, report."""
+"""`python -m pipelines`, also installed as `gato-data`: datasets made, checked, looked at and edited."""
 
 import argparse
 import importlib
@@ -15,6 +15,9 @@ COMMANDS = {  # imported only when asked for: Beam alone costs two seconds
     "verify": ("pipelines.commands.verify", "check every byte of a dataset"),
     "inspect": ("pipelines.commands.show", "show what a dataset holds, or one episode of it"),
     "rejects": ("pipelines.commands.rejects", "list what was rejected, or try it again after a fix"),
+    "merge": ("pipelines.commands.merge", "put datasets together into a new one"),
+    "filter": ("pipelines.commands.filter", "make a dataset of some of another's episodes"),
+    "split": ("pipelines.commands.split", "divide a dataset's episodes into train, validation and test anew"),
     "report": ("pipelines.commands.report", "write one HTML page about a dataset"),
 }
 EXIT_INTERRUPTED = 130

@@ -86,9 +86,12 @@ class _Tokenize(beam.DoFn):  # type: ignore[misc]
         record = tokenize_episode(self.tokenizer, named.source_uri, candidate, episode)
         if isinstance(record, Reject):
             yield beam.pvalue.TaggedOutput(REJECTS, record)
-        else:
-            metadata = dataclasses.replace(record.metadata, dataset=self.dataset)
+            return
+        metadata = dataclasses.replace(record.metadata, dataset=self.dataset)
+        try:
             yield from segments(dataclasses.replace(record, metadata=metadata), *self.limits)
+        except ValueError as error:
+            yield beam.pvalue.TaggedOutput(REJECTS, Reject.of(named.source_uri, candidate, "tokenize", error))
 
 
 class WriteShards(beam.PTransform):  # type: ignore[misc]

@@ -16,6 +16,7 @@ class Actor(tf.Module):
     """A module that acts in each row of a decoder. It has no Python state, so it can be exported whole.
 
     ranges: int32[A, 2], the legal ids of each of an action's A tokens: the first, and one past the last
+    means: bool[A], the tokens that are not drawn but set to the mean of their bins: see `Decoder.choose`
 
     read(chunk)                   reads whole timesteps, or all but the last tokens of an observation
     act(chunk) -> int32[rows, A]  reads the rest of an observation, returns the action's ids; -1 in rows of length 0
@@ -28,13 +29,16 @@ class Actor(tf.Module):
     Raises ValueError if an action has no tokens.
     """
 
-    def __init__(self, decoder: Decoder, ranges: NDArray[np.int32], temperature: float) -> None:
+    def __init__(
+        self, decoder: Decoder, ranges: NDArray[np.int32], temperature: float, means: NDArray[np.bool_]
+    ) -> None:
         super().__init__(name="actor")
         if not len(ranges):
             raise ValueError("there is nothing to act with: this task's action has no tokens")
         self.decoder = decoder
         self.longest = decoder.longest - 1  # one less, for the pending id
         self.ranges = tf.constant(ranges, tf.int32)
+        self.means = tf.constant(means, tf.bool)
         self.temperature = tf.Variable(temperature, trainable=False, dtype=tf.float32)
         self.pending = tf.Variable(
             tf.fill([decoder.rows], NONE), trainable=False
@@ -84,7 +88,8 @@ class Actor(tf.Module):
         return ids.stack(), hidden
 
     def _choose(self, hidden: Any, i: Any) -> Any:
-        return self.decoder.choose(hidden, self.ranges[i, 0], self.ranges[i, 1], self.temperature)
+        low, high = self.ranges[i, 0], self.ranges[i, 1]
+        return self.decoder.choose(hidden, low, high, self.temperature, mean=self.means[i])
 
 
 def _with_pending(

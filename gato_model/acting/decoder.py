@@ -158,11 +158,13 @@ class Decoder(tf.Module):
         by_distance = turned(tf.matmul(distant, _vectors(far, of_all), transpose_b=True))
         return _weighed(content, keys, by_distance, values)
 
-    def choose(self, hidden: Any, low: Any, high: Any, temperature: Any, top_k: int = 0) -> Any:
+    def choose(self, hidden: Any, low: Any, high: Any, temperature: Any, top_k: int = 0, mean: Any = False) -> Any:
         """Choose the next id in [low, high) of each row: int32[rows], from the [rows, width] that `append` returned.
 
         At temperature 0 it is the likeliest, otherwise it is drawn, from the `top_k` likeliest unless top_k is 0. A
-        draw depends on the row's seed and its number of tokens, and on no other row.
+        draw depends on the row's seed and its number of tokens, and on no other row. With `mean`, a bool, it is the id
+        nearest to the mean of the ids under their probabilities, whatever the temperature: for bins of equal width,
+        the bin that holds the expected value.
         """
         table = tf.cast(self.model.token_embedding.table.value[low:high], hidden.dtype)
         logits = tf.cast(tf.matmul(hidden, table, transpose_b=True), tf.float32)
@@ -171,7 +173,11 @@ class Decoder(tf.Module):
             logits = tf.where(logits < least, float("-inf"), logits)
         warm = tf.convert_to_tensor(temperature) > 0
         noise = tf.cond(warm, lambda: self._gumbel(high - low) * temperature, lambda: tf.zeros_like(logits))
-        return tf.argmax(logits + noise, -1, tf.int32) + low
+        return low + tf.cond(
+            tf.convert_to_tensor(mean),
+            lambda: _mean_index(logits),
+            lambda: tf.argmax(logits + noise, -1, tf.int32),
+        )
 
     def _gumbel(self, count: Any) -> Any:
         """Draw float32[rows, count] so that the largest of logits + these is a draw from the softmax of the logits."""
@@ -181,6 +187,12 @@ class Decoder(tf.Module):
             lambda seed: tf.random.stateless_uniform([count], seed, least), seeds, fn_output_signature=tf.float32
         )
         return -tf.math.log(-tf.math.log(uniform))
+
+
+def _mean_index(logits: Any) -> Any:
+    """Return the index nearest to the mean index under the softmax: float32[rows, n] -> int32[rows]."""
+    index = tf.cast(tf.range(tf.shape(logits)[1]), tf.float32)
+    return tf.cast(tf.round(tf.linalg.matvec(tf.nn.softmax(logits), index)), tf.int32)
 
 
 def signature(rows: int) -> list[Any]:

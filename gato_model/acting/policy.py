@@ -28,6 +28,8 @@ class GatoPolicy:
     prompt: a demonstration of the same task, or one for each row. Every episode begins after its first
         `sequence_length` tokens, cut at a timestep.
     temperature: 0 takes the likeliest id, otherwise ids are drawn; in either case only ids that are legal there.
+    continuous: "mean" takes the expected value of each continuous number of an action, in place of an id chosen by
+        `temperature`, which is then for discrete actions alone.
     context: what to do beyond the model's `sequence_length`. "memory": every token looks at the last `sequence_length`
         tokens, by Transformer-XL's memory (section 2.4), at no extra cost. "window": when a timestep no longer fits,
         the oldest are dropped until at most half of the context is used, and the rest is read again, as a new sequence.
@@ -49,16 +51,20 @@ class GatoPolicy:
         *,
         rows: int = 1,
         temperature: float = 0.0,
+        continuous: Literal["draw", "mean"] = "draw",
         context: Literal["memory", "window"] = "memory",
         seed: int = 0,
     ) -> None:
         tokenizer = _tokenizer(spec, model)
         _check(model, tokenizer, temperature, context)
+        if continuous not in ("draw", "mean"):
+            raise ValueError(f"continuous must be 'draw' or 'mean', not {continuous!r}")
         self.tokenizer, self.rows, self.context, self.seed = tokenizer, rows, context, seed
         self.config = model.config
         ranges = tokenizer.action_ranges
         decoder = Decoder(model, rows, longest=_longest(tokenizer, self.config.sequence_length))
-        self.actor = Actor(decoder, ranges, temperature)
+        numbers = ranges[:, 0] == tokenizer.vocabulary.continuous.start
+        self.actor = Actor(decoder, ranges, temperature, numbers & (continuous == "mean"))
         self._action_tokens = len(ranges)
         self._started = 0  # number of episodes
         self._prompts = self._demonstrations(prompt)

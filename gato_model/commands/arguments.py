@@ -43,6 +43,19 @@ def train(parser: argparse.ArgumentParser) -> None:
     )
     add("--learning-rate", type=float, metavar="X", help="the highest (default 1e-4, fine-tuning: 1e-5, constant)")
     add("--warmup-steps", type=int, metavar="N", help="(default 15000, or a tenth of --steps if that is less)")
+    add("--final-rate", type=float, metavar="F", help="fraction of the learning rate at the last step (default 0.1)")
+    add(
+        "--ordered-start",
+        action="store_true",
+        help="begin with neighbouring bins of continuous values alike, not with unrelated vectors",
+    )
+    add(
+        "--smoothing",
+        type=float,
+        default=0.0,
+        metavar="F",
+        help="fraction of the target that the neighbours of a continuous value's bin share (default 0)",
+    )
     add("--weight-decay", type=float, metavar="X", help="(default 0.1, fine-tuning 0)")
     add("--clip-norm", type=float, metavar="X", help="longest gradient (default: no clipping)")
     add("--seed", type=int, default=0, metavar="N", help="seed of weights, batches and dropout (default 0)")
@@ -111,6 +124,12 @@ def evaluate(parser: argparse.ArgumentParser) -> None:
         help="cut episodes after N steps (default: only the environment ends them)",
     )
     add("--temperature", type=float, default=0.0, metavar="T", help="0 takes the likeliest id (default)")
+    add(
+        "--continuous",
+        choices=("draw", "mean"),
+        default="draw",
+        help="numbers of actions: by --temperature (default), or their expected values",
+    )
     add("--seed", type=int, default=0, metavar="N", help="added to the episodes' seeds for the draws (default 0)")
     add("--context", choices=("memory", "window"), default="memory", help="beyond the context (default: memory)")
     add("--prompt", type=local_path, metavar="DATA", help="dataset whose first episode of the task is the prompt")

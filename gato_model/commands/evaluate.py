@@ -135,7 +135,8 @@ def _demonstrated(datasets: Sequence[Path], task: str) -> tuple[float | None, fl
 
 def _compared(arguments: argparse.Namespace, model: Any, task: _Task, seeds: list[int]) -> Comparison:
     rows = min(arguments.rows, len(seeds))
-    options = {"temperature": arguments.temperature, "context": arguments.context, "seed": arguments.seed}
+    names = ("temperature", "continuous", "context", "seed")
+    options = {name: getattr(arguments, name) for name in names}
     policy = GatoPolicy(model, task.tokenizer, task.prompt, rows=rows, **options)
     frames: list[Any] | None = [] if arguments.video else None
     played = evaluate(policy, task.recipe, seeds, max_steps=arguments.max_steps, frames=frames)

@@ -76,7 +76,8 @@ def settings_of(arguments: argparse.Namespace) -> TrainSettings:
     batch = usual if arguments.batch_size is None else arguments.batch_size
     return TrainSettings(
         shares, _config(arguments), _optimizer(arguments, steps, fine), steps, batch, arguments.seed,
-        arguments.prompt_share, arguments.dtype, str(arguments.fine_tune or ""),
+        arguments.prompt_share, arguments.dtype, str(arguments.fine_tune or ""), arguments.ordered_start,
+        arguments.smoothing,
     )  # fmt: skip
 
 
@@ -146,6 +147,7 @@ def _optimizer(arguments: argparse.Namespace, steps: int, fine: bool) -> Optimiz
     given = {
         "learning_rate": arguments.learning_rate, "warmup_steps": arguments.warmup_steps,
         "weight_decay": arguments.weight_decay, "clip_norm": arguments.clip_norm,
+        "final_fraction": arguments.final_rate,
     }  # fmt: skip
     changes = {name: value for name, value in given.items() if value is not None}
     if fine:

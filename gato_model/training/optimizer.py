@@ -9,7 +9,6 @@ from typing import Any
 import keras
 
 INITIAL_RATE = 1e-7  # where the warm-up begins
-FINAL_FRACTION = 0.1  # of the highest rate, at the end of the schedule
 
 
 def usual_warmup(steps: int) -> int:
@@ -32,6 +31,7 @@ class OptimizerSettings:
     weight_decay: float = 0.1
     beta_2: float = 0.95
     clip_norm: float | None = None  # of all gradients together
+    final_fraction: float = 0.1  # of the highest rate, at the end of the decay
 
     def __post_init__(self) -> None:
         if not (0 < self.learning_rate < math.inf):
@@ -40,6 +40,8 @@ class OptimizerSettings:
             raise ValueError(f"warm-up ({self.warmup_steps} steps) must end before the decay does ({self.decay_steps})")
         if not 0 <= self.weight_decay < 1 or not 0 <= self.beta_2 < 1:
             raise ValueError(f"weight_decay {self.weight_decay} and beta_2 {self.beta_2} must be in [0, 1)")
+        if not 0 <= self.final_fraction <= 1:
+            raise ValueError(f"final_fraction must be in [0, 1], not {self.final_fraction}")
         if self.clip_norm is not None and not self.clip_norm > 0:
             raise ValueError(f"clip_norm must be above 0, or None for no clipping, not {self.clip_norm}")
 
@@ -49,7 +51,7 @@ class OptimizerSettings:
         return cls(learning_rate=1e-5, warmup_steps=0, decay_steps=0, weight_decay=0.0)
 
     def schedule(self) -> Any:
-        """Return the rate: linear from 1e-7 over the warm-up, then a half cosine down to a tenth, where it stays.
+        """Return the rate: linear from 1e-7 over the warm-up, then a half cosine down to `final_fraction` of it.
 
         >>> schedule = OptimizerSettings(1e-4, warmup_steps=10, decay_steps=110).schedule()
         >>> [f"{float(schedule(step)):.2e}" for step in (0, 5, 10, 60, 110, 500)]
@@ -58,8 +60,9 @@ class OptimizerSettings:
         length = self.decay_steps - self.warmup_steps
         cosine = keras.optimizers.schedules.CosineDecay
         if not self.warmup_steps:
-            return cosine(self.learning_rate, length, FINAL_FRACTION)
-        return cosine(INITIAL_RATE, length, FINAL_FRACTION, "CosineDecay", self.learning_rate, self.warmup_steps)
+            return cosine(self.learning_rate, length, self.final_fraction)
+        rates = INITIAL_RATE, length, self.final_fraction, "CosineDecay", self.learning_rate, self.warmup_steps
+        return cosine(*rates)
 
     def rate(self, number: int) -> float:
         """Return the learning rate of step `number`, counted from 0."""

@@ -15,7 +15,7 @@ from gato_model.data.batches import Batches, batches
 from gato_model.data.share import Share
 from gato_model.data.target_check import LostTargets
 from gato_model.data.token_identity import TokenIdentity, token_identity
-from gato_model.network.model import Gato
+from gato_model.network.model import Gato, Smoothing
 from gato_model.training.checkpoint import Checkpoints, load_weights
 from gato_model.training.header import header
 from gato_model.training.loss import LossTable
@@ -58,8 +58,12 @@ def train(
     with strategy.scope():
         model = Gato(settings.config, rematerialize=options.rematerialize, seed=settings.seed, dtype=settings.dtype)
         optimizer = settings.optimizer.make(model)
+    bins = readers[0][0].identity.vocabulary.continuous
+    smoothing = Smoothing(bins, settings.smoothing)
+    if settings.ordered_start:
+        model.token_embedding.order(bins, settings.seed)
     step = TrainingStep(strategy, model, optimizer, len(settings.data), settings.batch_size, settings.seed,
-                        settings.optimizer.clip_norm, options.jit_compile)  # fmt: skip
+                        settings.optimizer.clip_norm, options.jit_compile, smoothing)  # fmt: skip
     with contextlib.closing(Checkpoints(out, model, optimizer, options.keep, chief)) as checkpoints:
         start = checkpoints.restore()
         if start is None and settings.fine_tune:

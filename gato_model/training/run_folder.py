@@ -1,5 +1,6 @@
 """The folder of a run, opened: new, or the same run's, perhaps to be trained for longer."""
 
+import dataclasses
 import importlib.metadata
 import json
 import os
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gato_model.training.checkpoint import CONFIG, write_json
-from gato_model.training.optimizer import usual_warmup
+from gato_model.training.optimizer import OptimizerSettings, usual_warmup
 from gato_model.training.settings import TrainSettings
 from gato_tokenize import Dataset, EpisodeSpec, __version__
 from gato_tokenize.storage.dataset import MANIFEST, DatasetTokenizer
@@ -72,6 +73,7 @@ def _other_versions(before: Mapping[str, Any]) -> list[str]:
 
 
 def _compared(before: Mapping[str, Any], content: Mapping[str, Any], out: Path) -> list[str]:
+    before = _with_defaults(before)
     different = sorted(key for key in content if content[key] != before.get(key))
     old, new = before.get("steps", 0), content["steps"]
     longer = f"{out} is trained for {new} steps instead of {old}"
@@ -86,6 +88,14 @@ def _compared(before: Mapping[str, Any], content: Mapping[str, Any], out: Path) 
         cure = "give another --out, or the settings of the first time (of these, --steps may be larger)"
         raise RefusedError(f"{out} holds a run with other settings ({', '.join(different)}): {cure}")
     return []
+
+
+def _with_defaults(before: Mapping[str, Any]) -> dict[str, Any]:
+    """Add the settings that were not there yet when a run began: it had their defaults."""
+    fields = {field.name: field.default for field in dataclasses.fields(TrainSettings)}
+    known = {name: value for name, value in fields.items() if value is not dataclasses.MISSING}
+    optimizer = {**dataclasses.asdict(OptimizerSettings()), **before.get("optimizer", {})}
+    return {**known, **before, "optimizer": optimizer}
 
 
 def _planned_for(steps: int, content: Mapping[str, Any]) -> dict[str, Any]:

@@ -31,12 +31,16 @@ class TrainSettings:
     prompt_share: float = 0.25
     dtype: str = "float32"  # or mixed_bfloat16: a Keras policy
     fine_tune: str = ""  # the run whose weights it starts from
+    ordered_start: bool = False  # neighbouring bins of continuous values begin alike: see DiscreteEmbedding.order
+    smoothing: float = 0.0  # the part of the target that the neighbours of a bin share: see Gato.losses
 
     def __post_init__(self) -> None:
         if not self.data:
             raise ValueError("a run needs data: at least one folder")
         if self.steps < 1 or self.batch_size < 1:
             raise ValueError(f"steps {self.steps} and batch_size {self.batch_size} must be at least 1")
+        if not 0 <= self.smoothing < 1:
+            raise ValueError(f"smoothing must be at least 0 and below 1, not {self.smoothing}")
         keras.dtype_policies.get(self.dtype)
 
     def to_json(self) -> dict[str, Any]:

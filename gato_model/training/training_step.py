@@ -8,7 +8,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from gato_model.data.batch_fields import BATCH_FIELDS
-from gato_model.network.model import Gato, Training
+from gato_model.network.model import Gato, Smoothing, Training
 from gato_model.training.loss import loss_sums
 
 TENSORS = tuple(field.name for field in BATCH_FIELDS if field.name != "target_mask")  # target_index says the same
@@ -26,10 +26,13 @@ class TrainingStep:
     seed: of the run; a step's random numbers depend on it and on the step's number
     clip_norm: the longest gradient, None for no clipping
     jit_compile: XLA compiles the gradients and, with one replica, their application
+    smoothing: of the objective, None for the plain cross-entropy
     """
 
     def __init__(self, strategy: Any, model: Gato, optimizer: Any, datasets: int, total_rows: int, seed: int = 0,
-                 clip_norm: float | None = None, jit_compile: bool = False) -> None:  # fmt: skip
+                 clip_norm: float | None = None, jit_compile: bool = False,
+                 smoothing: Smoothing | None = None) -> None:  # fmt: skip
+        self.smoothing = smoothing
         self.strategy, self.model, self.optimizer = strategy, model, optimizer
         self.datasets, self.total_rows, self.seed, self.clip_norm = datasets, total_rows, seed, clip_norm
         compute = tf.function(
@@ -91,8 +94,8 @@ class TrainingStep:
     def _gradients(self, batch: Mapping[str, Any], seed: Any) -> tuple[Any, Any]:
         random = Training(seed, batch["first_row"], self.total_rows)
         with tf.GradientTape() as tape:
-            losses = self.model.losses(batch, random)
-            total = tf.reduce_sum(losses.cross_entropy * losses.weight)
+            losses = self.model.losses(batch, random, self.smoothing)
+            total = tf.reduce_sum(losses.objective * losses.weight)
         variables = [variable.value for variable in self.model.trainable_variables]
         gradients = tape.gradient(total, variables)
         dense = [tf.convert_to_tensor(gradient) for gradient in gradients]  # those of a lookup are IndexedSlices

@@ -17,7 +17,7 @@ class PlayedEpisode:
 
     max_steps: the episode is cut (truncated) after this many steps; 0: only the environment ends it.
     stop_at_success: the episode ends (terminates) after the first step whose info["success"] is 1. Meta-World goes on
-        for hundreds of steps after it, in which its experts wait.
+        for hundreds of steps after it, in which its experts wait. Gymnasium-Robotics calls it info["is_success"].
 
     >>> environment = gymnasium.make("CartPole-v1")
     >>> episode = PlayedEpisode(environment, environment.reset(seed=0)[0], max_steps=2)
@@ -46,7 +46,7 @@ class PlayedEpisode:
         if not math.isfinite(reward):
             raise ValueError(f"the reward of step {len(self.rewards)} is {reward}, not a finite number")
         self.rewards.append(reward)
-        self.info_success = self.info_success or bool(info.get("success", 0) == 1)
+        self.info_success = self.info_success or bool(info.get("success", info.get("is_success", 0)) == 1)
         self.terminated = bool(terminated) or (self.stop_at_success and self.info_success)
         self.truncated = bool(truncated) or (not self.terminated and len(self.rewards) == self.max_steps)
 

@@ -13,6 +13,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from gato_tokenize.environments.compiled_models import compiled_once
 from gato_tokenize.environments.families import Ending, family_of
 from gato_tokenize.environments.minigrid import IMAGES, with_image
 from gato_tokenize.roles import Roles
@@ -85,6 +86,11 @@ class Recipe:
             raise MakeError(f"{self.name}: kwargs {self.kwargs!r} must be a JSON object, such as {{}}")
         return parsed
 
+    @property
+    def reports_success(self) -> bool:
+        """Whether `success` can judge an episode."""
+        return family_of(self.name).success is not None
+
     def success(self, ending: Ending) -> bool | None:
         """Judge whether the task was solved; None if the environment does not report it."""
         judge = family_of(self.name).success
@@ -117,7 +123,8 @@ class Recipe:
             kwargs = {**family.seeded_make, "seed": seed, **kwargs}
         try:
             importlib.import_module(family.module)
-            environment = gymnasium.make(self.environment, disable_env_checker=True, **kwargs)
+            with compiled_once():
+                environment = gymnasium.make(self.environment, disable_env_checker=True, **kwargs)
         except Exception as error:
             raise MakeError(self._why_not(error)) from error
         if environment.spec.id != self.name:

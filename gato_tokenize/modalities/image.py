@@ -178,8 +178,23 @@ class ImageTokenizer:
             raise ValueError(f"the picture has no pixels: height {height}, width {width}")
         most = self._most_pixels(height, width)
         if most > self.max_pixels:
-            raise ValueError(f"{width}x{height} needs {most} pixels, more than max_pixels={self.max_pixels}")
+            cure = "choose a smaller size to resize it to (resize=HEIGHTxWIDTH of a source)"
+            if height * width > self.max_pixels:
+                rows, columns = _fitting(height, width, self.max_pixels)
+                cure = (
+                    f"store the picture smaller, for example as {columns}x{rows}, since resizing comes after decoding"
+                )
+            raise ValueError(f"{width}x{height} needs {most} pixels, more than max_pixels={self.max_pixels}: {cure}")
         return pixels_of(image)
+
+
+def _fitting(height: int, width: int, most: int) -> tuple[int, int]:
+    """Return (height, width), multiples of 16 in about the same proportion, of at most `most` pixels if that is 256 or
+    more."""
+    factor = math.sqrt(most / (height * width))
+    rows = max(min(int(height * factor), most // PATCH) // PATCH * PATCH, PATCH)
+    columns = max(min(int(width * factor), most // rows) // PATCH * PATCH, PATCH)
+    return rows, columns
 
 
 def _checked_array(array: NDArray[Any], sides: int) -> NDArray[np.uint8]:

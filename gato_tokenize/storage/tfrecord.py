@@ -20,7 +20,7 @@ import google_crc32c
 from gato_tokenize.storage.durable import durable_file
 
 HEADER, FOOTER = 12, 4  # bytes around a record's data
-MAX_RECORD_BYTES = 1 << 31  # this toolchain writes none that is longer: then the length itself is damaged
+MAX_RECORD_BYTES = (1 << 31) - 1  # protobuf's own limit; `ShardWriter` writes none that is longer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +60,12 @@ def masked_crc32c(data: bytes) -> int:
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
+def check_record_size(size: int) -> None:
+    """Raise ValueError for a record of more bytes than any reader accepts."""
+    if size > MAX_RECORD_BYTES:
+        raise ValueError(f"a record of {size} bytes: readers accept at most {MAX_RECORD_BYTES}")
+
+
 def frame(data: bytes) -> bytes:
     """Return one record with its framing, as it stands in the file."""
     length = struct.pack("<Q", len(data))
@@ -76,7 +82,8 @@ class ShardWriter:
         self.bytes = 0
 
     def write(self, data: bytes) -> tuple[int, int]:
-        """Append a record; returns (its offset, its length with the framing)."""
+        """Append a record; returns (its offset, its length with the framing). Raises ValueError if it is too long."""
+        check_record_size(len(data))
         framed = frame(data)
         self._file.write(framed)
         self._sha256.update(framed)

@@ -183,11 +183,15 @@ class _PartitionWriter:
         self._on_step(reject)
 
     def _add_episode(self, candidate: Candidate, episode: Episode, record: Record, documents: Any) -> None:
+        try:
+            parts = segments(record, self._plan.max_tokens, self._plan.max_bytes)
+        except ValueError as error:  # before anything of it is written
+            return self.add_reject(Reject.of(self._source, candidate, "tokenize", error))
         self._read += 1
         self._written += 1
         split, task = self._plan.split_of(candidate.episode_id, candidate.split), record.metadata.task
-        for segment in segments(record, self._plan.max_tokens, self._plan.max_bytes):
-            self._write(split, segment)
+        for part in parts:
+            self._write(split, part)
         if episode.spec.is_document:
             documents[split, task].append((episode, record.sequence))
         else:

@@ -172,7 +172,7 @@ def fit_rows(dataset: Dataset, task: str, counts: dict[str, Any]) -> list[tuple[
     return [
         (path, fit_report(spec, path.split("/")[0] == "action", counts["fields"][path], m)[: MOST_ELEMENTS + 1])
         for path, spec in specs.items()
-        if isinstance(spec, ContinuousSpec)
+        if isinstance(spec, ContinuousSpec) and "dimensions" in counts["fields"][path]
     ]
 
 
@@ -217,6 +217,7 @@ def render(dataset: Dataset, episodes: int, steps: int) -> Iterator[str]:
         most_elements=MOST_ELEMENTS,
         least_levels=LEAST_LEVELS,
         meanings=LINTS,
+        doubles=list(equal_inputs(dataset.manifest["inputs"])),
     )
 
 
@@ -235,7 +236,6 @@ def _template() -> Any:
     )
     environment.filters.update(number=_number, size=_size, kind=_kind_name, css=_css_name, csp=_csp)
     environment.globals.update(shares=shares_chart, notes=notes, plain_counts=plain_counts, fit_rows=fit_rows)
-    environment.globals.update(equal_inputs=equal_inputs)
     return environment.get_template("report.html")
 
 

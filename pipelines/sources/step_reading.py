@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from gato_tokenize import Episode, EpisodeMetadata, EpisodeSpec
-from gato_tokenize.array_spaces import Text
 from gato_tokenize.field_spec import TextSpec
 from gato_tokenize.spaces import SpaceReading, read_spaces
 from gato_tokenize.spec import unflatten
@@ -25,11 +24,11 @@ class StepReading:
 
     places: {path in the spec: path in the format} of the fields to read. left_out: {path in the format: why}.
 
-    >>> from gato_tokenize.array_spaces import Box
+    >>> from gato_tokenize.array_spaces import Box, Text
     >>> spaces = {"observation/joints": Box((2,), np.dtype("f4")), "action": Box((), np.dtype(bool)), "goal": Text()}
     >>> reading = StepReading(StepFields(spaces, instruction="goal"), EpisodeOptions(max_steps=2))
     >>> print(reading.spec.describe())
-    observation/instruction  text, not predicted
+    observation/instruction  text
     observation/joints       continuous, float32[2]
     action                   discrete, int[], size 2
     >>> arrays = {"observation/joints": np.ones((4, 2)), "action": np.array([True, False, True]), "goal": "lift"}
@@ -48,8 +47,6 @@ class StepReading:
         self.places, self.left_out = choice.places, choice.left_out
         self._max_steps, self._stride = options.max_steps, stride
         spaces = {name: fields.spaces[path] for name, path in self.places.items()}
-        if INSTRUCTION in spaces:
-            spaces[INSTRUCTION] = Text(predict=False)
         try:
             self._reading = _read(spaces, options)
         except ValueError as error:

@@ -26,6 +26,11 @@ def pixels(*shape):
     return np.arange(np.prod(shape), dtype=np.int64).astype(np.uint8).reshape(shape)
 
 
+def cut(picture, like):
+    """Leave out alpha, which `like` does not have."""
+    return picture[..., : like.shape[-1]]
+
+
 def of(low, high, shape, dtype=np.uint8):
     return spaces.Box(low, high, shape, dtype)
 
@@ -59,6 +64,10 @@ class TestFrames:
             ((84, 84, 4), "frames", lambda stack, i: stack[..., i]),
             ((4, 84, 84), "frames", lambda stack, i: stack[i]),
             ((4, 32, 48, 3), "frames", lambda stack, i: stack[i]),
+            ((4, 32, 48, 4), "frames", lambda stack, i: stack[i, ..., :3]),
+            ((4, 3, 32, 48), "frames", lambda stack, i: stack[i].transpose(1, 2, 0)),
+            ((4, 1, 32, 48), "frames", lambda stack, i: stack[i].transpose(1, 2, 0)),
+            ((4, 4, 32, 48), "frames", lambda stack, i: stack[i, :3].transpose(1, 2, 0)),
             ((32, 48, 12), "rgb-frames", lambda stack, i: stack[..., 3 * i : 3 * i + 3]),
             ((12, 32, 48), "rgb-frames", lambda stack, i: stack[3 * i : 3 * i + 3].transpose(1, 2, 0)),
         ],
@@ -68,8 +77,8 @@ class TestFrames:
         assert list(read.spec.observation_fields) == [f"observation/{i}" for i in range(4)]
         seen, stacked = read.observation(stack), read.observation(np.stack([stack, stack + 1]))
         for i in range(4):
-            np.testing.assert_array_equal(seen[str(i)], frame(stack, i))
-            np.testing.assert_array_equal(stacked[str(i)][1], frame(stack + 1, i))
+            np.testing.assert_array_equal(cut(seen[str(i)], frame(stack, i)), frame(stack, i))
+            np.testing.assert_array_equal(cut(stacked[str(i)][1], frame(stack, i)), frame(stack + 1, i))
         read.spec.validate(seen)
 
     def test_nothing_is_dropped_by_the_tokens(self):
@@ -128,6 +137,8 @@ class TestValues:
         (of(0, 255, (84, 84, 4)), "image", "has not the shape of a picture: its role cannot be image"),
         (of(0, 255, (84, 84)), "frames", "frames are stacked as"),
         (of(0, 255, (16, 16, 16)), "frames", "frames are stacked as"),
+        (of(0, 255, (16, 16, 16)), "rgb-frames", r"frames are stacked as \[h, w, 3k\] or \[3k, h, w\], not"),
+        (of(0, 255, (4, 3, 16, 3)), "frames", r"frames are stacked as .* not \[4, 3, 16, 3\]"),
         (of(0, 255, (16, 16, 4)), "rgb-frames", "4 channels along axis -1 .* do not make frames of 3"),
         (of(0, 255, (16, 16, 5)), "channels-first", "has not the shape"),
         (of(-1, 1, (16, 16), np.float32), "image", "holds no pixels"),
@@ -137,6 +148,19 @@ class TestValues:
 def test_a_role_that_a_box_cannot_have(space, role, message):
     with pytest.raises(ValueError, match=f"^observation: .*{message}"):
         reading(space, role)
+
+
+@pytest.mark.parametrize(("high", "shape", "dtype"), [
+    (255, (2, 4, 84, 84, 3), np.uint8), (255, (84, 84, 84), np.uint8), (1, (2, 2, 84, 84), np.float32),
+])  # fmt: skip
+def test_pictures_in_an_order_of_axes_that_no_role_has(high, shape, dtype):
+    """They are refused, and the role that the message names can be chosen."""
+    space = of(0, high, shape, dtype)
+    with pytest.raises(ValueError, match=r"^observation: .* may hold pictures, but in no order .*:") as refused:
+        reading(space, "")
+    role = str(refused.value).partition("roles=observation:")[2].split()[0]
+    read = reading(space, role).spec.observation
+    assert read.shape == shape
 
 
 def test_an_action_is_no_picture():

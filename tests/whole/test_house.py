@@ -29,6 +29,7 @@ FLOORS = {
         {"sources"},
         {"conversion"},
         {"running", "inspection", "beam_steps"},
+        {"editing"},
         {"commands"},
         {"__init__", "__main__"},
     ),

@@ -31,7 +31,7 @@ class AlohaFields:
 
     @property
     def step_fields(self) -> StepFields:
-        spaces = self.arrays.spaces | {name: Text(predict=False) for name in self.attributes}
+        spaces = self.arrays.spaces | {name: Text() for name in self.attributes}
         apart = {
             path: f"its {int(np.prod(space.shape))} numbers would be as many tokens in every timestep"
             for path, space in spaces.items()
@@ -89,7 +89,7 @@ def _path_of(keys: Keys) -> str:
 def _special(keys: Keys, node: Any) -> Any:
     """The space of a camera's pictures or of a text of the whole file, or None."""
     if h5py.check_string_dtype(node.dtype) and node.shape in ((), (1,)):
-        return Text(predict=False)
+        return Text()
     if keys[:2] != IMAGES or not (is_files(node) or (node.dtype == np.uint8 and node.ndim == 4)):
         return None
     try:

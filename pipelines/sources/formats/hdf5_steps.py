@@ -99,7 +99,7 @@ def _space(node: Any, others: Sequence[Any], steps: int) -> Any:
     if node.shape[0] not in (steps, steps + 1):
         return f"it has {node.shape[0]} entries, and the episode {steps} timesteps"
     if h5py.check_string_dtype(node.dtype) and node.ndim == 1:
-        return Text(predict=False)
+        return Text()
     if node.dtype.kind not in "fiub":
         what = "objects of any length" if node.dtype.kind == "O" else str(node.dtype)
         return f"its values are {what}, no numbers (dtype {node.dtype})"

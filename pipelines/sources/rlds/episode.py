@@ -140,14 +140,14 @@ def _step_fields(features: Features, looked: Mapping[str, list[Any]]) -> StepFie
         if feature.kind == "picture" and feature.dtype != np.uint8:
             apart[path] = f"pictures of {feature.dtype}, of which only the upper 8 bits would be kept"
     texts = [path for path, feature in features.episode.items() if feature.kind == "text" and path not in spaces]
-    spaces |= {path: Text(predict=False) for path in texts}
+    spaces |= {path: Text() for path in texts}
     return StepFields(spaces, _instruction(spaces), apart, unreadable)
 
 
 def _space(feature: Feature, looked: list[Any]) -> Any:
     """The space of a field of a timestep, or why there is none."""
     if feature.kind == "text":
-        return Text(predict=False)
+        return Text()
     if feature.kind == "picture":
         return PictureFiles(None if None in feature.shape else feature.shape)  # type: ignore[arg-type]
     arrays = [one for one in looked if not isinstance(one, ValueError)]

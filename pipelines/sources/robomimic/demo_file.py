@@ -82,7 +82,7 @@ def _fields(data: Any, demos: tuple[str, ...], uri: str) -> tuple[StepArrays, in
     if not readable:
         raise SourceError(f"{uri}: no demonstration can be read: {fault}")
     found = step_arrays(readable, _path_of)
-    demo_texts = {"ep_meta/lang": Text(predict=False)} if demo_text(readable[0][0]) else {}
+    demo_texts = {"ep_meta/lang": Text()} if demo_text(readable[0][0]) else {}
     return dataclasses.replace(found, spaces=found.spaces | demo_texts), max(steps for _, steps in readable)
 
 

@@ -143,7 +143,7 @@ def _joined(one: dict[str, Any], two: dict[str, Any]) -> dict[str, Any] | None:
 
 def _step_fields(file: DemoFile) -> StepFields:
     found = file.fields
-    spaces = found.spaces | {path: Text(predict=False) for path in file.texts}
+    spaces = found.spaces | {path: Text() for path in file.texts}
     instruction = next((path for path in INSTRUCTIONS if path in spaces), "")
     apart = {FILE_NAME: f"instruction={FILE_NAME} makes it the instruction"}
     return StepFields(spaces, instruction, apart, found.unreadable)

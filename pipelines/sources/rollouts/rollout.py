@@ -32,6 +32,7 @@ class Rollout:
     policy: str = "expert"  # or "random", or "module:function"
     max_steps: int = 0  # 0: the environment's own limit
     stop_at_success: bool = False
+    noise: float = 0.0  # probability of a step that plays a random action, while the policy's is recorded
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Played:
     ending: Ending
     truncated: bool
     instruction: str
-    clipped: int  # action values outside their bounds; they were played and recorded at the bound
+    clipped: int  # action values of the policy outside their bounds; they were recorded at the bound
 
 
 def describe(rollout: Rollout) -> Description:
@@ -103,13 +104,14 @@ def play(rollout: Rollout, seed: int) -> Played:
     environment, observation = rollout.recipe.start(seed)
     try:
         _, policy = player(rollout, environment)
-        return _recorded(PlayedEpisode(environment, observation, rollout.max_steps, rollout.stop_at_success), policy())
+        episode = PlayedEpisode(environment, observation, rollout.max_steps, rollout.stop_at_success)
+        return _recorded(episode, policy(), rollout.noise, np.random.default_rng(seed))
     finally:
         environment.close()
 
 
-def _recorded(episode: PlayedEpisode, policy: Policy) -> Played:
-    """Play an episode to its end and stack what was seen and done."""
+def _recorded(episode: PlayedEpisode, policy: Policy, noise: float, generator: np.random.Generator) -> Played:
+    """Play an episode to its end and stack what was seen and what the policy chose."""
     instruction, space = mission(episode.observation), episode.environment.action_space
     observations, actions, clipped = [], [], 0
     while not episode.over:
@@ -118,7 +120,8 @@ def _recorded(episode: PlayedEpisode, policy: Policy) -> Played:
         clipped += _clipped(space, chosen)
         observations.append(tuple_to_dict(copy.deepcopy(episode.observation)))  # some environments write in place
         actions.append(tuple_to_dict(copy.deepcopy(action)))
-        episode.step(action)
+        disturbed = noise > 0 and generator.random() < noise
+        episode.step(space.sample() if disturbed else action)
     rewards = np.array(episode.rewards)
     return Played(
         _stack(observations), _stack(actions), rewards, episode.ending, episode.truncated, instruction, clipped

@@ -13,11 +13,11 @@ from gato_tokenize.environments.recipe import MakeError, Recipe
 from gato_tokenize.layout import Slot, slots
 from gato_tokenize.vocabulary import Kind
 from pipelines.sources.field_options import FieldOptions
-from pipelines.sources.options import option, parse_options
+from pipelines.sources.options import option, parse_options, written
 from pipelines.sources.pieces import HANDFUL, RECORD_BYTES, ranges
 from pipelines.sources.rollouts.player import Player, described, process_for
 from pipelines.sources.rollouts.rollout import Rollout
-from pipelines.sources.source import Candidate, Source, SourceError
+from pipelines.sources.source import Candidate, Filtered, Source, SourceError
 
 _FEW = 25  # episodes: fewer are not worth a partition
 _STEPS = 1000  # of an episode of an environment that names no limit
@@ -46,8 +46,20 @@ class RolloutOptions(FieldOptions):
         "end", "`success`: end an episode at the first step that reports success, as Meta-World does; else at its end"
     )
 
+    noise: float = option(
+        0.0,
+        "probability of a step that plays a random action, while the policy's is recorded: a model then sees how the "
+        "policy comes back",
+    )
+    keep: Literal["all", "success"] = option(
+        "all", "`success`: leave out episodes that the environment does not report as solved; they are counted"
+    )
+    min_return: float = option(-math.inf, "leave out episodes whose return is smaller; they are counted")
+
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.require("noise", 0 <= self.noise < 1, "at least 0 and below 1")
+        self.require("min_return", not math.isnan(self.min_return), "a number")
         self.require("episodes", self.episodes >= 1, "at least 1")
         self.require("seed", self.seed >= 0, "at least 0")
         self.require("max_steps", self.max_steps >= 0, "at least 0")
@@ -87,7 +99,7 @@ class RolloutSource(Source):
             )
         except MakeError as error:
             raise SourceError(str(error)) from error
-        self.rollout = Rollout(recipe, chosen.policy, chosen.max_steps, chosen.stop == "success")
+        self.rollout = Rollout(recipe, chosen.policy, chosen.max_steps, chosen.stop == "success", chosen.noise)
         # The options as they were written, without those that change no episode; always with seed and policy.
         settings = {**options, "seed": chosen.seed, "policy": chosen.policy}
         shown = "&".join(f"{name}={settings[name]}" for name in sorted(set(settings) - {"episodes", "time_limit"}))
@@ -102,7 +114,12 @@ class RolloutSource(Source):
 
     def specs(self) -> dict[str, EpisodeSpec]:
         """Raises SourceError if the environment is unknown or cannot be made, or if no expert plays it."""
-        return {self.task: described(self.rollout).reading.spec}
+        spec = described(self.rollout).reading.spec
+        if self.options.keep == "success" and not self.rollout.recipe.reports_success:
+            raise SourceError(
+                f"option keep=success: {self.rollout.recipe.name} does not report success; use min_return="
+            )
+        return {self.task: spec}
 
     def reasons(self) -> dict[str, Mapping[str, str]]:
         return {self.task: described(self.rollout).reading.reasons}
@@ -131,7 +148,8 @@ class RolloutSource(Source):
     def _episode_id(self, i: int) -> str:
         limit = f"/max_steps={self.rollout.max_steps}" if self.rollout.max_steps else ""
         stop = "/stop=success" if self.rollout.stop_at_success else ""
-        return f"{self.task}/seed={self.options.seed + i}/{self.rollout.policy}{limit}{stop}"
+        noise = f"/noise={written(self.rollout.noise)}" if self.rollout.noise else ""
+        return f"{self.task}/seed={self.options.seed + i}/{self.rollout.policy}{limit}{stop}{noise}"
 
     def _load(self, player: Player, i: int) -> Episode:
         try:
@@ -140,6 +158,10 @@ class RolloutSource(Source):
             raise type(error)(f"{error}: {self._episode_id(i)}") from error
         end, recipe = played.ending, self.rollout.recipe
         success = recipe.success(end)
+        if self.options.keep == "success" and not success:
+            raise Filtered("not solved")
+        if end.return_ < self.options.min_return:
+            raise Filtered(f"a return below min_return={written(self.options.min_return)}")
         metadata = EpisodeMetadata(
             episode_id=self._episode_id(i),
             domain=recipe.domain,

@@ -203,6 +203,14 @@ class TestChoose:
         assert second[0] == first[0]
         assert second[1] != first[1]
 
+    def test_the_mean_of_the_legal_ids_is_not_the_likeliest(self, model, decoder, choose, hidden):
+        logits = self.logits(model, hidden, 10, 17)
+        shares = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+        expected = 10 + np.round(shares @ np.arange(7))
+        for temperature in 0.0, 50.0:
+            assert choose(hidden, 10, 17, temperature, mean=True).numpy().tolist() == expected.tolist()
+        assert expected.tolist() != choose(hidden, 10, 17, 0.0).numpy().tolist()
+
     def test_among_the_likeliest(self, model, decoder, choose, hidden):
         best = 10 + np.argsort(self.logits(model, hidden, 10, 17)[0])[::-1]
         assert set(self.draws(decoder, choose, hidden, 50.0, 30, top_k=2).ravel()) == set(best[:2])

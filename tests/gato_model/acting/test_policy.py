@@ -21,7 +21,7 @@ from toy_acting import (
 from gato_model.acting import policy as policy_module
 from gato_model.acting.chunk import Chunk
 from gato_model.acting.policy import GatoPolicy
-from gato_tokenize import DiscreteSpec, EpisodeSpec, EpisodeTokenizer, Record, TextSpec
+from gato_tokenize import ContinuousSpec, DiscreteSpec, EpisodeSpec, EpisodeTokenizer, Record, TextSpec
 from gato_tokenize.sequence import ACTION_POSITION
 
 ROOM = CONFIG.sequence_length  # 24 tokens: three timesteps of 7
@@ -64,7 +64,7 @@ def test_an_episode_is_what_the_uncached_model_would_do(model, context, prompted
     prompt = demonstration(2) if prompted else None
     policy = GatoPolicy(model, toy_tokenizer(), prompt, context=context)
     hidden, choose = [], policy.actor.decoder.choose
-    policy.actor.decoder.choose = lambda seen, *rest: hidden.append(seen) or choose(seen, *rest)
+    policy.actor.decoder.choose = lambda seen, *rest, **how: hidden.append(seen) or choose(seen, *rest, **how)
     steps = [Chunk.of_sequence(prompt.steps(i, i + 1), CONFIG.quantization) for i in range(2)] if prompted else []
     for i in range(9):  # 63 tokens
         seen = observation(i)
@@ -77,6 +77,24 @@ def test_an_episode_is_what_the_uncached_model_would_do(model, context, prompted
         assert np.abs(hidden[-1][0] - expected[1]).max() < 1e-4
         logits = model.token_embedding.logits(expected).numpy()
         assert ids_of(action) == [logits[0, :5].argmax(), logits[1, :3].argmax()]
+
+
+def test_the_mean_is_taken_of_continuous_numbers_alone(model):
+    """An action of one discrete and two continuous numbers, beside the numbers that the uncached model expects."""
+    spec = EpisodeSpec(ContinuousSpec((2,)), {"a": DiscreteSpec(5), "b": ContinuousSpec((2,))})
+    tokenizer = EpisodeTokenizer(spec, VOCABULARY, local_positions=CONFIG.local_positions)
+    seen = np.array([0.2, -0.7], np.float32)
+    action = GatoPolicy(model, tokenizer, temperature=0.0, continuous="mean").act(seen)
+    bins = VOCABULARY.continuous
+    ids = [int(action["a"]), *(bins.start + np.round((action["b"] + 1) / 2 * len(bins) - 0.5).astype(int)).tolist()]
+    steps = [Chunk.of_sequence(tokenizer.encode_observation(seen), CONFIG.quantization)]
+    steps.append(Chunk.of_ids(np.array(ids, np.int32), ACTION_POSITION))
+    logits = model.token_embedding.logits(uncached(model, Chunk.join(steps))[-4:-1]).numpy()
+    assert ids[0] == logits[0, :5].argmax()
+    for id, of_bin in zip(ids[1:], logits[1:, bins.start : bins.stop], strict=True):
+        chances = np.exp(of_bin) / np.exp(of_bin).sum()
+        assert id - bins.start == np.round(chances @ np.arange(len(bins)))
+        assert id - bins.start != of_bin.argmax()
 
 
 @pytest.mark.parametrize("context", ["memory", "window"])

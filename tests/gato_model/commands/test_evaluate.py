@@ -124,11 +124,12 @@ class TestCommand:
 
     def test_options_of_the_policy(self):
         words = ["--temperature", "0.5", "--seed", "3", "--context", "window", "--prompt", "data", "--rows", "2"]
+        words += ["--continuous", "mean"]
         result = self.result("--episodes", "2", *words)
         ((_, tokenizer, prompt), options) = self.made[0]
         assert tokenizer.spec == COPYING_SPEC
         assert prompt.metadata.task == "Copying-v0"
-        assert options == {"rows": 2, "seed": 3, "temperature": 0.5, "context": "window"}
+        assert options == {"rows": 2, "seed": 3, "temperature": 0.5, "continuous": "mean", "context": "window"}
         assert result["normalised_score"] is None
 
     def test_roles_as_when_it_was_recorded(self):

@@ -55,6 +55,21 @@ def test_lookup_and_head_share_one_table_and_their_gradients_add():
     np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-5)
 
 
+def test_ordered_rows_are_alike_where_their_bins_are_near():
+    layer = DiscreteEmbedding(300, 64)
+    before = layer.get_weights()[0]
+    layer.order(range(40, 296), seed=3)
+    after = layer.get_weights()[0]
+    np.testing.assert_array_equal(np.delete(after, range(40, 296), 0), np.delete(before, range(40, 296), 0))
+    rows = after[40:296] / np.linalg.norm(after[40:296], axis=1, keepdims=True)
+    likeness = [float(np.mean(np.sum(rows[:-step] * rows[step:], 1))) for step in (1, 4, 16, 64)]
+    assert likeness == sorted(likeness, reverse=True) and likeness[0] > 0.7 and likeness[-1] < 0.5
+    assert after[40:296].std() == pytest.approx(0.02, rel=0.1)
+    again = DiscreteEmbedding(300, 64)
+    again.order(range(40, 296), seed=4)
+    assert not np.array_equal(again.get_weights()[0][40:296], after[40:296])
+
+
 def test_logits_stay_exact_under_mixed_precision():
     layer = spread(DiscreteEmbedding(5, 4, dtype="mixed_bfloat16"))
     assert layer.logits(tf.ones((1, 4), tf.bfloat16)).dtype == tf.float32

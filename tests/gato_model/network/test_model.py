@@ -6,7 +6,8 @@ import pytest
 import tensorflow as tf
 from layer_contract import TOY, LayerContract, spread
 
-from gato_model.network.model import Gato, Training
+from gato_model.network.model import REACH, Gato, Smoothing, Training
+from gato_tokenize import Kind
 from gato_tokenize.sequence import ACTION_POSITION, NO_POSITION
 
 ROWS, LENGTH = 2, 12
@@ -221,6 +222,32 @@ def test_losses_by_hand(model):
         at, right = logits[place // LENGTH, place % LENGTH], batch["targets"][place // LENGTH, place % LENGTH]
         assert float(losses.cross_entropy[k]) == pytest.approx(np.log(np.exp(at).sum()) - at[right], rel=1e-4)
         assert losses.correct[k] == (at.argmax() == right)
+
+
+def test_the_neighbours_of_a_bin_share_its_target(model):
+    """The objective against the cross-entropy with the whole distribution of targets, written out."""
+    batch = toy_batch()
+    bins, share = range(30, 45), 0.4
+    at = batch["target_index"][:-1]
+    batch["targets"].reshape(-1)[at] = [30, 37, 44, 33, 10, 40]  # both ends, between, and a text
+    kinds = np.zeros((ROWS, LENGTH), np.uint8)
+    kinds.reshape(-1)[at + 1] = [Kind.CONTINUOUS, Kind.CONTINUOUS_ACTION] * 2 + [Kind.TEXT, Kind.DISCRETE_ACTION]
+    batch["kinds"] = kinds
+    found = model.losses(batch, smoothing=Smoothing(bins, share))
+    plain = model.losses(batch)
+    np.testing.assert_array_equal(found.cross_entropy, plain.cross_entropy)
+    np.testing.assert_array_equal(plain.objective, plain.cross_entropy)
+    logits = model(batch).numpy()
+    chances = logits - np.log(np.exp(logits).sum(1, keepdims=True))
+    expected = []
+    for i, target in enumerate(batch["targets"].reshape(-1)[at].tolist()):
+        near = {id: REACH + 1 - abs(id - target) for id in bins if 0 < abs(id - target) <= REACH}
+        total = sum(near.values()) if i < 4 else 0
+        parts = {id: share * weight / total for id, weight in near.items()} if total else {}
+        parts[target] = 1 - share if total else 1
+        expected.append(-sum(part * chances[i, id] for id, part in parts.items()))
+    np.testing.assert_allclose(found.objective[:-1], expected, rtol=1e-5)
+    assert np.abs(found.objective[:4] - found.cross_entropy[:4]).min() > 1e-3
 
 
 def test_evaluate_means_over_tokens_not_batches(model):

@@ -23,6 +23,7 @@ def test_each_predicted_token_falls_into_the_cell_of_its_dataset_and_kind():
         np.array([1.0, 2.0, 4.0, 8.0, 99.0, 99.0], np.float32),
         np.array([1, 0, 1, 0, 1, 1], np.float32),
         np.array([1, 1, 1, 1, 0, 0], np.float32),
+        objective=np.full(6, 1000.0, np.float32),  # what is made small is not what is reported
     )
     sums = loss_sums(losses, inputs, 2).numpy()
     assert sums[1, text].tolist() == [1.0, 1.0, 1.0]

@@ -51,6 +51,7 @@ def data(tmp_path_factory):
         source = "rollouts:BabyAI-GoToLocal-v0?image=cells&episodes=40"
         return {
             "symbolic": write_dataset(folder / "symbolic" / "1.0.0", [source], validation_fraction=0.2),
+            "rods": write_dataset(folder / "rods" / "1.0.0", ["rollouts:Pendulum-v1?policy=random&episodes=3"]),
             "documents": write_dataset(folder / "documents" / "1.0.0", [write_documents()], validation_fraction=0.2),
         }
     finally:
@@ -233,6 +234,28 @@ def test_a_finished_run_goes_on_for_longer(data, tmp_path, capfd):
     assert (tmp_path / "longer" / "run.json").read_text() == (tmp_path / "whole" / "run.json").read_text()
     with pytest.raises(RefusedError, match=r"other settings \(steps\)"):
         train(settings(data, steps=5), tmp_path / "longer", EVERY)
+
+
+def test_settings_that_are_newer_than_a_run_had_their_defaults(data, tmp_path):
+    train(settings(data, steps=2), tmp_path)
+    path = tmp_path / "run.json"
+    old = json.loads(path.read_text())
+    for name in ("ordered_start", "smoothing"):
+        del old[name]
+    del old["optimizer"]["final_fraction"]
+    path.write_text(json.dumps(old))
+    train(settings(data, steps=3), tmp_path)
+    with pytest.raises(RefusedError, match="smoothing"):
+        train(settings(data, steps=4, smoothing=0.1), tmp_path)
+
+
+def test_smoothing_and_an_ordered_start_change_what_is_learned(data, tmp_path):
+    curves = set()
+    for name, changes in {"plain": {}, "ordered": {"ordered_start": True}, "smoothed": {"smoothing": 0.5}}.items():
+        changes = {**changes, "optimizer": dataclasses.replace(FAST, final_fraction=0.0)}
+        train(settings(data, "rods", steps=2, **changes), tmp_path / name, EVERY)
+        curves.add(tuple(losses(tmp_path / name)))
+    assert len(curves) == 3
 
 
 def test_a_dataset_or_a_file_does_not_become_a_run(data, tmp_path):

@@ -446,9 +446,19 @@ def test_the_limit_is_the_tokenizer_s_own(monkeypatch):
     assert ImageTokenizer(max_pixels=1024).encode(data).grid == (2, 2)
 
 
+@pytest.mark.parametrize("shape", [(64, 96), (1, 6000), (300, 20)])
+def test_the_size_that_a_refusal_names_is_small_enough(shape):
+    limited = ImageTokenizer(max_pixels=5000)
+    with pytest.raises(ValueError, match="store the picture smaller") as refused:
+        limited.encode(saved(Image.new("L", shape[::-1])))
+    width, height = map(int, str(refused.value).partition("for example as ")[2].split(",")[0].split("x"))
+    rows, columns = limited.encode(saved(Image.new("L", (width, height)))).grid
+    assert (rows * 16, columns * 16) == (height, width)
+
+
 def test_a_line_that_would_grow_beyond_the_limit():
     line = Image.new("L", (4096, 1))
-    with pytest.raises(ValueError, match="4096x1 needs 65536 pixels"):
+    with pytest.raises(ValueError, match="4096x1 needs 65536 pixels.*: choose a smaller size to resize it to"):
         ImageTokenizer(max_pixels=65535).encode(saved(line))
     assert ImageTokenizer(16, 16, max_pixels=65535).encode(saved(line)).grid == (1, 1)
 

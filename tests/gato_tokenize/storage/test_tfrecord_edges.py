@@ -19,7 +19,7 @@ from gato_tokenize.storage.tfrecord import (
 
 @pytest.mark.parametrize(
     ("length", "reason"),
-    [(2**31, f"the file ends {2**31 + 4} bytes before its end"), (2**31 + 1, "no record has more than 2147483648")],
+    [(2**31 - 1, f"the file ends {2**31 + 3} bytes before its end"), (2**31, "no record has more than 2147483647")],
 )
 def test_the_longest_record(length: int, reason: str, tmp_path: Path) -> None:
     number = struct.pack("<Q", length)

@@ -1,12 +1,15 @@
 """Documents that are written together: the same bytes as one by one, and a reject costs itself alone."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 from conversions import convert, rejects, tree
 
 from gato_tokenize import Dataset
+from gato_tokenize.storage import segments, tfrecord
+from gato_tokenize.storage.tfrecord import shard_writer
 from pipelines.conversion import write_partition as module
 from pipelines.conversion.convert import convert as run_plan
 from pipelines.conversion.plan import make_plan
@@ -61,6 +64,26 @@ def test_a_document_that_cannot_be_tokenized_costs_itself() -> None:
     assert stage == ("tokenize", "ValueError")
     assert all("texts[0] has a lone surrogate" in reject["message"] for reject in rejects())
     assert len(Dataset.open("out/toy/1.0.0")) == 27
+
+
+@pytest.mark.parametrize("one_by_one", [True, False])
+def test_a_document_whose_record_no_reader_accepts_costs_itself(
+    one_by_one: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = [json.dumps({"text": text}) for text in ("short", " ".join(map(str, range(2000))), "short, too")]
+    Path("docs.jsonl").write_text("\n".join(lines) + "\n")
+    monkeypatch.setattr(tfrecord, "MAX_RECORD_BYTES", 1000)
+    monkeypatch.setattr(segments, "MAX_RECORD_BYTES", 1000)
+    write_by(one_by_one, "out", "text:docs.jsonl")
+    dataset = Dataset.open("out/toy/1.0.0")
+    (reject,) = rejects("out/toy/1.0.0")
+    assert (reject["stage"], reject["episode_id"]) == ("tokenize", "docs.jsonl#2")
+    assert re.match(
+        r"timesteps 0 to 0 become a record of \d{4,} bytes: readers accept at most 1000;", reject["message"]
+    )
+    assert dataset.manifest["episodes"]["written"] == len(dataset) == 2
+    with shard_writer("shard") as shard, pytest.raises(ValueError, match="a record of 1001 bytes: readers accept"):
+        shard.write(bytes(1001))
 
 
 def steps_of(one_by_one: bool) -> list[tuple[str, int] | str]:

@@ -31,7 +31,7 @@ from gato_tokenize import (
     TextSpec,
     TextTokenizer,
 )
-from gato_tokenize.storage.dataset import DatasetTokenizer
+from gato_tokenize.storage.dataset import DatasetTokenizer, manifest_bytes
 from gato_tokenize.storage.episode_list import COLUMNS
 from pipelines.__main__ import main
 from pipelines.inspection import charts
@@ -342,6 +342,15 @@ def test_lints_have_their_meaning(here: Path) -> None:
     (here / "stats.json").write_text(json.dumps(stats))
     page = Page(make())
     assert LINTS["empty texts"] in page.words and "1,234" in page.words
+
+
+def test_equal_inputs_are_said(here: Path, page: Page) -> None:
+    manifest = json.loads((here / "manifest.json").read_text())
+    given = next(given for given in manifest["inputs"] if "sha256" in given)
+    manifest["inputs"].append({**given, "uri": "again"})
+    (here / "manifest.json").write_bytes(manifest_bytes(manifest))
+    said = "1 input has the content of another: again that of "
+    assert said in " ".join(Page(make()).words) and "the content of another" not in " ".join(page.words)
 
 
 def test_what_the_page_says_of_its_samples(page: Page) -> None:

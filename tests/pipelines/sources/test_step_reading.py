@@ -67,7 +67,7 @@ def test_by_hand() -> None:
     assert read.spec.fields == {
         "observation/arm/joints": ContinuousSpec(2),
         "observation/eye": ImageSpec((32, 48, 3)),
-        "observation/instruction": TextSpec(predict=False),
+        "observation/instruction": TextSpec(),
         "action/gripper": DiscreteSpec(2),
         "action/move": ContinuousSpec(3),
     }

@@ -88,7 +88,7 @@ def test_v3_by_hand(folder: Path) -> None:
     assert spec.fields == {
         "observation/images/eye": ImageSpec(None, (32, 32)),
         "observation/images/wrist": ImageSpec(None, (32, 32)),
-        "observation/instruction": TextSpec(predict=False),
+        "observation/instruction": TextSpec(),
         "observation/state": ContinuousSpec(3),
         "action": ContinuousSpec(2),
     }
@@ -290,7 +290,7 @@ class TestGr00t:
         (spec,) = source.specs().values()
         assert spec.fields == {
             "observation/images/eye": ImageSpec(None, (32, 32)),
-            "observation/instruction": TextSpec(predict=False),
+            "observation/instruction": TextSpec(),
             "observation/state/arm": ContinuousSpec(2),
             "observation/state/hand": ContinuousSpec(1),
             "action/hand": ContinuousSpec(1),

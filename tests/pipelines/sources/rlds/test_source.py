@@ -46,7 +46,7 @@ def test_by_hand(folder: Path) -> None:
     (spec,) = source.specs().values()
     assert spec.fields == {
         "observation/eye": ImageSpec(None, (32, 48)),
-        "observation/instruction": TextSpec(predict=False),
+        "observation/instruction": TextSpec(),
         "observation/state": ContinuousSpec(3),
         "action": ContinuousSpec(2),
     }

@@ -1,6 +1,5 @@
-"""Agents of one's own, episodes that stop at success, and the controllers of recipes/experts."""
+"""Agents of one's own, episodes that stop at success, noise, and episodes that are left out."""
 
-import importlib
 import json
 import subprocess
 import sys
@@ -11,11 +10,9 @@ import numpy as np
 import pytest
 
 from gato_tokenize import Episode
-from gato_tokenize.environments.playing import PlayedEpisode, legal
-from gato_tokenize.environments.recipe import Recipe
 from pipelines.sources import open_source
 from pipelines.sources.reading import Reject, read_partition
-from pipelines.sources.source import SourceError
+from pipelines.sources.source import Filtered, SourceError
 
 ROOT = Path(__file__).parents[4]
 AGENT = """
@@ -100,33 +97,38 @@ def test_an_episode_stops_at_the_first_step_that_reports_success() -> None:
     assert (whole.metadata.success, whole.metadata.terminated, whole.metadata.truncated) == (1, False, True)
 
 
-EXPERTS = {  # environment: (policy, a return between that of random actions and that of the expert)
-    "CartPole-v1": ("classic:cart_pole", 450.0),
-    "Pendulum-v1": ("classic:pendulum", -500.0),
-    "MountainCar-v0": ("classic:mountain_car", -160.0),
-    "MountainCarContinuous-v0": ("classic:mountain_car_continuous", 80.0),
-    "Acrobot-v1": ("classic:acrobot", -250.0),
-    "dm_control/cartpole-balance-v0": ("dm_control:cartpole", 900.0),
-    "dm_control/cartpole-swingup-v0": ("dm_control:cartpole", 600.0),
-    "dm_control/pendulum-swingup-v0": ("dm_control:pendulum", 700.0),
-    "dm_control/point_mass-easy-v0": ("dm_control:point_mass", 700.0),
-    "dm_control/reacher-easy-v0": ("dm_control:reacher", 850.0),
-    "dm_control/reacher-hard-v0": ("dm_control:reacher", 850.0),
-}
+def test_noise_changes_what_is_played_and_records_what_the_policy_chose(here: Path) -> None:
+    quiet = played("rollouts:CartPole-v1?policy=my_agent:alternating&episodes=3")
+    noisy = played("rollouts:CartPole-v1?policy=my_agent:alternating&episodes=3&noise=0.5")
+    for one, other in zip(quiet, noisy, strict=True):
+        assert other.action.tolist() == [(number + 1) % 2 for number in range(other.num_steps)]
+        shared = min(one.num_steps, other.num_steps)
+        assert not np.array_equal(one.observation[:shared], other.observation[:shared])
+        assert other.metadata.episode_id == f"{one.metadata.episode_id}/noise=0.5"
+    again = played("rollouts:CartPole-v1?policy=my_agent:alternating&episodes=3&noise=0.5")
+    for one, other in zip(noisy, again, strict=True):
+        np.testing.assert_array_equal(one.observation, other.observation)
 
 
-@pytest.mark.filterwarnings("ignore")  # simulators warn as they are imported
-@pytest.mark.parametrize("name", EXPERTS)
-def test_an_expert_of_a_few_lines_plays_well(name: str) -> None:
-    policy, enough = EXPERTS[name]
-    module, function = policy.split(":")
-    make_policy = getattr(importlib.import_module(f"recipes.experts.{module}"), function)
-    returns = []
-    for seed in range(3):
-        environment, observation = Recipe(name).start(seed)
-        act, episode = make_policy(environment), PlayedEpisode(environment, observation)
-        while not episode.over:
-            episode.step(legal(environment.action_space, act(episode.observation)))
-        returns.append(sum(episode.rewards))
-        environment.close()
-    assert np.mean(returns) > enough
+def test_episodes_below_a_return_are_left_out_and_counted(here: Path) -> None:
+    everything = played("rollouts:CartPole-v1?policy=random&episodes=8")
+    bound = float(np.median([episode.metadata.return_ for episode in everything]))
+    kept = played(f"rollouts:CartPole-v1?policy=random&episodes=8&min_return={bound}")
+    for one, other in zip(everything, kept, strict=True):
+        if one.metadata.return_ >= bound:
+            assert one.metadata.episode_id == other.metadata.episode_id
+        else:
+            assert isinstance(other, Filtered) and str(other) == f"a return below min_return={bound:g}"
+    assert {type(one) for one in kept} == {Episode, Filtered}
+
+
+def test_episodes_that_are_not_solved_are_left_out_and_counted() -> None:
+    everything = played("rollouts:BabyAI-GoToObj-v0?policy=random&episodes=8")
+    kept = played("rollouts:BabyAI-GoToObj-v0?policy=random&episodes=8&keep=success")
+    expected = [Episode if episode.metadata.success == 1 else Filtered for episode in everything]
+    assert [type(one) for one in kept] == expected and set(expected) == {Episode, Filtered}
+
+
+def test_success_is_not_asked_of_an_environment_that_does_not_report_it() -> None:
+    with pytest.raises(SourceError, match="CartPole-v1 does not report success; use min_return="):
+        open_source("rollouts:CartPole-v1?policy=random&keep=success").specs()

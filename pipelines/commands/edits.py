@@ -1,0 +1,34 @@
+"""The commands `merge`, `filter` and `split`."""
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from gato_tokenize.storage.place import local_path
+from gato_tokenize.view import counted, printable_lines
+from pipelines.commands.exit_codes import exit_code
+from pipelines.editing.edit import edit
+from pipelines.editing.rules import Rule
+
+
+def add_folders(parser: argparse.ArgumentParser) -> None:
+    """Add the dataset that is read and the one that is made."""
+    parser.add_argument("dataset", type=local_path, metavar="IN", help="the folder NAME/VERSION of a dataset")
+    parser.add_argument("out", type=local_path, metavar="OUT", help="the folder NAME/VERSION of the new one")
+
+
+def run_edit(paths: Sequence[Path], out: Path, rule: Callable[[], Rule]) -> int:
+    """Make a dataset and print what was made; returns the exit code: see `exit_code`."""
+    return exit_code(lambda: _edit(paths, out, rule()))
+
+
+def _edit(paths: Sequence[Path], out: Path, rule: Rule) -> None:
+    there = out.exists()
+    manifest = edit(paths, out, rule)
+    lines = ["published already: nothing was written"] if there else []
+    episodes = manifest["episodes"]
+    lines.append(f"{out}: {episodes['written']} of {counted(episodes['read'], 'episode')} taken")
+    lines += [f"  {count} left out: {why}" for why, count in episodes["filtered"].items()]
+    for name, split in manifest["splits"].items():
+        lines.append(f"  {name}: {counted(split['records'], 'record')} in {counted(len(split['shards']), 'shard')}")
+    print(*map(printable_lines, lines), sep="\n")

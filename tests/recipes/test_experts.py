@@ -1,0 +1,101 @@
+"""The experts and environments of recipes/: they play well, they are told from random play, and seeds rule them."""
+
+import importlib
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gato_tokenize.environments.playing import PlayedEpisode, legal
+from gato_tokenize.environments.recipe import Recipe
+from pipelines.sources.rollouts.rollout import Rollout, play
+from recipes.experts.sokoban import solve
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # simulators warn as they are imported
+
+SOKOBAN, VARIANTS = "recipes.environments.sokoban:Sokoban", "recipes.environments.dm_control_variants:DMControl"
+EXPERTS = {  # environment: (policy, a return between that of random actions and that of the expert)
+    "CartPole-v1": ("classic:cart_pole", 450.0),
+    "Pendulum-v1": ("classic:pendulum", -500.0),
+    "MountainCar-v0": ("classic:mountain_car", -160.0),
+    "MountainCarContinuous-v0": ("classic:mountain_car_continuous", 80.0),
+    "Acrobot-v1": ("classic:acrobot", -250.0),
+    "dm_control/cartpole-balance-v0": ("dm_control:cartpole", 900.0),
+    "dm_control/cartpole-swingup-v0": ("dm_control:cartpole", 600.0),
+    "dm_control/pendulum-swingup-v0": ("dm_control:pendulum", 700.0),
+    "dm_control/point_mass-easy-v0": ("dm_control:point_mass", 700.0),
+    "dm_control/reacher-easy-v0": ("dm_control:reacher", 850.0),
+    "dm_control/reacher-hard-v0": ("dm_control:reacher", 850.0),
+    f"{VARIANTS}Small/cartpole-swingup-v0": ("dm_control:cartpole", 600.0),
+    f"{VARIANTS}Large/pendulum-swingup-v0": ("dm_control:pendulum", 600.0),
+    f"{SOKOBAN}/7x7-2boxes-v0": ("sokoban:solver", 9.5),
+    f"{SOKOBAN}/7x7-3boxes-v0": ("sokoban:solver", 8.5),
+    "FetchReach-v4": ("fetch:reach", -10.0),
+    "ALE/Breakout-v5": ("atari:breakout", 8.0),
+    "ALE/Freeway-v5": ("atari:freeway", 15.0),
+}
+
+
+@pytest.mark.parametrize("name", EXPERTS)
+def test_an_expert_of_a_few_lines_plays_well(name: str) -> None:
+    policy, enough = EXPERTS[name]
+    module, function = policy.split(":")
+    make_policy = getattr(importlib.import_module(f"recipes.experts.{module}"), function)
+    returns = []
+    for seed in range(1 if name.startswith("ALE/") else 3):
+        environment, observation = Recipe(name).start(seed)
+        act, episode = make_policy(environment), PlayedEpisode(environment, observation)
+        while not episode.over:
+            episode.step(legal(environment.action_space, act(episode.observation)))
+        returns.append(sum(episode.rewards))
+        environment.close()
+    assert np.mean(returns) > enough
+
+
+@pytest.mark.parametrize("name", [f"{SOKOBAN}/7x7-2boxes-v0", f"{VARIANTS}Large/cartpole-swingup-v0"])
+def test_an_episode_is_a_function_of_its_seed(name: str) -> None:
+    rollout = Rollout(Recipe(name), "random", max_steps=20)
+    first, other, again = (play(rollout, seed) for seed in (3, 4, 3))
+    for part in first.observation if isinstance(first.observation, dict) else [None]:
+        one, two, three = (
+            played.observation if part is None else played.observation[part] for played in (first, again, other)
+        )
+        np.testing.assert_array_equal(one, two)
+        assert not np.array_equal(one, three)
+
+
+def test_bodies_vary_within_their_span_and_from_episode_to_episode() -> None:
+    environment = Recipe(f"{VARIANTS}Small/cartpole-swingup-v0").make(seed=0)
+    plain = Recipe("dm_control/cartpole-swingup-v0").make(seed=0)
+    usual = plain.unwrapped._env.physics.model.body_mass
+    factors = set()
+    for seed in range(5):
+        environment.reset(seed=seed)
+        mass = environment.unwrapped._env.physics.model.body_mass
+        (factor,) = set(np.round(mass[usual > 0] / usual[usual > 0], 9).tolist())
+        assert 0.9 <= factor <= 1.1
+        factors.add(factor)
+    assert len(factors) == 5
+
+
+def room(*rows: str) -> Any:
+    """A Sokoban room as people draw it: # wall, . target, $ box, * box on a target, @ player, + player on a target."""
+    return np.array([["# .*$@+".index(cell) for cell in row] for row in rows])
+
+
+def test_the_solver_takes_the_fewest_pushes() -> None:
+    assert solve(room("######", "#@$ .#", "######")) == [3, 3]
+    assert solve(room("#####", "#  .#", "# $ #", "#@  #", "#####")) in ([3, 0, 2, 0, 3], [0, 3, 3, 1, 3, 0])
+    with pytest.raises(ValueError, match="cannot be solved"):
+        solve(room("#####", "#$@.#", "#####"))
+
+
+def test_a_room_says_when_all_boxes_are_on_targets() -> None:
+    environment, observation = Recipe(f"{SOKOBAN}/7x7-2boxes-v0").start(1)
+    assert environment.observation_space.contains(observation)
+    moves, rewards = solve(observation), []
+    for move in moves:
+        observation, reward, terminated, truncated, info = environment.step(move)
+        rewards.append(reward)
+        assert environment.observation_space.contains(observation)
+    assert terminated and not truncated and info["success"] and rewards[-1] > 9
