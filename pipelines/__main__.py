@@ -1,4 +1,4 @@
-"""`python -m pipelines`, also installed as `gato-data`: convert, verify, inspect, rejects, report."""
+"""`python -m pipelines`, also installed as `gato-data`: datasets made, checked, looked at and edited."""
 
 import logging
 import sys
@@ -19,6 +19,13 @@ COMMANDS = {
     ),
     "rejects": Command(
         "list what was rejected, or try it again after a fix", arguments_of.rejects, "pipelines.commands.rejects"
+    ),
+    "merge": Command("put datasets together into a new one", arguments_of.merge, "pipelines.commands.merge"),
+    "filter": Command("make a dataset of some of another's episodes", arguments_of.filter, "pipelines.commands.filter"),
+    "split": Command(
+        "divide a dataset's episodes into train, validation and test anew",
+        arguments_of.split,
+        "pipelines.commands.split",
     ),
     "report": Command("write one HTML page about a dataset", arguments_of.report, "pipelines.commands.report"),
 }

@@ -82,6 +82,29 @@ def rejects(parser: CommandParser) -> None:
     _run_options(retry, max_rejects=None)
 
 
+def merge(parser: CommandParser) -> None:
+    parser.add_argument("out", type=local_path, metavar="OUT", help="the folder NAME/VERSION of the new dataset")
+    parser.add_argument("datasets", nargs="+", type=local_path, metavar="IN", help="folders NAME/VERSION, in order")
+
+
+def filter(parser: CommandParser) -> None:
+    _two_folders(parser)
+    add = parser.add_argument
+    add("--task", action="append", default=[], metavar="NAME", help="may be given several times")
+    add("--ids", type=local_path, metavar="FILE", help="episode ids, one a line")
+    add("--success", choices=("true", "false"), help="episodes that are known to have it")
+    for name, what, number in (("return", "sum of rewards", float), ("steps", "timesteps", int)):
+        add(f"--min-{name}", type=number, metavar="N", help=f"least {what} of an episode")
+        add(f"--max-{name}", type=number, metavar="N", help=f"most {what} of an episode")
+
+
+def split(parser: CommandParser) -> None:
+    _two_folders(parser)
+    for name in ("validation", "test"):
+        parser.add_argument(f"--{name}", type=float, default=0.0, metavar="F", help=f"fraction of the {name} split")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="another seed, another split (default 0)")
+
+
 def report(parser: CommandParser) -> None:
     add = parser.add_argument
     _dataset(parser)
@@ -92,6 +115,12 @@ def report(parser: CommandParser) -> None:
 
 def _dataset(parser: argparse.ArgumentParser, help: str | None = None) -> None:
     parser.add_argument("dataset", type=local_path, metavar="DIR/NAME/VERSION", help=help)
+
+
+def _two_folders(parser: argparse.ArgumentParser) -> None:
+    """Add the dataset that is read and the one that is made."""
+    parser.add_argument("dataset", type=local_path, metavar="IN", help="the folder NAME/VERSION of a dataset")
+    parser.add_argument("out", type=local_path, metavar="OUT", help="the folder NAME/VERSION of the new one")
 
 
 def _run_options(parser: argparse.ArgumentParser, max_rejects: str | None) -> None:

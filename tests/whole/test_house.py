@@ -32,6 +32,7 @@ FLOORS = {
         {"sources"},
         {"conversion"},
         {"running", "inspection", "beam_steps"},
+        {"editing"},
         {"commands"},
         {"__init__", "__main__"},
     ),
