@@ -5,12 +5,13 @@ What was written is read from disk, never from what a runner reports, and must a
 
 import dataclasses
 import hashlib
+import itertools
 import json
 import os
 import shlex
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -104,22 +105,31 @@ def _lines(folder: WorkFolder) -> Iterator[dict[str, Any]]:
 
 
 def _check_ids(folder: WorkFolder) -> None:
-    """Raise PublishError naming both places if an episode id stands twice. Takes 16 bytes of memory a record."""
+    """Raise PublishError naming both places if an episode id stands twice."""
+    places, count = double_ids(lambda: _lines(folder))
+    if not count:
+        return
+    where = " and ".join(f"{line['source_uri']} (number {line['source_index']})" for line in places)
+    raise PublishError(
+        f"episode id {places[0]['episode_id']!r} stands twice, from {where}; {count} ids are double."
+        " An id must name one episode: mend the sources, then convert anew"
+    )
+
+
+def double_ids(lines: Callable[[], Iterator[dict[str, Any]]]) -> tuple[list[dict[str, Any]], int]:
+    """Find the records of an episode list that stand twice; returns (the first two lines of one of them, how many such
+    records there are). Calls `lines` twice if there are any, and takes 16 bytes of memory a line."""
     digests = bytearray()
-    for line in _lines(folder):
+    for line in lines():
         digests += _id_digest(line)
     seen = np.frombuffer(digests, "V16")
     seen.sort()
     doubles = seen[1:][seen[1:] == seen[:-1]]
     if not len(doubles):
-        return
+        return [], 0
     double = doubles[0].tobytes()
-    places = [line for line in _lines(folder) if _id_digest(line) == double]
-    where = " and ".join(f"{line['source_uri']} (number {line['source_index']})" for line in places[:2])
-    raise PublishError(
-        f"episode id {places[0]['episode_id']!r} stands twice, from {where}; {len(np.unique(doubles))} ids are double."
-        " An id must name one episode: mend the sources, then convert anew"
-    )
+    places = itertools.islice((line for line in lines() if _id_digest(line) == double), 2)
+    return list(places), len(np.unique(doubles))
 
 
 def _id_digest(line: dict[str, Any]) -> bytes:

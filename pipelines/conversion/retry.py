@@ -42,7 +42,7 @@ def plan_retry(dataset: Dataset, out: Path) -> Plan:
     retries = [work for index in folder.indices for work in _retries(dataset, folder, index)]
     if not retries:
         raise PlanError(f"{dataset.path} has no rejects: there is nothing to retry")
-    inputs = [*folder.plan.inputs, _fingerprint(dataset)]
+    inputs = [*folder.plan.inputs, fingerprint(dataset, "rejects retry")]
     for name in dict.fromkeys(work.source for work in retries):
         inputs += [given for given in _inputs(_checked(dataset, name)) if given not in inputs]
     carried = [dataclasses.replace(work, carried=True) for work in folder.plan.partitions]
@@ -121,10 +121,12 @@ def _checked(dataset: Dataset, name: str) -> Source:
     return source
 
 
-def _fingerprint(dataset: Dataset) -> dict[str, Any]:
+def fingerprint(dataset: Dataset, reader: str) -> dict[str, Any]:
+    """Return the entry of a dataset among a plan's inputs; its manifest has the hashes of all its files. `reader`: the
+    command that reads it."""
     data = (dataset.path / MANIFEST).read_bytes()
     uri = "/".join((*dataset.path.resolve().parts[-2:], MANIFEST))
-    return {"source": "rejects retry", "uri": uri, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    return {"source": reader, "uri": uri, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
 
 def carry_over(dataset: Dataset, folder: WorkFolder) -> None:

@@ -81,7 +81,7 @@ def test_the_options_of_every_source_of_episodes_have_a_table() -> None:
 
 
 def test_every_option_of_a_command_is_documented(capsys: pytest.CaptureFixture[str]) -> None:
-    converting = (ROOT / "docs/converting.md").read_text()
+    pages = "".join((ROOT / f"docs/{page}.md").read_text() for page in ("converting", "editing"))
     for command in COMMANDS:
         with pytest.raises(SystemExit):
             main([command, "--help"])
@@ -89,4 +89,4 @@ def test_every_option_of_a_command_is_documented(capsys: pytest.CaptureFixture[s
         assert "--help" in options
         for option in options - {"--help"}:
             if option != "--no-colour" and option != "--field":
-                assert option in converting, f"{command} {option}"
+                assert option in pages, f"{command} {option}"
