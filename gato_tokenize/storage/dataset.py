@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from gato_tokenize.defaults import LOCAL_POSITIONS
 from gato_tokenize.episode import Episode
 from gato_tokenize.field_spec import TextSpec
 from gato_tokenize.modalities.text import TextTokenizer
@@ -20,7 +21,7 @@ from gato_tokenize.storage.place import DATASET, describe, local_path
 from gato_tokenize.storage.records import Record
 from gato_tokenize.storage.shards import read_record, read_records
 from gato_tokenize.storage.tfrecord import Damage, index_path, read_index
-from gato_tokenize.tokenizer import LOCAL_POSITIONS, EpisodeTokenizer
+from gato_tokenize.tokenizer import EpisodeTokenizer
 from gato_tokenize.vocabulary import Vocabulary
 
 MANIFEST = DATASET  # written last: its presence means that the dataset is complete

@@ -94,9 +94,11 @@ def _stairs(columns: NDArray[Any], edges: NDArray[Any], kind: Kind, what: str, h
         heights = np.maximum(columns, floor)
         axes.stairs(heights, edges, fill=True, color=_FILLS[kind.name], baseline=floor, clip_on=False)
         axes.set_ylim(bottom=floor)
+        axes.set_xlim(edges[0], edges[-1])
         if len(columns) < _FEW:  # otherwise a single column would fill the chart
             middle, half = (edges[0] + edges[-1]) / 2, (edges[1] - edges[0]) * _FEW / 2
             axes.set_xlim(middle - half, middle + half)
+            axes.set_xticks((edges[:-1] + edges[1:]) / 2)  # one below each column, none below zero or beyond the last
         return _svg(figure)
 
 
