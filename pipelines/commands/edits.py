@@ -1,20 +1,12 @@
 """The commands `merge`, `filter` and `split`."""
 
-import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from gato_tokenize.storage.place import local_path
 from gato_tokenize.view import counted, printable_lines
 from pipelines.commands.exit_codes import exit_code
 from pipelines.editing.edit import edit
 from pipelines.editing.rules import Rule
-
-
-def add_folders(parser: argparse.ArgumentParser) -> None:
-    """Add the dataset that is read and the one that is made."""
-    parser.add_argument("dataset", type=local_path, metavar="IN", help="the folder NAME/VERSION of a dataset")
-    parser.add_argument("out", type=local_path, metavar="OUT", help="the folder NAME/VERSION of the new one")
 
 
 def run_edit(paths: Sequence[Path], out: Path, rule: Callable[[], Rule]) -> int:

@@ -3,22 +3,11 @@
 import argparse
 from pathlib import Path
 
-from gato_tokenize.storage.place import local_path
-from pipelines.commands.edits import add_folders, run_edit
+from pipelines.commands.edits import run_edit
 from pipelines.editing.rules import Filter
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_folders(parser)
-    parser.add_argument("--task", action="append", default=[], metavar="NAME", help="may be given several times")
-    parser.add_argument("--ids", type=local_path, metavar="FILE", help="episode ids, one a line")
-    parser.add_argument("--success", choices=("true", "false"), help="episodes that are known to have it")
-    for name, what, number in (("return", "sum of rewards", float), ("steps", "timesteps", int)):
-        parser.add_argument(f"--min-{name}", type=number, metavar="N", help=f"least {what} of an episode")
-        parser.add_argument(f"--max-{name}", type=number, metavar="N", help=f"most {what} of an episode")
-
-
-def run(arguments: argparse.Namespace, rest: list[str]) -> int:
+def run(arguments: argparse.Namespace) -> int:
     """Run the command; returns its exit code: see `exit_code`."""
     return run_edit([arguments.dataset], arguments.out, lambda: _rule(arguments))
 
