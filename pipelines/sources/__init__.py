@@ -4,6 +4,7 @@ import functools
 import importlib
 import os
 
+from gato_tokenize.installing import missing
 from gato_tokenize.storage.place import local_path
 from pipelines.sources.options import split_options
 from pipelines.sources.source import Source, SourceError
@@ -47,9 +48,7 @@ def source_class(name: str) -> type[Source]:
     try:
         cls: type[Source] = getattr(importlib.import_module(module), class_name)
     except ModuleNotFoundError as error:
-        raise SourceError(
-            f"source {name!r} needs {error.name or error}: pip install 'gato-toolchain[{name}]' installs it"
-        ) from error
+        raise SourceError(missing(f"source {name!r}", error, name)) from error
     except ImportError as error:
         raise SourceError(f"source {name!r} needs a package that is installed but cannot be loaded: {error}") from error
     return cls

@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from gato_tokenize.installing import how_to_install
 from pipelines.sources import source_class
 from pipelines.sources.source import SourceError
 
@@ -14,7 +15,7 @@ from pipelines.sources.source import SourceError
     [
         (
             ModuleNotFoundError("No module named 'h5py'", name="h5py"),
-            "needs h5py: pip install 'gato-toolchain[minari]'",
+            f"needs the package h5py: {how_to_install('minari')} installs it",
         ),
         (ImportError("libhdf5.so: cannot open"), "a package that is installed but cannot be loaded: libhdf5.so"),
     ],
