@@ -142,7 +142,7 @@ class Batches:
         return sum(one.reader.bytes_read for one in self._opened)
 
     def lost_targets(self) -> list[LostTargets]:
-        """Find the tasks whose samples may lose all their targets in these rows. It reads a few of their records."""
+        """Find the tasks whose records may keep no target in these rows. It reads a few of their records."""
         return [lost for one in self._opened for lost in one.lost_targets()]
 
     def rows_of_shares(self, step: int) -> NDArray[np.int64]:
