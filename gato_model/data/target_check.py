@@ -86,7 +86,7 @@ def find_lost_targets(
     if not len(suspects):
         return None
     chosen = suspects[np.unique(np.linspace(0, len(suspects) - 1, LOOKED_AT).astype(np.int64))]
-    windows = [reader.read(int(record)) for record in chosen]
+    windows = [reader.open(int(record)).window for record in chosen]
     kept = np.array([_keeps(window, style, length) for window in windows])  # [looked at, places]
     if kept.all():
         return None
