@@ -1,6 +1,5 @@
 """`python -m gato_model`, also installed as `gato-model`: train, evaluate, generate, export."""
 
-import argparse
 import contextlib
 import importlib
 import os
@@ -10,15 +9,25 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from gato_model.commands import arguments as arguments_of
-from gato_tokenize.version import __version__
+from gato_tokenize.command_line import Command, find_modules_here, parser_of, run_command
 
+PROGRAM = "gato-model"
 COMMANDS = {
-    "train": (arguments_of.train, "train a model on converted datasets, or go on with a run"),
-    "evaluate": (arguments_of.evaluate, "let a trained model act in an environment"),
-    "generate": (arguments_of.generate, "continue a text, caption an image, answer a question about one"),
-    "export": (arguments_of.export, "write a run's model to a folder that others can read"),
+    "train": Command(
+        "train a model on converted datasets, or go on with a run", arguments_of.train, "gato_model.commands.train"
+    ),
+    "evaluate": Command(
+        "let a trained model act in an environment", arguments_of.evaluate, "gato_model.commands.evaluate"
+    ),
+    "generate": Command(
+        "continue a text, caption an image, answer a question about one",
+        arguments_of.generate,
+        "gato_model.commands.generate",
+    ),
+    "export": Command(
+        "write a run's model to a folder that others can read", arguments_of.export, "gato_model.commands.export"
+    ),
 }
-EXIT_REFUSED, EXIT_INTERRUPTED = 2, 130
 LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"  # set it to 0 to see TensorFlow's own log
 
 
@@ -26,39 +35,9 @@ def main(words: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code."""
     if words is None:
         words = sys.argv[1:]
-        _find_modules_here()
-    parser = argparse.ArgumentParser(prog="gato-model", description=__doc__)
-    parser.add_argument("--version", action="version", version=f"gato-toolchain {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True)
-    for name, (add_arguments, about) in COMMANDS.items():
-        add_arguments(commands.add_parser(name, help=about, description=about, allow_abbrev=False))
-    arguments = parser.parse_args(words)
-    try:
-        module = _import(f"gato_model.commands.{arguments.command}")
-    except KeyboardInterrupt:
-        print("\ngato-model: stopped before it began", file=sys.stderr, flush=True)
-        os._exit(EXIT_INTERRUPTED)
-    except ModuleNotFoundError as error:
-        cure = "pip install 'gato-toolchain[model]' installs it"
-        print(f"gato-model: {arguments.command} needs the package {error.name}: {cure}", file=sys.stderr)
-        return EXIT_REFUSED
-    try:
-        return int(module.run(arguments))
-    except KeyboardInterrupt:
-        message = module.how_to_resume(arguments) if arguments.command == "train" else "stopped"
-        print(f"\ngato-model: {message}", file=sys.stderr, flush=True)
-        os._exit(EXIT_INTERRUPTED)  # reading threads would delay a normal exit
-    except BrokenPipeError:  # `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-
-
-def _find_modules_here() -> None:
-    """Let an installed script find modules in the current folder as `python -m` does, for `my_module:My/Env-v0`; last,
-    so that no file there hides an installed package. Child processes inherit the path."""
-    here = os.getcwd()
-    if not sys.flags.safe_path and here not in sys.path:
-        sys.path.append(here)
+        find_modules_here()
+    arguments = parser_of(PROGRAM, __doc__, COMMANDS).parse_args(words)
+    return run_command(PROGRAM, COMMANDS[arguments.command], arguments, "model", _import)
 
 
 def _import(name: str) -> Any:

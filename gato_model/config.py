@@ -5,7 +5,7 @@ import json
 import math
 
 from gato_tokenize import Vocabulary
-from gato_tokenize.tokenizer import LOCAL_POSITIONS
+from gato_tokenize.defaults import LOCAL_POSITIONS
 
 GROUPS = 32  # of group normalisation in the patch embedding (appendix C.2)
 STEM = 7  # side of the patch embedding's first convolution, which has stride 2 and leaves a map of 8 x 8

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gato_tokenize.arrays import plain_array
+from gato_tokenize.defaults import LOCAL_POSITIONS
 from gato_tokenize.episode import Episode, EpisodeMetadata
 from gato_tokenize.field_spec import ContinuousSpec, DiscreteSpec, ImageSpec, TextSpec
 from gato_tokenize.fields import Encoded, ImageField, TextField
@@ -19,8 +20,6 @@ from gato_tokenize.sequence import TokenSequence
 from gato_tokenize.spaces import tuple_to_dict
 from gato_tokenize.spec import EpisodeSpec, flatten, match_keys, unflatten
 from gato_tokenize.vocabulary import Kind, Vocabulary
-
-LOCAL_POSITIONS = 512  # rows of the model's table of local positions (paper appendix C.3)
 
 
 class EpisodeTokenizer:

@@ -24,6 +24,8 @@ WHOLE = (
     "pipelines/conversion/test_convert.py",
     "pipelines/conversion/test_resuming.py",
     "pipelines/conversion/test_write_partition_edges.py",
+    "pipelines/editing",
+    "pipelines/inspection/test_report_in_a_browser.py",
     "pipelines/inspection/test_report_page.py",
     "pipelines/inspection/test_verify.py",
     "pipelines/processes",

@@ -1,7 +1,8 @@
-"""The arguments of the commands. TensorFlow is not imported: help and a refused option take no seconds."""
+"""The arguments of the commands. Nothing is imported for them: help and a refused option take no time."""
 
 import argparse
 
+from gato_tokenize.command_line import CommandParser
 from gato_tokenize.storage.place import local_path
 
 PRESETS = ("tiny", "small", "baseline", "large")  # class methods of GatoConfig
@@ -21,7 +22,7 @@ def _count(text: str) -> int:
     return number
 
 
-def train(parser: argparse.ArgumentParser) -> None:
+def train(parser: CommandParser) -> None:
     add = parser.add_argument
     add("--data", required=True, nargs="+", metavar="DIR[:WEIGHT]", help="converted datasets (NAME/VERSION) to mix")
     add("--out", required=True, type=local_path, metavar="RUN", help="the run's folder; the same command goes on in it")
@@ -44,10 +45,8 @@ def train(parser: argparse.ArgumentParser) -> None:
     add("--learning-rate", type=float, metavar="X", help="the highest (default 1e-4, fine-tuning: 1e-5, constant)")
     add("--warmup-steps", type=int, metavar="N", help="(default 15000, or a tenth of --steps if that is less)")
     add("--final-rate", type=float, metavar="F", help="fraction of the learning rate at the last step (default 0.1)")
-    add(
-        "--ordered-start",
-        action="store_true",
-        help="begin with neighbouring bins of continuous values alike, not with unrelated vectors",
+    parser.add_flag(
+        "--ordered-start", help="begin with neighbouring bins of continuous values alike, not with unrelated vectors"
     )
     add(
         "--smoothing",
@@ -80,8 +79,8 @@ def train(parser: argparse.ArgumentParser) -> None:
     )
     add("--dtype", default="float32", choices=("float32", "mixed_bfloat16"), help="(default float32)")
     add("--accumulate", type=_count, default=1, metavar="N", help="parts of a batch, one after the other (default 1)")
-    add("--rematerialize", action="store_true", help="less memory for more time")
-    add("--jit", action="store_true", help="compile with XLA")
+    parser.add_flag("--rematerialize", help="less memory for more time")
+    parser.add_flag("--jit", help="compile with XLA")
     add("--log-every", type=_count, default=10, metavar="N", help="steps (default 10)")
     add("--evaluate-every", type=int, default=500, metavar="N", help="steps, on the validation splits (default 500)")
     add("--evaluation-batches", type=_count, default=8, metavar="N", help="(default 8)")
@@ -93,11 +92,12 @@ def train(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="records that are decompressed at a time (default 1)",
     )
-    add("--quiet", action="store_true", help="print nothing but errors; metrics.jsonl has the numbers")
+    parser.add_flag("--quiet", help="print nothing but errors; metrics.jsonl has the numbers")
     add("--keep", type=_count, default=3, metavar="N", help="checkpoints beside the best (default 3)")
+    parser.add_config()
 
 
-def evaluate(parser: argparse.ArgumentParser) -> None:
+def evaluate(parser: CommandParser) -> None:
     add = parser.add_argument
     add("--checkpoint", required=True, type=local_path, metavar="RUN", help="folder of a training run, or an export")
     add("--which", choices=("best", "last"), default="best", help="checkpoint (default: best)")
@@ -123,6 +123,7 @@ def evaluate(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="cut episodes after N steps (default: only the environment ends them)",
     )
+    add("--stop", choices=("end", "success"), default="end", help="where episodes end (default: at their end)")
     add("--temperature", type=float, default=0.0, metavar="T", help="0 takes the likeliest id (default)")
     add(
         "--continuous",
@@ -140,7 +141,7 @@ def evaluate(parser: argparse.ArgumentParser) -> None:
     add("--quiet", action="store_true", help="print the scores over all tasks, or of the one, and nothing else")
 
 
-def generate(parser: argparse.ArgumentParser) -> None:
+def generate(parser: CommandParser) -> None:
     add = parser.add_argument
     add("--checkpoint", required=True, type=local_path, metavar="RUN", help="folder of a training run, or an export")
     add("--which", choices=("best", "last"), default="best", help="checkpoint (default: best)")
@@ -153,7 +154,7 @@ def generate(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=int, default=0, metavar="N", help="of the draws (default 0)")
 
 
-def export(parser: argparse.ArgumentParser) -> None:
+def export(parser: CommandParser) -> None:
     add = parser.add_argument
     add("run", type=local_path, metavar="RUN", help="folder of a training run")
     add("out", type=local_path, metavar="OUT", help="new folder: config.json, model.safetensors and the tokenizer")

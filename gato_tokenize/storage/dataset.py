@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from gato_tokenize.defaults import LOCAL_POSITIONS
 from gato_tokenize.episode import Episode
 from gato_tokenize.field_spec import TextSpec
 from gato_tokenize.modalities.text import TextTokenizer
@@ -20,14 +21,14 @@ from gato_tokenize.storage.place import DATASET, describe, local_path
 from gato_tokenize.storage.records import Record
 from gato_tokenize.storage.shards import read_record, read_records
 from gato_tokenize.storage.tfrecord import Damage, index_path, read_index
-from gato_tokenize.tokenizer import LOCAL_POSITIONS, EpisodeTokenizer
+from gato_tokenize.tokenizer import EpisodeTokenizer
 from gato_tokenize.vocabulary import Vocabulary
 
 MANIFEST = DATASET  # written last: its presence means that the dataset is complete
 FORMAT_VERSION = 1
 STATS = "stats.json"
 SPEC, TEXT_MODEL = "tokenizer/spec.json", "tokenizer/text.model"
-_SHARD = r"[a-z][a-z0-9_]*-[a-z]+\.tfrecord-\d{5,}-of-\d{5,}"  # what `shard_name` writes
+_SHARD = r"([a-z][a-z0-9_]*)-([a-z]+)\.tfrecord-(\d{5,})-of-(\d{5,})"  # what `shard_name` writes
 
 
 def shard_name(dataset: str, split: str, index: int, count: int) -> str:
@@ -37,6 +38,18 @@ def shard_name(dataset: str, split: str, index: int, count: int) -> str:
     'toy-train.tfrecord-00003-of-00032'
     """
     return f"{dataset}-{split}.tfrecord-{index:05d}-of-{count:05d}"
+
+
+def parse_shard_name(name: str) -> tuple[str, str, int, int]:
+    """The inverse of `shard_name`. Raises ValueError for any other name.
+
+    >>> parse_shard_name("toy-train.tfrecord-00003-of-00032")
+    ('toy', 'train', 3, 32)
+    """
+    match = re.fullmatch(_SHARD, name, re.ASCII)
+    if match is None:
+        raise ValueError(f"{name!r} is not the name of a shard, such as 'toy-train.tfrecord-00003-of-00032'")
+    return match[1], match[2], int(match[3]), int(match[4])
 
 
 def manifest_bytes(manifest: dict[str, Any]) -> bytes:

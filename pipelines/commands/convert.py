@@ -1,62 +1,34 @@
 """The command `convert`: plans a conversion, runs it, and prints what was made."""
 
 import argparse
-import dataclasses
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gato_tokenize import TextTokenizer, Vocabulary
+from gato_tokenize import TextTokenizer
 from gato_tokenize.storage.dataset import DatasetTokenizer, read_stats
-from gato_tokenize.storage.place import local_path
-from gato_tokenize.tokenizer import LOCAL_POSITIONS
 from gato_tokenize.view import counted, printable_lines
 from pipelines.commands.exit_codes import exit_code
-from pipelines.commands.run_options import add_run_options, limits_of, positive
+from pipelines.commands.run_options import limits_of
 from pipelines.conversion.convert import convert
 from pipelines.conversion.plan import Plan, make_plan
 from pipelines.conversion.reject_budget import RejectBudget
 from pipelines.conversion.work_folder import WorkFolder, count_done
-from pipelines.running.beam_pipeline import LOCAL_RUNNER, RunnerError, run_on
-from pipelines.running.limits import size_of
+from pipelines.running.beam_pipeline import RunnerError, run_on
+from pipelines.running.limits import LOCAL_RUNNER, size_of
 from pipelines.running.watched_run import run_locally
 from pipelines.sources import open_source
 from pipelines.stats.lints import equal_inputs, listed
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "sources", nargs="+", metavar="SOURCE", help="NAME:ARGUMENT[?option=value&...], see docs/sources.md"
-    )
-    parser.add_argument("--limit", type=positive, metavar="N", help="at most N episodes of each source")
-    parser.add_argument("--dry-run", action="store_true", help="print the plan and stop; write nothing")
-    parser.add_argument("--validation-fraction", type=float, default=0.0, metavar="F", help="of the episodes, by id")
-    parser.add_argument(
-        "--split-seed", type=int, default=0, metavar="N", help="another seed, another split (default 0)"
-    )
-    parser.add_argument(
-        "--text-model", type=local_path, metavar="FILE", help="a SentencePiece model instead of the shipped one"
-    )
-    parser.add_argument("--vocabulary", type=vocabulary_fields, default={}, metavar="NAME=VALUE,...", help="settings of"
-                        " the vocabulary that differ from the paper's: disjoint=true,discrete_size=4096")  # fmt: skip
-    parser.add_argument("--local-positions", type=positive, default=LOCAL_POSITIONS, metavar="N",
-                        help="most observation tokens a timestep may have (default %(default)s)")  # fmt: skip
-    parser.add_argument("--shard-size", default="100M", metavar="SIZE", help="of a shard, about, where there is enough"
-                        " data (default %(default)s)")  # fmt: skip
-    parser.add_argument("--runner", default=LOCAL_RUNNER, help="a Beam runner (default: %(default)s, on this machine);"
-                        " Beam's own options may follow")  # fmt: skip
-    add_run_options(parser, max_rejects="0")
-
-
-def run(arguments: argparse.Namespace, rest: list[str]) -> int:
+def run(arguments: argparse.Namespace) -> int:
     """Run the command; returns its exit code: see `exit_code`."""
-    return exit_code(lambda: _run(arguments, rest))
+    return exit_code(lambda: _run(arguments))
 
 
-def _run(arguments: argparse.Namespace, rest: list[str]) -> None:
+def _run(arguments: argparse.Namespace) -> None:
     budget = RejectBudget(arguments.max_rejects)
-    run = _runner(arguments, budget, rest)
+    run = _runner(arguments, budget)
     text = TextTokenizer.from_file(arguments.text_model) if arguments.text_model else None
     plan, tokenizer = make_plan(
         arguments.sources,
@@ -87,35 +59,15 @@ def _notes(sources: Sequence[str]) -> list[str]:
     return [f"note: {note}" for note in (notes[:9] if more else notes)] + more
 
 
-def vocabulary_fields(text: str) -> dict[str, Any]:
-    """Parse the value of --vocabulary, as argparse's `type`; the numbers are checked by `Vocabulary`.
-
-    >>> vocabulary_fields("disjoint=true,discrete_size=4096")
-    {'disjoint': True, 'discrete_size': 4096}
-    """
-    known = [field.name for field in dataclasses.fields(Vocabulary)]
-    fields: dict[str, Any] = {}
-    for part in text.split(","):
-        name, _, value = part.partition("=")
-        if name not in known or name in fields:
-            once = "given twice" if name in fields else f"unknown; known: {', '.join(known)}"
-            raise argparse.ArgumentTypeError(f"{name!r} is {once}")
-        try:
-            fields[name] = json.loads(value)
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(f"{part!r} is not of the form NAME=NUMBER or disjoint=true") from error
-    return fields
-
-
-def _runner(arguments: argparse.Namespace, budget: RejectBudget, rest: list[str]) -> Callable[[WorkFolder], None]:
+def _runner(arguments: argparse.Namespace, budget: RejectBudget) -> Callable[[WorkFolder], None]:
     limits = limits_of(arguments)
     if arguments.runner == LOCAL_RUNNER:
-        return run_locally(arguments.workers, limits, budget, rest)
+        return run_locally(arguments.workers, limits, budget, arguments.beam_options)
     if arguments.workers != 1:
         raise RunnerError(
             f"--workers is for the local {LOCAL_RUNNER}; give {arguments.runner}'s own option for workers"
         )
-    return run_on(arguments.runner, rest)
+    return run_on(arguments.runner, arguments.beam_options)
 
 
 def _reasons(sources: list[str]) -> dict[str, Mapping[str, str]]:

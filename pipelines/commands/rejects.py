@@ -6,10 +6,9 @@ import sys
 from collections import defaultdict
 
 from gato_tokenize.storage.dataset import Dataset
-from gato_tokenize.storage.place import local_path
 from gato_tokenize.view import printable, printable_lines
 from pipelines.commands.exit_codes import EXIT_REFUSED, exit_code
-from pipelines.commands.run_options import add_run_options, limits_of
+from pipelines.commands.run_options import limits_of
 from pipelines.conversion.convert import convert
 from pipelines.conversion.reject_budget import RejectBudget
 from pipelines.conversion.retry import carry_over, plan_retry
@@ -17,21 +16,7 @@ from pipelines.conversion.work_folder import WorkFolder, find
 from pipelines.sources.reading import Reject
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    actions = parser.add_subparsers(dest="action", required=True)
-    about = "print the rejects, grouped by reason"
-    listing = actions.add_parser("list", help=about, description=about, allow_abbrev=False)
-    listing.add_argument(
-        "dataset", type=local_path, metavar="DIR/NAME/VERSION", help="also of an unfinished conversion"
-    )
-    listing.add_argument("--json", action="store_true", help="one JSON object on standard output")
-    about = "after a fix, make a new version of the dataset that also holds what was rejected and succeeds now"
-    retry = actions.add_parser("retry", help=about, description=about, allow_abbrev=False)
-    retry.add_argument("dataset", type=local_path, metavar="DIR/NAME/VERSION", help="a complete dataset")
-    add_run_options(retry, max_rejects=None)
-
-
-def run(arguments: argparse.Namespace, rest: list[str]) -> int:
+def run(arguments: argparse.Namespace) -> int:
     """Run the command; returns its exit code: of `list` 0 or 2 (nothing there), of `retry` that of a conversion."""
     if arguments.action == "retry":
         return exit_code(lambda: _retry(arguments))

@@ -2,39 +2,16 @@
 
 import argparse
 import sys
-from pathlib import Path
 
 from gato_tokenize import Dataset
 from gato_tokenize.storage.durable import durable_file
-from gato_tokenize.storage.place import local_path
 from gato_tokenize.view import printable_lines
 from pipelines.inspection.report_page import render
 
 EXIT_FAILED, EXIT_REFUSED = 1, 2
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("dataset", type=local_path, metavar="DIR/NAME/VERSION")
-    parser.add_argument(
-        "--out", type=local_path, default=Path("report.html"), metavar="FILE", help="default report.html"
-    )
-    parser.add_argument("--episodes", type=_count, default=2, metavar="N", help="shown of each task (default 2)")
-    parser.add_argument("--steps", type=_steps, default=8, metavar="N", help="timesteps shown of each (default 8)")
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"a number such as 3 is expected, not {text!r}")
-    return int(text)
-
-
-def _steps(text: str) -> int:
-    if _count(text) == 0:
-        raise argparse.ArgumentTypeError("at least 1 is expected; --episodes 0 shows none")
-    return int(text)
-
-
-def run(arguments: argparse.Namespace, rest: list[str]) -> int:
+def run(arguments: argparse.Namespace) -> int:
     """Run the command and return its exit code: 0 written, 1 damaged or not written, 2 refused."""
     try:
         dataset = Dataset.open(arguments.dataset)

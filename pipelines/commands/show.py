@@ -8,23 +8,12 @@ from rich.console import Console
 
 from gato_tokenize.field_spec import ImageSpec
 from gato_tokenize.storage.dataset import Dataset
-from gato_tokenize.storage.place import local_path
 from gato_tokenize.view import printable, printable_lines, show
 from pipelines.inspection.episode_view import plain, save_frames
 from pipelines.inspection.overview import overview, schema
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("dataset", type=local_path, metavar="DIR/NAME/VERSION")
-    parser.add_argument("--schema", action="store_true", help="the fields of a record")
-    parser.add_argument("--episode", metavar="ID|N", help="decode one episode and print it")
-    parser.add_argument("--steps", type=int, default=3, metavar="N", help="timesteps of it to print (default 3)")
-    parser.add_argument("--frames", type=local_path, metavar="FILE.gif|FILE.png|DIR", help="save its pictures")
-    parser.add_argument("--field", metavar="PATH", help="which image field (default: the first)")
-    parser.add_argument("--no-colour", action="store_true", help="plain text, no pictures in the terminal")
-
-
-def run(arguments: argparse.Namespace, rest: list[str]) -> int:
+def run(arguments: argparse.Namespace) -> int:
     """Run the command and return its exit code: 0, or 2 if there is no such dataset, episode or field."""
     console = Console(no_color=arguments.no_colour, width=None if sys.stdout.isatty() else 200)
     try:

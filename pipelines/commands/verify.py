@@ -5,20 +5,13 @@ import dataclasses
 import json
 import sys
 
-from gato_tokenize.storage.place import local_path
 from gato_tokenize.view import counted, printable, printable_lines
 from pipelines.inspection.verify import verify
 
 EXIT_DAMAGED, EXIT_NO_DATASET = 1, 2
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("dataset", type=local_path, metavar="DIR/NAME/VERSION")
-    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
-    parser.add_argument("--deep", action="store_true", help="also parse every record and decode its pictures")
-
-
-def run(arguments: argparse.Namespace, rest: list[str]) -> int:
+def run(arguments: argparse.Namespace) -> int:
     """Run the command and return its exit code: 0 sound, 1 damaged, 2 no dataset."""
     try:
         faults = list(verify(arguments.dataset, deep=arguments.deep))

@@ -5,12 +5,13 @@ What was written is read from disk, never from what a runner reports, and must a
 
 import dataclasses
 import hashlib
+import itertools
 import json
 import os
 import shlex
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,9 @@ from pipelines.conversion.work import Done
 from pipelines.conversion.work_folder import PLAN, WorkFolder
 from pipelines.stats.episode_stats import merge_stats
 from pipelines.stats.lints import complete
+
+FEATURES, DATASET_INFO = "features.json", "dataset_info.json"  # TFDS's own
+DOCUMENTS = (DATASET_INFO, FEATURES, STATS, EPISODES)
 
 
 class PublishError(RuntimeError):
@@ -104,22 +108,31 @@ def _lines(folder: WorkFolder) -> Iterator[dict[str, Any]]:
 
 
 def _check_ids(folder: WorkFolder) -> None:
-    """Raise PublishError naming both places if an episode id stands twice. Takes 16 bytes of memory a record."""
+    """Raise PublishError naming both places if an episode id stands twice."""
+    places, count = double_ids(lambda: _lines(folder))
+    if not count:
+        return
+    where = " and ".join(f"{line['source_uri']} (number {line['source_index']})" for line in places)
+    raise PublishError(
+        f"episode id {places[0]['episode_id']!r} stands twice, from {where}; {count} ids are double."
+        " An id must name one episode: mend the sources, then convert anew"
+    )
+
+
+def double_ids(lines: Callable[[], Iterator[dict[str, Any]]]) -> tuple[list[dict[str, Any]], int]:
+    """Find the records of an episode list that stand twice; returns (the first two lines of one of them, how many such
+    records there are). Calls `lines` twice if there are any, and takes 16 bytes of memory a line."""
     digests = bytearray()
-    for line in _lines(folder):
+    for line in lines():
         digests += _id_digest(line)
     seen = np.frombuffer(digests, "V16")
     seen.sort()
     doubles = seen[1:][seen[1:] == seen[:-1]]
     if not len(doubles):
-        return
+        return [], 0
     double = doubles[0].tobytes()
-    places = [line for line in _lines(folder) if _id_digest(line) == double]
-    where = " and ".join(f"{line['source_uri']} (number {line['source_index']})" for line in places[:2])
-    raise PublishError(
-        f"episode id {places[0]['episode_id']!r} stands twice, from {where}; {len(np.unique(doubles))} ids are double."
-        " An id must name one episode: mend the sources, then convert anew"
-    )
+    places = itertools.islice((line for line in lines() if _id_digest(line) == double), 2)
+    return list(places), len(np.unique(doubles))
 
 
 def _id_digest(line: dict[str, Any]) -> bytes:
@@ -129,7 +142,7 @@ def _id_digest(line: dict[str, Any]) -> bytes:
 def _splits(folder: WorkFolder, done: list[Done]) -> dict[str, Any]:
     splits = {}
     for split in folder.plan.splits:
-        shards = [part.shards[split] for part in done]
+        shards = [part.shards[split] for part in done if split in part.shards]
         total = {name: sum(shard[name] for shard in shards) for name in ("records", "steps", "tokens", "bytes")}
         if total["records"]:  # TFDS refuses an empty split
             splits[split] = {**total, "shards": shards}
@@ -162,8 +175,8 @@ def _write_documents(folder: WorkFolder, done: list[Done], splits: dict[str, Any
         merge_stats(stats, part.stats)
     completed = {split: {task: complete(counts) for task, counts in stats[split].items()} for split in splits}
     _write_json(folder.path / STATS, completed)
-    _write_json(folder.path / "features.json", features_json())
-    _write_json(folder.path / "dataset_info.json", dataset_info_json(folder.plan, splits))
+    _write_json(folder.path / FEATURES, features_json())
+    _write_json(folder.path / DATASET_INFO, dataset_info_json(folder.plan, splits))
     with durable_file(folder.path / EPISODES) as file:  # a gzip file may have several members in a row
         for index in folder.indices:
             with open(folder.episodes_path(index), "rb") as part_file:
@@ -194,7 +207,7 @@ def _manifest(folder: WorkFolder, done: list[Done], splits: dict[str, Any]) -> M
 
 def _other_files(folder: WorkFolder, splits: dict[str, Any]) -> list[str]:
     """Every file of a dataset but the shards and the manifest, whose hashes are elsewhere."""
-    names = ["dataset_info.json", "features.json", STATS, EPISODES, SPEC, TEXT_MODEL, PLAN]
+    names = [*DOCUMENTS, SPEC, TEXT_MODEL, PLAN]
     for index in folder.indices:
         paths = [folder.done_path(index), folder.rejects_path(index), folder.quarantine_path(index)]
         paths += [index_path(folder.shard_path(split, index)) for split in splits]

@@ -10,14 +10,13 @@ import gzip
 import hashlib
 import itertools
 import os
-import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from gato_tokenize import __version__
-from gato_tokenize.storage.dataset import MANIFEST, Dataset
+from gato_tokenize.storage.dataset import MANIFEST, Dataset, parse_shard_name
 from gato_tokenize.storage.durable import durable_file, sync_folder
 from gato_tokenize.storage.episode_list import EPISODES, line_bytes, read_lines
 from gato_tokenize.storage.schema import READABLE, SCHEMA_VERSION
@@ -42,7 +41,7 @@ def plan_retry(dataset: Dataset, out: Path) -> Plan:
     retries = [work for index in folder.indices for work in _retries(dataset, folder, index)]
     if not retries:
         raise PlanError(f"{dataset.path} has no rejects: there is nothing to retry")
-    inputs = [*folder.plan.inputs, _fingerprint(dataset)]
+    inputs = [*folder.plan.inputs, fingerprint(dataset, "rejects retry")]
     for name in dict.fromkeys(work.source for work in retries):
         inputs += [given for given in _inputs(_checked(dataset, name)) if given not in inputs]
     carried = [dataclasses.replace(work, carried=True) for work in folder.plan.partitions]
@@ -121,10 +120,12 @@ def _checked(dataset: Dataset, name: str) -> Source:
     return source
 
 
-def _fingerprint(dataset: Dataset) -> dict[str, Any]:
+def fingerprint(dataset: Dataset, reader: str) -> dict[str, Any]:
+    """Return the entry of a dataset among a plan's inputs; its manifest has the hashes of all its files. `reader`: the
+    command that reads it."""
     data = (dataset.path / MANIFEST).read_bytes()
     uri = "/".join((*dataset.path.resolve().parts[-2:], MANIFEST))
-    return {"source": "rejects retry", "uri": uri, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    return {"source": reader, "uri": uri, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
 
 def carry_over(dataset: Dataset, folder: WorkFolder) -> None:
@@ -133,7 +134,7 @@ def carry_over(dataset: Dataset, folder: WorkFolder) -> None:
     A partition that is there already is left alone. Raises ValueError if the dataset is damaged.
     """
     old = WorkFolder.open(dataset.path)
-    groups = itertools.groupby(read_lines(dataset.path / EPISODES), lambda line: _shard_number(line["shard"]))
+    groups = itertools.groupby(read_lines(dataset.path / EPISODES), lambda line: parse_shard_name(line["shard"])[2])
     number, group = next(groups, (-1, iter(())))
     for index in old.indices:
         lines = group if number == index else iter(())
@@ -141,10 +142,6 @@ def carry_over(dataset: Dataset, folder: WorkFolder) -> None:
             _carry(old, folder, index, lines)
         if number == index:
             number, group = next(groups, (-1, iter(())))
-
-
-def _shard_number(name: str) -> int:
-    return int(re.findall(r"-(\d+)-of-\d+$", name)[0])
 
 
 def _carry(old: WorkFolder, folder: WorkFolder, index: int, lines: Iterator[dict[str, Any]]) -> None:

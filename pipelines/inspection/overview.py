@@ -41,7 +41,7 @@ def overview(dataset: Dataset, console: Console) -> None:
             for path, field in counts["fields"].items():
                 spec = dataset.tokenizer.specs[task].fields[path]
                 _add(fields, task, split, path, spec.describe(), _numbers(field))
-                if isinstance(spec, ContinuousSpec):
+                if isinstance(spec, ContinuousSpec) and "dimensions" in field:
                     rows = fit_report(spec, path.split("/")[0] == "action", field, dataset.tokenizer.vocabulary.m)
                     for cells in _fit_cells(rows):
                         _add(fit, task, split, path, *cells)

@@ -26,6 +26,8 @@ from pipelines.stats.lints import LINTS, equal_inputs
 
 SAMPLE_RECORDS, SAMPLE_TOKENS = 64, 200_000  # of each task, for the charts of values and bins
 MOST_TASKS = 40  # shown with charts and episodes; the tables list all
+MOST_OPEN = 4  # a page of more tasks shows them folded
+SEARCH_FROM = 10  # tasks
 MOST_REJECTS = 100
 MOST_ELEMENTS = 64  # listed of each field in the table of fits
 _COUNTS = {"episodes", "steps", "tokens", "loss_tokens", "tokens_by_kind", "unknown_pieces", "fields"}
@@ -128,8 +130,8 @@ def count_sample(dataset: Dataset, places: list[Any]) -> Sample:
     return sample
 
 
-def _charts(dataset: Dataset, task: str, lines: Lines, sample: Sample) -> Iterator[tuple[str, str]]:
-    """Yield (caption, SVG) for each of a task's charts."""
+def _charts(dataset: Dataset, task: str, lines: Lines, sample: Sample) -> Iterator[tuple[str, Any]]:
+    """Yield (caption, Chart) for each of a task's charts."""
     from pipelines.inspection import charts
 
     tokenizer = dataset.tokenizer.task(task)
@@ -149,9 +151,12 @@ def _charts(dataset: Dataset, task: str, lines: Lines, sample: Sample) -> Iterat
 
 def _tasks(dataset: Dataset, lines: dict[str, Lines], steps: int) -> Iterator[dict[str, Any]]:
     """Yield what the page shows of a task beyond the tables, one task at a time."""
-    for name in sorted(lines)[:MOST_TASKS]:
+    from pipelines.inspection.curves import curves
+
+    for number, name in enumerate(sorted(lines)[:MOST_TASKS], 1):
         sample = count_sample(dataset, lines[name].counted)
         yield {
+            "number": number,
             "name": name,
             "spec": dataset.tokenizer.specs[name],
             "slots": dataset.tokenizer.task(name).slots,
@@ -159,7 +164,10 @@ def _tasks(dataset: Dataset, lines: dict[str, Lines], steps: int) -> Iterator[di
             "episodes": sum(lines[name].tokens.values()),
             "sample": sample,
             "charts": _charts(dataset, name, lines[name], sample),
-            "strips": (filmstrip(dataset, record, steps) for record in _records(dataset, lines[name].shown)),
+            "strips": (
+                (filmstrip(dataset, record, steps), curves(dataset, record, steps))
+                for record in _records(dataset, lines[name].shown)
+            ),
         }
 
 
@@ -169,7 +177,7 @@ def fit_rows(dataset: Dataset, task: str, counts: dict[str, Any]) -> list[tuple[
     return [
         (path, fit_report(spec, path.split("/")[0] == "action", counts["fields"][path], m)[: MOST_ELEMENTS + 1])
         for path, spec in specs.items()
-        if isinstance(spec, ContinuousSpec)
+        if isinstance(spec, ContinuousSpec) and "dimensions" in counts["fields"][path]
     ]
 
 
@@ -205,6 +213,8 @@ def render(dataset: Dataset, episodes: int, steps: int) -> Iterator[str]:
         names=sorted(lines),
         episodes_shown=episodes,
         most_tasks=MOST_TASKS,
+        most_open=MOST_OPEN,
+        search_from=SEARCH_FROM,
         tasks=_tasks(dataset, lines, steps),
         kinds=list(Kind),
         rejects=itertools.islice(_rejects(dataset), MOST_REJECTS),
@@ -229,7 +239,7 @@ def _template() -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(number=_number, kind=_kind_name, css=_css_name, csp=_csp)
+    environment.filters.update(number=_number, size=_size, kind=_kind_name, css=_css_name, csp=_csp)
     environment.globals.update(shares=shares_chart, notes=notes, plain_counts=plain_counts, fit_rows=fit_rows)
     return environment.get_template("report.html")
 
@@ -239,6 +249,13 @@ def _number(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
     return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+
+
+def _size(count: int) -> str:
+    """Format a number of bytes as megabytes of 10^6 bytes; small ones as kilobytes, or as they are."""
+    if count < 1000:
+        return f"{count} bytes"
+    return f"{count / 1e6:,.1f} MB" if count >= 1_000_000 else f"{count / 1e3:,.1f} kB"
 
 
 def _kind_name(kind: Kind) -> str:

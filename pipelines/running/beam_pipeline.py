@@ -19,7 +19,6 @@ from pipelines.conversion.work_folder import WorkFolder
 from pipelines.conversion.write_partition import write_partition
 from pipelines.running.progress import Progress, showing_from_a_thread
 
-LOCAL_RUNNER = "FnApiRunner"
 # The worker of Beam's multi_processing mode, but silent: Beam's own logs every channel that it opens, and what it
 # raises, which the parent reports anyway. A closed channel is the parent's doing, as when another worker has failed: it
 # counts as no death, and the interpreter's own end may abort. Ctrl-C is left to the topmost parent.

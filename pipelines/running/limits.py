@@ -1,8 +1,9 @@
-"""Limits of a local run: how long it waits, and how much memory a partition may take."""
+"""A local run: the name of its runner, how long it waits, and how much memory a partition may take."""
 
 import dataclasses
 import re
 
+LOCAL_RUNNER = "FnApiRunner"
 LEAST_MEMORY = 2**30  # bytes of address space, half of which the loaded libraries take
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 

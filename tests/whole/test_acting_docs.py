@@ -1,6 +1,5 @@
 """docs/acting.md: its Python runs, and it names every option of the three commands."""
 
-import argparse
 import re
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import pytest
 import toy_acting  # noqa: F401 - quiets TensorFlow
 
 from gato_model.commands import arguments
+from gato_tokenize.command_line import CommandParser
 
 PAGE = (Path(__file__).parents[2] / "docs/acting.md").read_text()
 
@@ -19,7 +19,7 @@ def test_the_python_runs():
 
 @pytest.mark.parametrize("add_arguments", [arguments.evaluate, arguments.generate, arguments.export])
 def test_every_option_is_named(add_arguments):
-    parser = argparse.ArgumentParser(add_help=False)
+    parser = CommandParser(add_help=False)
     add_arguments(parser)
     options = set(re.findall(r"--[a-z-]+", parser.format_help()))
     assert len(options) > 5

@@ -34,13 +34,8 @@ class MyError(Exception):
 
 gymnasium.register("My/Env-v0", Mine)
 """
-PROBE = "def add_arguments(parser): pass\ndef run(*arguments): print('found'); return 0\n"
-ADD_PROBE = {  # as a command `show`
-    "pipelines": "command.COMMANDS['show'] = ('probe', '')",
-    "gato_model": "command.COMMANDS['show'] = (lambda parser: None, '')\n"
-    "import_module = command.importlib.import_module\n"
-    "command.importlib.import_module = lambda name: import_module('probe')",
-}
+PROBE = "def run(arguments): print('found'); return 0\n"
+ADD_PROBE = "command.COMMANDS['show'] = command.Command('', lambda parser: None, 'probe')"
 ROOT = Path(__file__).parents[2]
 
 
@@ -78,16 +73,16 @@ def test_an_environment_of_a_module_in_the_current_folder(workers: str) -> None:
 def test_a_module_of_the_current_folder_is_found_and_hides_none(package: str) -> None:
     Path("probe.py").write_text(PROBE)
     Path("numpy.py").write_text("raise ImportError('the wrong numpy')")
-    done = run([*script(package, ADD_PROBE[package]), "show"])
+    done = run([*script(package, ADD_PROBE), "show"])
     assert (done.returncode, done.stdout) == (0, "found\n"), done.stderr
-    done = run([*script(package, "command._find_modules_here(); import numpy"), "--help"])
+    done = run([*script(package, "command.find_modules_here(); import numpy"), "--help"])
     assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("package", ["pipelines", "gato_model"])
 def test_python_s_safe_path_is_respected(package: str) -> None:
     Path("probe.py").write_text(PROBE)
-    python, path = script(package, ADD_PROBE[package])
+    python, path = script(package, ADD_PROBE)
     safe = [python, "-P", "-c", f"import sys; sys.path.append({str(ROOT)!r}); exec(open({path!r}).read())"]
     done = run([*safe, "show"])
     assert done.returncode == 2 and "needs the package probe" in done.stderr

@@ -1,6 +1,5 @@
 """The command `evaluate`, with a model that has learnt to copy: every flag's effect."""
 
-import argparse
 import json
 
 import numpy as np
@@ -13,6 +12,7 @@ from gato_model.commands import evaluate as command
 from gato_model.commands.evaluate import seeds_of
 from gato_model.evaluation.baselines import demonstration
 from gato_tokenize import EpisodeMetadata, EpisodeTokenizer, Record, spec_from_spaces
+from gato_tokenize.command_line import CommandParser
 from gato_tokenize.environments.recipe import Recipe
 from gato_tokenize.roles import Roles
 from gato_tokenize.storage.dataset import DatasetTokenizer
@@ -52,7 +52,7 @@ class TestCommand:
         monkeypatch.chdir(tmp_path)
 
     def run(self, *words):
-        parser = argparse.ArgumentParser()
+        parser = CommandParser()
         arguments.evaluate(parser)
         return command.run(parser.parse_args(["--checkpoint", "run", "--env", COPYING, "--rows", "4", *words]))
 

@@ -1,6 +1,5 @@
 """A model that was overfitted on a sentence, a caption and two answers writes them; what is legal; refusals."""
 
-import argparse
 import io
 
 import keras
@@ -16,6 +15,7 @@ from gato_model.acting.chunk import Chunk
 from gato_model.acting.generator import Generator
 from gato_model.commands import arguments, generate
 from gato_tokenize import Episode, EpisodeSpec, ImageSpec
+from gato_tokenize.command_line import CommandParser
 from gato_tokenize.storage.dataset import DatasetTokenizer
 
 IMAGE = ImageSpec(resize=(32, 32))
@@ -175,7 +175,7 @@ class TestCommand:
         (tmp_path / "dark.png").write_bytes(picture(20))
 
     def run(self, *words):
-        parser = argparse.ArgumentParser()
+        parser = CommandParser()
         arguments.generate(parser)
         return generate.run(parser.parse_args(["--checkpoint", str(self.folder / "run"), *words]))
 

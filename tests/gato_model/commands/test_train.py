@@ -1,6 +1,5 @@
 """The command `train`: every option has its effect, the page names them all, refusals."""
 
-import argparse
 import os
 import re
 import subprocess
@@ -16,12 +15,13 @@ from gato_model.commands import arguments, train
 from gato_model.config import GatoConfig
 from gato_model.data.share import Share
 from gato_model.training.optimizer import OptimizerSettings
+from gato_tokenize.command_line import CommandParser
 
 PAGE = (Path(__file__).parents[3] / "docs/training.md").read_text()
 
 
 def parsed(*words):
-    parser = argparse.ArgumentParser()
+    parser = CommandParser()
     arguments.train(parser)
     return parser.parse_args(["--data", "a", "--out", "run", *words])
 
@@ -110,10 +110,11 @@ def test_a_refusal_has_exit_code_2(words, message, capsys, tmp_path, monkeypatch
 
 
 def test_every_option_is_named_on_the_page():
-    parser = argparse.ArgumentParser(add_help=False)
+    parser = CommandParser(add_help=False)
     arguments.train(parser)
     options = set(re.findall(r"--[a-z-]+", parser.format_help()))
     assert len(options) > 20
+    options = {option.replace("--no-", "--") for option in options}
     assert [option for option in sorted(options) if f"`{option}" not in PAGE] == []
 
 

@@ -1,0 +1,159 @@
+"""What the three programs share: a parser whose options may come from a file, and how a command is run.
+
+Nothing is imported but the standard library until a command runs: help and a refused option take no seconds.
+"""
+
+import argparse
+import dataclasses
+import importlib
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from gato_tokenize import config_file
+from gato_tokenize.storage.place import local_path
+from gato_tokenize.version import __version__
+
+EXIT_FAILED, EXIT_REFUSED, EXIT_INTERRUPTED = 1, 2, 130
+
+
+@dataclasses.dataclass(frozen=True)
+class Command:
+    """A command of a program.
+
+    module: has `run(arguments) -> int`, and may have `how_to_resume(arguments) -> str` for after Ctrl-C
+    """
+
+    about: str
+    add_arguments: Callable[["CommandParser"], None]
+    module: str
+
+
+class CommandParser(argparse.ArgumentParser):
+    """A parser of one command, or of a program with commands. No option may be abbreviated."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"allow_abbrev": False, **kwargs})
+        self._has_config, self._passed_on = False, ""
+
+    def add_flag(self, name: str, help: str) -> None:
+        """Add an option that is true or false: --name and, against a file that says true, --no-name."""
+        action = self.add_argument(name, action=argparse.BooleanOptionalAction, help=help)
+        action.default = False  # given above, argparse would add it to the help
+
+    def add_config(self) -> None:
+        """Add --config and --print-config."""
+        self._has_config = True
+        about = "a TOML file of options by their long names; those of the command line win"
+        self.add_argument("--config", type=local_path, metavar="FILE", help=about)
+        about = "print all options as such a file, and stop"
+        self.add_argument("--print-config", action="store_true", help=about)
+
+    def pass_on(self, key: str) -> None:
+        """Put unknown words into `arguments`, as the list `key`, which is a key of the file, too."""
+        self._passed_on = key
+
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        words = sys.argv[1:] if args is None else list(args)
+        if not self._has_config:
+            return super().parse_known_args(words, namespace)
+        passed_on = self._take_defaults(words)
+        arguments, unknown = super().parse_known_args(words, namespace)
+        if self._passed_on:
+            setattr(arguments, self._passed_on.replace("-", "_"), unknown or passed_on)
+            passed_on, unknown = unknown or passed_on, []
+        if arguments.print_config and not unknown:
+            self._print_config(arguments, {self._passed_on: passed_on} if self._passed_on else {})
+        return arguments, unknown
+
+    def _take_defaults(self, words: list[str]) -> list[str]:
+        """Make the values of the file that --config names the defaults; return those that are passed on."""
+        path = self._config_path(words)
+        if path is None:
+            return []
+        try:
+            values = config_file.read(path, self, self._passed_on)
+        except config_file.ConfigError as error:
+            self.refuse(str(error))
+        passed_on: list[str] = values.pop(self._passed_on, [])
+        actions = config_file.keys(self)
+        for key, value in values.items():
+            action = actions[key]
+            action.default, action.required = value, False
+            if not action.option_strings:
+                action.nargs = "*"
+        return passed_on
+
+    def _config_path(self, words: list[str]) -> Path | None:
+        finder = argparse.ArgumentParser(prog=self.prog, usage=argparse.SUPPRESS, add_help=False, allow_abbrev=False)
+        finder.add_argument("--config", type=local_path, metavar="FILE")
+        path: Path | None = finder.parse_known_args(words)[0].config
+        return path
+
+    def _print_config(self, arguments: argparse.Namespace, more: Mapping[str, list[str]]) -> NoReturn:
+        try:
+            sys.stdout.write(config_file.write(arguments, self, more))
+        except config_file.ConfigError as error:
+            self.refuse(str(error))
+        self.exit(0)
+
+    def refuse(self, message: str) -> NoReturn:
+        """Stop with one line, without the usage."""
+        self.exit(EXIT_REFUSED, f"{self.prog}: {message}\n")
+
+
+def parser_of(program: str, about: str | None, commands: Mapping[str, Command]) -> CommandParser:
+    """Make the parser of a program: `arguments.command` is the name of the command."""
+    parser = CommandParser(prog=program, description=about)
+    parser.add_argument("--version", action="version", version=f"gato-toolchain {__version__}")
+    names = parser.add_subparsers(dest="command", required=True)
+    for name, command in commands.items():
+        command.add_arguments(names.add_parser(name, help=command.about, description=command.about))
+    return parser
+
+
+def find_modules_here() -> None:
+    """Let an installed script find modules in the current folder as `python -m` does, for `my_module:My/Env-v0`; last,
+    so that no file there hides an installed package. Child processes inherit the path."""
+    here = os.getcwd()
+    if not sys.flags.safe_path and here not in sys.path:
+        sys.path.append(here)
+
+
+def run_command(
+    program: str,
+    command: Command,
+    arguments: argparse.Namespace,
+    extra: str,
+    load: Callable[[str], Any] = importlib.import_module,
+) -> int:
+    """Import a command and run it; returns its exit code.
+
+    extra: the extra of the installation that the command needs. load: imports a module.
+    """
+    try:
+        module = load(command.module)
+    except KeyboardInterrupt:
+        _interrupted(program, "stopped before it began")
+    except ModuleNotFoundError as error:
+        cure = f"pip install 'gato-toolchain[{extra}]' installs it"
+        print(f"{program}: {arguments.command} needs the package {error.name}: {cure}", file=sys.stderr)
+        return EXIT_REFUSED
+    try:
+        code = int(module.run(arguments))
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt:
+        _interrupted(program, module.how_to_resume(arguments) if hasattr(module, "how_to_resume") else "stopped")
+    except BrokenPipeError:  # `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILED
+
+
+def _interrupted(program: str, message: str) -> NoReturn:
+    print(f"\n{program}: {message}", file=sys.stderr, flush=True)
+    os._exit(EXIT_INTERRUPTED)  # a normal exit would wait for threads that read, or are in the middle of an episode

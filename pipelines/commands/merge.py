@@ -1,0 +1,11 @@
+"""The command `merge`."""
+
+import argparse
+
+from pipelines.commands.edits import run_edit
+from pipelines.editing.rules import Merge
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command; returns its exit code: see `exit_code`."""
+    return run_edit(arguments.datasets, arguments.out, Merge)

@@ -1,0 +1,15 @@
+"""The command `split`."""
+
+import argparse
+
+from pipelines.commands.edits import run_edit
+from pipelines.editing.rules import Split
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command; returns its exit code: see `exit_code`."""
+    return run_edit(
+        [arguments.dataset],
+        arguments.out,
+        lambda: Split(arguments.validation, arguments.test, arguments.seed),
+    )
