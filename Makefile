@@ -1,4 +1,5 @@
 # make demo       convert, verify and report a small dataset
+# make corpus     open data of many domains for one model, by the recipes: hours; SMALL=1 makes a tenth
 # make check      the quick loop, under 90 seconds on 2 cores: ruff, mypy, the quick tests
 # make test       what CI runs, under 15 minutes: ruff, mypy, every test that is not slow
 # make test-all   `make test`, then the slow tests: a quarter of an hour more
@@ -12,7 +13,7 @@ OUT ?= demo-data
 TRAIN_OUT ?= train-demo-data
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo train-demo check test test-all lint bench docs dist clean
+.PHONY: demo train-demo corpus check test test-all lint bench docs dist clean
 
 # Each stamp is a set of extras; it is renewed when setup.cfg changes.
 $(VENV)/.demo: setup.cfg pyproject.toml
@@ -30,6 +31,14 @@ demo: $(VENV)/.demo
 # Two BabyAI levels, learned from their expert's episodes: under 20 minutes on 2 cores.
 train-demo: $(VENV)/.demo
 	$(BIN)/python -m examples.train_demo $(TRAIN_OUT)
+
+$(VENV)/.recipes: $(VENV)/.demo
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[demo,recipes]'
+	touch $@
+
+# Every dataset of recipes/, in corpus/: hours. With SMALL=1 a tenth of each, in corpus-small/. It goes on where it stopped.
+corpus: $(VENV)/.recipes
+	$(BIN)/python -m recipes.make_corpus $(if $(SMALL),--small)
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

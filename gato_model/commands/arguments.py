@@ -123,6 +123,7 @@ def evaluate(parser: CommandParser) -> None:
         metavar="N",
         help="cut episodes after N steps (default: only the environment ends them)",
     )
+    add("--stop", choices=("end", "success"), default="end", help="where episodes end (default: at their end)")
     add("--temperature", type=float, default=0.0, metavar="T", help="0 takes the likeliest id (default)")
     add(
         "--continuous",

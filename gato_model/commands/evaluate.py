@@ -128,13 +128,14 @@ def _compared(arguments: argparse.Namespace, model: Any, task: _Task, seeds: lis
     options = {name: getattr(arguments, name) for name in names}
     policy = GatoPolicy(model, task.tokenizer, task.prompt, rows=rows, **options)
     frames: list[Any] | None = [] if arguments.video else None
-    played = evaluate(policy, task.recipe, seeds, max_steps=arguments.max_steps, frames=frames)
+    limits = {"max_steps": arguments.max_steps, "stop_at_success": arguments.stop == "success"}
+    played = evaluate(policy, task.recipe, seeds, **limits, frames=frames)
     if frames is not None:
         write_video(arguments.video, frames)
     environment = task.recipe.make(seeds[0])
     at_random = RandomPolicy(environment.action_space, rows)
     environment.close()
-    random = evaluate(at_random, task.recipe, seeds, max_steps=arguments.max_steps)
+    random = evaluate(at_random, task.recipe, seeds, **limits)
     return Comparison(task.name, played, random, *task.expert)
 
 

@@ -2,10 +2,14 @@
 
 import functools
 import importlib
+import importlib.metadata
 import os
+from collections.abc import Sequence
+from typing import Any
 
 from gato_tokenize.installing import missing
 from gato_tokenize.storage.place import local_path
+from pipelines.sources.imported import imported
 from pipelines.sources.options import split_options
 from pipelines.sources.source import Source, SourceError
 
@@ -22,28 +26,52 @@ SOURCES = {
 }
 
 
+ENTRY_POINTS = "gato_toolchain.sources"  # the group by which installed packages offer sources of their own
+
+
 @functools.lru_cache(maxsize=64)
 def open_source(source: str) -> Source:
-    """Open the `Source` that a string names: `name:argument` or `name:argument?option=value&...`.
+    """Open the `Source` that a string names: `name:argument` or `name:argument?option=value&...`. The name is one of
+    SOURCES, or one that an installed package offers as an entry point of the group `gato_toolchain.sources`; or
+    `module:Class:argument` names a class of your own.
 
     Raises SourceError for an unknown name, for bad options, and if a package that the source needs is not installed.
     """
-    name, colon, rest = source.partition(":")
-    if not colon or name not in SOURCES:
-        raise SourceError(f"{source!r} is no source: write NAME:ARGUMENT, NAME one of {', '.join(SOURCES)}")
-    cls = source_class(name)
+    name, _, rest = source.partition(":")
+    cls, argument = _class_and_argument(source, name, rest)
     if cls.reads_files:
         try:
-            local_path(rest)
+            local_path(argument)
         except ValueError as error:
             raise SourceError(str(error)) from error
-    opened = cls(*split_options(rest, os.path.exists) if cls.reads_files else split_options(rest))
+    opened = cls(*split_options(argument, os.path.exists) if cls.reads_files else split_options(argument))
     opened.source = source
     return opened
 
 
+def _class_and_argument(source: str, name: str, rest: str) -> tuple[type[Source], str]:
+    installed = importlib.metadata.entry_points(group=ENTRY_POINTS).names
+    if ":" in source and (name in SOURCES or name in installed):
+        return source_class(name), rest
+    class_name, colon, argument = rest.partition(":")
+    if not colon or not class_name.isidentifier():
+        known = ", ".join((*SOURCES, *sorted(installed - set(SOURCES))))
+        raise SourceError(
+            f"{source!r} is no source: write NAME:ARGUMENT, NAME one of {known}; or MODULE:CLASS:ARGUMENT for a class"
+            " of your own"
+        )
+    asked = f"{name}:{class_name}"
+    return _checked(imported(name, class_name, f"{name} is no source's name, and {asked} no class"), asked), argument
+
+
 def source_class(name: str) -> type[Source]:
-    """The class of a source, by its name in SOURCES; SourceError if a package that it needs is not installed."""
+    """The class of a built-in or installed source, by its name.
+
+    Raises SourceError if a package that it needs is not installed, if an installed one cannot be loaded, or if the name
+    means more than one source.
+    """
+    if entries := tuple(importlib.metadata.entry_points(group=ENTRY_POINTS, name=name)):
+        return _installed_class(entries)
     module, _, class_name = SOURCES[name].partition(":")
     try:
         cls: type[Source] = getattr(importlib.import_module(module), class_name)
@@ -52,3 +80,29 @@ def source_class(name: str) -> type[Source]:
     except ImportError as error:
         raise SourceError(f"source {name!r} needs a package that is installed but cannot be loaded: {error}") from error
     return cls
+
+
+def _installed_class(entries: Sequence[importlib.metadata.EntryPoint]) -> type[Source]:
+    """The class of the one entry point of a name. Another package, or a built-in source, may not have that name."""
+    name = entries[0].name
+    packages = " and ".join(sorted(entry.dist.name if entry.dist else "?" for entry in entries))
+    if name in SOURCES:
+        raise SourceError(f"source {name!r} is built in, and {packages} would replace it: uninstall that package")
+    if len(entries) > 1:
+        raise SourceError(f"source {name!r} is offered by {packages}: uninstall all but one")
+    try:
+        found = entries[0].load()
+    except Exception as error:
+        raise SourceError(
+            f"source {name!r} of the package {packages} cannot be loaded: {type(error).__name__}: {error}"
+        ) from error
+    return _checked(found, entries[0].value)
+
+
+def _checked(found: Any, asked: str) -> type[Source]:
+    """Raise SourceError unless what was imported is a class of sources that lacks no method."""
+    if not (isinstance(found, type) and issubclass(found, Source)):
+        raise SourceError(f"{asked} is no class that inherits pipelines.Source")
+    if found.__abstractmethods__:
+        raise SourceError(f"{asked} lacks the methods {', '.join(sorted(found.__abstractmethods__))}")
+    return found

@@ -17,7 +17,7 @@ class VaryingBody(gymnasium.Wrapper[Any, Any, Any, Any]):
     def __init__(self, environment: gymnasium.Env[Any, Any], low: float, high: float) -> None:
         super().__init__(environment)
         self._low, self._high = low, high
-        self._model = environment.unwrapped._env.physics.model  # type: ignore[attr-defined]
+        self._model = environment.unwrapped._env.physics.model
         self._as_made = {part: getattr(self._model, part).copy() for part in PARTS}
         self._inertia = self._model.body_inertia.copy()
 

@@ -21,7 +21,7 @@ WALL, FLOOR, TARGET, BOX_ON_TARGET, BOX, PLAYER, PLAYER_ON_TARGET = range(7)
 MOVES = (-1, 0), (1, 0), (0, -1), (0, 1)  # up, down, left, right: what action i adds to the player's row and column
 
 
-class _Room(SokobanEnv):  # type: ignore[misc]
+class _Room(SokobanEnv):
     """gym-sokoban's environment, without a picture of every step."""
 
     def render(self, mode: str = "human", close: Any = None, scale: int = 1) -> None:

@@ -43,11 +43,8 @@ def test_the_source_of_the_page_keeps_the_contract(tmp_path: Path) -> None:
     page = (ROOT / "docs/adding-a-source.md").read_text()
     (module,) = re.findall(r"```python\n(.*?)```", page, re.S)
     (contract,) = re.findall(r"```python notest\n(.*?)```", page, re.S)
-    (tmp_path / "read_npz.py").write_text(module)
-    (tmp_path / "test_read_npz.py").write_text(contract)
-    (tmp_path / "conftest.py").write_text(
-        "from pipelines.sources import SOURCES\nSOURCES['npz'] = 'read_npz:NpzSource'\n"
-    )
+    (tmp_path / "gato_npz.py").write_text(module)
+    (tmp_path / "test_gato_npz.py").write_text(contract)
     words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
     done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0 and "16 passed" in done.stdout, done.stdout
@@ -55,9 +52,8 @@ def test_the_source_of_the_page_keeps_the_contract(tmp_path: Path) -> None:
         observation = np.full((4, 2), np.nan if number == 1 else 0.5)
         np.savez(tmp_path / f"{number}.npz", observation=observation, action=np.zeros((4, 1)))
     # In a process of its own: a conversion forks, and this one may hold libraries with threads.
-    program = "import conftest, sys; from pipelines.__main__ import main; sys.exit(main(sys.argv[1:]))"
-    words = ["convert", "npz:*.npz", "--out", "out/toy/1.0.0", "--max-rejects", "1"]
-    subprocess.run([sys.executable, "-c", program, *words], cwd=tmp_path, check=True, timeout=120)
+    words = ["-m", "pipelines", "convert", "gato_npz:NpzSource:*.npz", "--out", "out/toy/1.0.0", "--max-rejects", "1"]
+    subprocess.run([sys.executable, *words], cwd=tmp_path, check=True, timeout=120)
     assert len(Dataset.open(tmp_path / "out/toy/1.0.0")) == 2
 
 

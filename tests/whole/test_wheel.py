@@ -1,13 +1,17 @@
 """The built wheel, installed alone into an empty environment, holds the whole of the three packages and works."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from gato_tokenize import Dataset
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("gato_tokenize", "pipelines", "gato_model")
@@ -81,3 +85,26 @@ def test_it_converts_verifies_and_reports_outside_the_checkout(python: Path, tmp
     run(command, "report", "out/toy/1.0.0", folder=tmp_path)
     assert "line.txt" in (tmp_path / "report.html").read_text()
     assert "usage: gato-tokenize" in run(python.with_name("gato-tokenize"), "--help", folder=tmp_path)
+
+
+def test_a_package_of_the_page_offers_its_source_beside_the_wheel(python: Path, tmp_path: Path) -> None:
+    page = (ROOT / "docs/adding-a-source.md").read_text()
+    package = tmp_path / "package"
+    package.mkdir()
+    for name, kind in (
+        ("gato_npz.py", "python"),
+        ("test_gato_npz.py", "python notest"),
+        ("pyproject.toml", "toml"),
+    ):
+        (text,) = re.findall(rf"```{kind}\n(.*?)```", page, re.S)
+        (package / name).write_text(text)
+    pip("wheel", "--no-build-isolation", "--wheel-dir", tmp_path, package, folder=tmp_path)
+    (built,) = tmp_path.glob("gato_npz-*.whl")
+    pip("--python", python, "install", built, folder=tmp_path)
+    for number in range(3):
+        np.savez(tmp_path / f"{number}.npz", observation=np.full((4, 2), 0.5), action=np.zeros((4, 1)))
+    run(python.with_name("gato-data"), "convert", "npz:*.npz", "--out", "out/toy/1.0.0", folder=tmp_path)
+    assert len(Dataset.open(tmp_path / "out/toy/1.0.0")) == 3
+    shutil.copy(package / "test_gato_npz.py", tmp_path)  # without the module beside it
+    words = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "test_gato_npz.py"]
+    assert "16 passed" in run(python, *words, folder=tmp_path)

@@ -1,11 +1,9 @@
 """Experts: policies that play an environment well."""
 
-import hashlib
-import importlib
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeAlias
 
+from pipelines.sources.imported import imported
 from pipelines.sources.source import SourceError
 
 Policy: TypeAlias = Callable[[Any], Any]  # observation -> action
@@ -70,22 +68,8 @@ def own_policy(name: str) -> Callable[[Any], Policy]:
 
     Raises SourceError if the module or the function is not there.
     """
-    module_name, _, attribute = name.partition(":")
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        raise SourceError(
-            f"policy={name}: there is no module {error.name!r}; start the command in the folder that holds it, or"
-            " install it"
-        ) from error
-    make_policy = getattr(module, attribute, None)
+    module, _, attribute = name.partition(":")
+    make_policy = imported(module, attribute, f"policy={name}")
     if not callable(make_policy):
-        found = "is not a function" if make_policy is not None else "is not in that module"
-        raise SourceError(f"policy={name}: {attribute} {found}")
+        raise SourceError(f"policy={name}: {attribute} is not a function")
     return make_policy  # type: ignore[no-any-return]
-
-
-def policy_sha256(name: str) -> str:
-    """Hash the file of the module that `module:function` names: another file makes another plan."""
-    module = importlib.import_module(name.partition(":")[0])
-    return hashlib.sha256(Path(str(module.__file__)).read_bytes()).hexdigest()

@@ -17,7 +17,8 @@ from gato_tokenize.environments.families import Ending
 from gato_tokenize.environments.playing import PlayedEpisode, legal, mission
 from gato_tokenize.environments.recipe import Recipe
 from gato_tokenize.spaces import SpaceReading, read_spaces, tuple_to_dict
-from pipelines.sources.rollouts.experts import Policy, expert_of, own_policy, policy_sha256
+from pipelines.sources.imported import module_sha256
+from pipelines.sources.rollouts.experts import Policy, expert_of, own_policy
 from pipelines.sources.source import SourceError
 
 # Packages whose versions are recorded, beside gymnasium and numpy, if making the environment has imported them.
@@ -76,7 +77,7 @@ def describe(rollout: Rollout) -> Description:
         environment.close()
     versions = _versions(rollout.recipe.environment.rpartition(":")[0])
     if ":" in rollout.policy:
-        versions[rollout.policy] = f"sha256 {policy_sha256(rollout.policy)}"
+        versions[rollout.policy] = f"sha256 {module_sha256(rollout.policy.partition(':')[0])}"
     return Description(reading, agent_id, versions, limit)
 
 

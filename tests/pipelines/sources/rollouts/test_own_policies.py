@@ -77,7 +77,7 @@ def test_a_changed_policy_is_another_plan(here: Path) -> None:
     ("policy", "message"),
     [
         ("no_such_module:agent", "there is no module 'no_such_module'; start the command in the folder"),
-        ("my_agent:nobody", "nobody is not in that module"),
+        ("my_agent:nobody", "nobody is not in the module my_agent"),
         ("my_agent:number", "number is not a function"),
         (":agent", "must be expert, random, or MODULE:FUNCTION"),
         ("my_agent:", "must be expert, random, or MODULE:FUNCTION"),

@@ -1,0 +1,56 @@
+"""The files that some recipes read: text and pictures which installed packages ship, written to a folder.
+
+python -m recipes.inputs corpus/inputs
+"""
+
+import json
+import pydoc_data.topics
+import shutil
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+
+def write_topics(folder: Path) -> None:
+    """Write CPython's documentation of its language, a document a topic, to python-topics.jsonl."""
+    topics = sorted(pydoc_data.topics.topics.items())
+    _write(folder / "python-topics.jsonl", ({"id": name, "text": text} for name, text in topics))
+
+
+def write_shapes(folder: Path) -> None:
+    """Write the pictures of easy-vqa, their training questions and a caption for each, to shapes.jsonl.
+
+    A picture shows one shape. What its questions tell of shape and colour is its caption: "a red circle".
+    """
+    import easy_vqa
+
+    pictures = folder / "shapes"
+    pictures.mkdir(parents=True, exist_ok=True)
+    told: dict[int, dict[str, str]] = {}
+    lines: list[dict[str, Any]] = []
+    for question, answer, number in zip(*easy_vqa.get_train_questions(), strict=True):
+        picture = {"image": f"shapes/{number}.png"}
+        lines.append({"id": f"question-{len(lines)}", **picture, "question": question, "answer": answer})
+        if question.startswith("what"):
+            told.setdefault(number, {})["colour" if "color" in question else "shape"] = answer
+    for number, path in sorted(easy_vqa.get_train_image_paths().items()):
+        shutil.copyfile(path, pictures / f"{number}.png")
+        if {"colour", "shape"} == set(told.get(number, {})):
+            caption = f"a {told[number]['colour']} {told[number]['shape']}"
+            lines.append({"id": f"caption-{number}", "image": f"shapes/{number}.png", "caption": caption})
+    _write(folder / "shapes.jsonl", lines)
+
+
+def _write(path: Path, lines: Iterable[dict[str, Any]]) -> None:
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+
+
+def main(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    write_topics(folder)
+    write_shapes(folder)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,65 @@
+"""The recipe files: each is a configuration of `gato-data convert`, of environments that can be made."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from gato_tokenize import Dataset
+from pipelines.sources import open_source
+from pipelines.sources.rollouts.source import RolloutSource
+from recipes import inputs
+from recipes.make_corpus import QUICKEST_FIRST, RECIPES, make, read_recipe
+from recipes.table import HEAD, rows
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_every_recipe_is_made() -> None:
+    assert sorted(QUICKEST_FIRST) == sorted(path.stem for path in RECIPES.glob("*.toml"))
+
+
+@pytest.mark.parametrize("name", QUICKEST_FIRST)
+def test_a_recipe_is_a_configuration_of_convert(name: str) -> None:
+    """Its options are known, its sources open, and its seeds are far from those of evaluation."""
+    recipe = tomllib.loads((RECIPES / f"{name}.toml").read_text())
+    assert set(recipe) == {"command", "out", "validation-fraction", "max-rejects", "sources"}
+    assert (recipe["command"], recipe["out"]) == ("gato-data convert", f"corpus/{name}/1.0.0")
+    for text in recipe["sources"]:
+        source = open_source(text)
+        if isinstance(source, RolloutSource):
+            assert source.options.seed + source.options.episodes < 1_000_000
+            source.rollout.recipe.task  # noqa: B018  (its name can be made)
+    assert len(set(recipe["sources"])) == len(recipe["sources"])
+
+
+def test_a_small_corpus_has_a_tenth_of_the_episodes() -> None:
+    whole, small = read_recipe("sokoban"), read_recipe("sokoban", small=True)
+    assert small["out"] == "corpus-small/sokoban/1.0.0"
+    assert [text.replace("episodes=1000&", "episodes=10000&") for text in small["sources"]] == whole["sources"]
+    with pytest.raises(SystemExit, match="no recipe 'nonsense'; recipes: text, "):
+        read_recipe("nonsense")
+
+
+@pytest.mark.filterwarnings("ignore")  # simulators warn as they are imported
+def test_a_recipe_is_made_and_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setattr("recipes.make_corpus._tenth", lambda source: source.replace("=10000&", "=3&"))
+    assert make("sokoban", small=True, workers=1) == 0
+    dataset = Dataset.open("corpus-small/sokoban/1.0.0")
+    assert len(list(dataset.records())) == 6
+    table = list(rows("sokoban", Path("corpus-small"), episodes=1))
+    assert [row.split(" | ")[0] for row in table] == ["| Sokoban/7x7-2boxes-v0", "| Sokoban/7x7-3boxes-v0"]
+    assert all(row.count("|") == HEAD.splitlines()[0].count("|") for row in table)
+    assert " 1.00 (" in table[0] and table[0].endswith("| Sokoban |")
+
+
+def test_inputs_are_what_their_sources_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    inputs.main(Path("corpus/inputs"))
+    for name in "text", "questions":
+        (text,) = read_recipe(name)["sources"]
+        source = open_source(text)
+        first = next(iter(source.candidates(source.partitions()[0])))
+        assert first.load().num_steps >= 1
