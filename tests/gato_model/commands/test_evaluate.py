@@ -56,7 +56,7 @@ class TestCommand:
         parser = CommandParser()
         arguments.evaluate(parser)
         parsed = parser.parse_args(["--checkpoint", "run", "--env", COPYING, "--rows", "4", *words])
-        output = Output.of("gato-model", parsed)
+        output = Output.of("gato-model evaluate", parsed)
         with output.reserved():
             return command.run(parsed, output)
 

@@ -179,7 +179,7 @@ class TestCommand:
         parser = CommandParser()
         arguments.generate(parser)
         parsed = parser.parse_args(["--checkpoint", str(self.folder / "run"), *words])
-        return generate.run(parsed, Output.of("gato-model", parsed))
+        return generate.run(parsed, Output.of("gato-model generate", parsed))
 
     @pytest.mark.parametrize(
         ("words", "written"),
