@@ -50,10 +50,10 @@ def _requirements(extra: str) -> list[str]:
 def _checkout() -> Path | None:
     """Return the folder that the project was installed from; None if that was a wheel."""
     try:
-        written = importlib.metadata.distribution(PROJECT).read_text("direct_url.json")
+        read = importlib.metadata.distribution(PROJECT).read_text  # always as UTF-8
     except importlib.metadata.PackageNotFoundError:
         return None
-    origin = json.loads(written or "{}")
+    origin = json.loads(read("direct_url.json") or "{}")
     return Path(unquote(urlsplit(origin["url"]).path)) if "dir_info" in origin else None
 
 
