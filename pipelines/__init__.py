@@ -1,12 +1,13 @@
 """Conversion of datasets into TFRecord episodes of Gato's tokens, on a laptop or on any Apache Beam runner.
 
-The names below are imported when first used: a plan and its conversion need no Beam, the last three are Beam steps.
+The names below are imported when first used: a plan and its conversion need no Beam, the last four are Beam steps.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pipelines.beam_steps import PublishDataset as PublishDataset
     from pipelines.beam_steps import ReadEpisodes as ReadEpisodes
     from pipelines.beam_steps import TokenizeEpisodes as TokenizeEpisodes
     from pipelines.beam_steps import WriteShards as WriteShards
@@ -33,6 +34,7 @@ _HOMES = {  # in the order in which data meets them
     "ReadEpisodes": "beam_steps",
     "TokenizeEpisodes": "beam_steps",
     "WriteShards": "beam_steps",
+    "PublishDataset": "beam_steps",
 }
 __all__ = list(_HOMES)
 

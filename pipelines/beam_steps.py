@@ -1,20 +1,23 @@
-"""Beam steps for a job of your own: a source -> `Episode`s -> `Record`s -> shards."""
+"""Beam steps for a job of your own: a source -> `Episode`s -> `Record`s -> shards -> a dataset."""
 
 import dataclasses
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
 
 from gato_tokenize import Episode
-from gato_tokenize.storage.dataset import DatasetTokenizer, shard_name
+from gato_tokenize.storage.dataset import MANIFEST, DatasetTokenizer, parse_shard_name, shard_name
+from gato_tokenize.storage.place import local_path
 from gato_tokenize.storage.records import Record
 from gato_tokenize.storage.segments import MAX_BYTES, MAX_TOKENS, segments
 from gato_tokenize.storage.tfrecord import shard_writer
 from pipelines.conversion.limit import limited_works
-from pipelines.conversion.work import Work
+from pipelines.conversion.own_shards import describe_partition, publish_shards
+from pipelines.conversion.reject_budget import RejectBudget
+from pipelines.conversion.work import Done, Work
 from pipelines.conversion.write_partition import tokenize_episode
 from pipelines.sources import open_source
 from pipelines.sources.reading import Reject, read_partition
@@ -129,6 +132,51 @@ class WriteShards(beam.PTransform):  # type: ignore[misc]
             for _, data in parsed:
                 shard.write(data)
         return {"file": name, "records": len(parsed), "bytes": shard.bytes, "sha256": shard.sha256}
+
+
+class PublishDataset(beam.PTransform):  # type: ignore[misc]
+    """(what each `WriteShards` returned, flattened; all `Reject`s) -> the manifest of the dataset, which is published.
+
+    folder: .../NAME/VERSION, into which the shards of dataset NAME were written, all splits with one `count`, and
+    nothing else. tokenizer: the one that made the tokens. inputs: {"uri", "bytes", "sha256"} of what was read, if that
+    is to be in the manifest. max_rejects: a count such as 10, or a share such as 0.5%; with more rejects, nothing is
+    published.
+
+    Adds the episode list, statistics, TFDS's files, the plan and, last, the manifest: `gato-data verify`, `Dataset` and
+    `batches` read the result. Its statistics are counted from the tokens (docs/editing.md), and it counts as read what
+    was written or rejected: what the job itself filtered is not known. Raises ValueError if `folder` is a dataset
+    already; the pipeline fails with PublishError if the shards do not make a dataset.
+    """
+
+    def __init__(
+        self,
+        folder: str,
+        tokenizer: DatasetTokenizer,
+        inputs: Sequence[dict[str, Any]] = (),
+        max_rejects: str = "0",
+    ) -> None:
+        super().__init__()
+        self.folder, self.tokenizer = local_path(folder), tokenizer
+        self.inputs, self.budget = tuple(inputs), RejectBudget(max_rejects)
+        if (self.folder / MANIFEST).exists():
+            raise ValueError(f"{folder} is a complete dataset already: write into another folder")
+
+    def expand(self, shards_and_rejects: Any) -> Any:
+        shards, rejects = shards_and_rejects
+        parts = (
+            shards
+            | "By number" >> beam.Map(lambda shard: (parse_shard_name(shard["file"])[2], shard))
+            | "Group" >> beam.GroupByKey()
+            | "Describe" >> beam.Map(self._describe)
+        )
+        once = shards.pipeline | "Once" >> beam.Create([None])
+        return once | "Publish" >> beam.Map(self._publish, beam.pvalue.AsList(parts), beam.pvalue.AsList(rejects))
+
+    def _describe(self, group: tuple[int, Iterable[dict[str, Any]]]) -> Done:
+        return describe_partition(self.folder, group[0], list(group[1]), self.tokenizer)
+
+    def _publish(self, _: None, parts: list[Done], rejects: list[Reject]) -> dict[str, Any]:
+        return publish_shards(self.folder, parts, rejects, self.tokenizer, self.inputs, self.budget)
 
 
 def _shard_of(record: Record, count: int) -> int:

@@ -98,7 +98,9 @@ class _Run:
         tokens = settings.batch_size * settings.config.sequence_length
         began = time.monotonic()
         with contextlib.ExitStack() as stack:
-            log = stack.enter_context(RunLog(self.out, start, settings.steps, tokens, quiet, options.shown))
+            log = stack.enter_context(
+                RunLog(self.out, start, settings.steps, tokens, quiet, options.shown, options.on_line)
+            )
             for note in notes:
                 log.note(str(note))
             self.best = best_loss(self.out)
@@ -188,7 +190,7 @@ def _shown(table: LossTable) -> str:
 
 
 def _lost_targets(reader: Batches) -> list[LostTargets]:
-    """Find the tasks whose samples may lose their targets. Raises RefusedError for a task that keeps none."""
+    """Find the tasks whose records may keep no target. Raises RefusedError for a task none of whose records does."""
     found = reader.lost_targets()
     if hopeless := [str(lost) for lost in found if lost.all_lost]:
         raise RefusedError("\n".join(hopeless))

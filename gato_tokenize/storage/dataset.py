@@ -28,7 +28,7 @@ MANIFEST = DATASET  # written last: its presence means that the dataset is compl
 FORMAT_VERSION = 1
 STATS = "stats.json"
 SPEC, TEXT_MODEL = "tokenizer/spec.json", "tokenizer/text.model"
-_SHARD = r"[a-z][a-z0-9_]*-[a-z]+\.tfrecord-\d{5,}-of-\d{5,}"  # what `shard_name` writes
+_SHARD = r"([a-z][a-z0-9_]*)-([a-z]+)\.tfrecord-(\d{5,})-of-(\d{5,})"  # what `shard_name` writes
 
 
 def shard_name(dataset: str, split: str, index: int, count: int) -> str:
@@ -38,6 +38,18 @@ def shard_name(dataset: str, split: str, index: int, count: int) -> str:
     'toy-train.tfrecord-00003-of-00032'
     """
     return f"{dataset}-{split}.tfrecord-{index:05d}-of-{count:05d}"
+
+
+def parse_shard_name(name: str) -> tuple[str, str, int, int]:
+    """The inverse of `shard_name`. Raises ValueError for any other name.
+
+    >>> parse_shard_name("toy-train.tfrecord-00003-of-00032")
+    ('toy', 'train', 3, 32)
+    """
+    match = re.fullmatch(_SHARD, name, re.ASCII)
+    if match is None:
+        raise ValueError(f"{name!r} is not the name of a shard, such as 'toy-train.tfrecord-00003-of-00032'")
+    return match[1], match[2], int(match[3]), int(match[4])
 
 
 def manifest_bytes(manifest: dict[str, Any]) -> bytes:

@@ -28,6 +28,9 @@ from pipelines.conversion.work_folder import PLAN, WorkFolder
 from pipelines.stats.episode_stats import merge_stats
 from pipelines.stats.lints import complete
 
+FEATURES, DATASET_INFO = "features.json", "dataset_info.json"  # TFDS's own
+DOCUMENTS = (DATASET_INFO, FEATURES, STATS, EPISODES)
+
 
 class PublishError(RuntimeError):
     """The finished work does not add up, or may not be published as it is."""
@@ -139,7 +142,7 @@ def _id_digest(line: dict[str, Any]) -> bytes:
 def _splits(folder: WorkFolder, done: list[Done]) -> dict[str, Any]:
     splits = {}
     for split in folder.plan.splits:
-        shards = [part.shards[split] for part in done]
+        shards = [part.shards[split] for part in done if split in part.shards]
         total = {name: sum(shard[name] for shard in shards) for name in ("records", "steps", "tokens", "bytes")}
         if total["records"]:  # TFDS refuses an empty split
             splits[split] = {**total, "shards": shards}
@@ -172,8 +175,8 @@ def _write_documents(folder: WorkFolder, done: list[Done], splits: dict[str, Any
         merge_stats(stats, part.stats)
     completed = {split: {task: complete(counts) for task, counts in stats[split].items()} for split in splits}
     _write_json(folder.path / STATS, completed)
-    _write_json(folder.path / "features.json", features_json())
-    _write_json(folder.path / "dataset_info.json", dataset_info_json(folder.plan, splits))
+    _write_json(folder.path / FEATURES, features_json())
+    _write_json(folder.path / DATASET_INFO, dataset_info_json(folder.plan, splits))
     with durable_file(folder.path / EPISODES) as file:  # a gzip file may have several members in a row
         for index in folder.indices:
             with open(folder.episodes_path(index), "rb") as part_file:
@@ -204,7 +207,7 @@ def _manifest(folder: WorkFolder, done: list[Done], splits: dict[str, Any]) -> M
 
 def _other_files(folder: WorkFolder, splits: dict[str, Any]) -> list[str]:
     """Every file of a dataset but the shards and the manifest, whose hashes are elsewhere."""
-    names = ["dataset_info.json", "features.json", STATS, EPISODES, SPEC, TEXT_MODEL, PLAN]
+    names = [*DOCUMENTS, SPEC, TEXT_MODEL, PLAN]
     for index in folder.indices:
         paths = [folder.done_path(index), folder.rejects_path(index), folder.quarantine_path(index)]
         paths += [index_path(folder.shard_path(split, index)) for split in splits]

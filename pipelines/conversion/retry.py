@@ -10,14 +10,13 @@ import gzip
 import hashlib
 import itertools
 import os
-import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from gato_tokenize import __version__
-from gato_tokenize.storage.dataset import MANIFEST, Dataset
+from gato_tokenize.storage.dataset import MANIFEST, Dataset, parse_shard_name
 from gato_tokenize.storage.durable import durable_file, sync_folder
 from gato_tokenize.storage.episode_list import EPISODES, line_bytes, read_lines
 from gato_tokenize.storage.schema import READABLE, SCHEMA_VERSION
@@ -135,7 +134,7 @@ def carry_over(dataset: Dataset, folder: WorkFolder) -> None:
     A partition that is there already is left alone. Raises ValueError if the dataset is damaged.
     """
     old = WorkFolder.open(dataset.path)
-    groups = itertools.groupby(read_lines(dataset.path / EPISODES), lambda line: _shard_number(line["shard"]))
+    groups = itertools.groupby(read_lines(dataset.path / EPISODES), lambda line: parse_shard_name(line["shard"])[2])
     number, group = next(groups, (-1, iter(())))
     for index in old.indices:
         lines = group if number == index else iter(())
@@ -143,10 +142,6 @@ def carry_over(dataset: Dataset, folder: WorkFolder) -> None:
             _carry(old, folder, index, lines)
         if number == index:
             number, group = next(groups, (-1, iter(())))
-
-
-def _shard_number(name: str) -> int:
-    return int(re.findall(r"-(\d+)-of-\d+$", name)[0])
 
 
 def _carry(old: WorkFolder, folder: WorkFolder, index: int, lines: Iterator[dict[str, Any]]) -> None:

@@ -45,20 +45,21 @@ class RunnerError(ValueError):
     """A runner or an option that this conversion cannot or must not be run with."""
 
 
-def run_on(runner: str, beam_options: Sequence[str] = ()) -> Callable[[WorkFolder], None]:
+def run_on(runner: str, beam_options: Sequence[str] = (), shown: bool = True) -> Callable[[WorkFolder], None]:
     """Return a `run` for `convert` in which a Beam runner writes every partition, and looks after its own workers.
 
-    runner: Beam's name of it. beam_options: Beam's own command line. Raises RunnerError as `local_pipeline` does.
+    runner: Beam's name of it. beam_options: Beam's own command line. shown: say on
+    standard error how far it is. Raises RunnerError as `local_pipeline` does.
     """
     _check_options(beam_options)
     options = PipelineOptions(list(beam_options), runner=runner)
-    return functools.partial(_run_on, lambda: beam.Pipeline(options=options))
+    return functools.partial(_run_on, lambda: beam.Pipeline(options=options), shown)
 
 
-def _run_on(make_pipeline: Callable[[], beam.Pipeline], folder: WorkFolder) -> None:
+def _run_on(make_pipeline: Callable[[], beam.Pipeline], shown: bool, folder: WorkFolder) -> None:
     pipeline = make_pipeline()  # not before it is needed: one that never runs leaves a temporary folder
     _ = pipeline | WritePartitions(str(folder.path), len(folder.indices))
-    with showing_from_a_thread(Progress(folder)):
+    with showing_from_a_thread(Progress(folder, shown)):
         pipeline.run().wait_until_finish()
 
 

@@ -116,7 +116,9 @@ def _sizes(spec: ImageSpec, value: Any, grids: NDArray[np.int32], as_files: bool
     else:
         headers = [
             (rows * PATCH, columns * PATCH, False)
-            if as_files and picture.startswith(b"\xff\xd8")  # a JPEG has no alpha: its header need not be read
+            if as_files
+            and isinstance(picture, bytes)
+            and picture.startswith(b"\xff\xd8")  # a JPEG has no alpha: its header need not be read
             else _header(picture)
             for picture, (rows, columns) in zip(value, grids.tolist(), strict=True)
         ]

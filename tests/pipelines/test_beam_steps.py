@@ -2,16 +2,23 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import apache_beam as beam
 import pytest
+from conversions import tree
 
 from examples import own_beam_job
-from gato_tokenize import Record, read_records
+from gato_model import Share, batches
+from gato_tokenize import Dataset, Record
 from gato_tokenize.storage.dataset import DatasetTokenizer
 from gato_tokenize.storage.segments import content_hash
-from pipelines.beam_steps import REJECTS, ReadEpisodes, TokenizeEpisodes, WriteShards
+from pipelines.beam_steps import REJECTS, PublishDataset, ReadEpisodes, TokenizeEpisodes, WriteShards
+from pipelines.conversion.work_folder import WorkFolder
+from pipelines.inspection.verify import verify
 from pipelines.sources import open_source
+from pipelines.sources.reading import Reject
+from pipelines.sources.source import Candidate
 
 LINES = ["short", "a document of twenty characters or more", '"not json', "another one, also long enough to stay"]
 
@@ -32,23 +39,83 @@ def save(record: Record) -> None:
     Path(content_hash(record.sequence)).write_bytes(record.to_bytes())
 
 
-def read_back(folder: Path) -> list[Record]:
-    return [record for path in sorted(folder.glob("own-train*-of-*")) for record in read_records(path)]
+def test_the_example_from_documents_to_a_training_step() -> None:
+    folder = Path("out/own/1.0.0")
+    own_beam_job.run(write(), folder, max_rejects="1")
+    assert list(verify(folder, deep=True)) == []
+    dataset = Dataset.open(folder)
+    texts = {episode.fields["observation/text"][0] for episode in dataset.episodes()}
+    assert texts == {LINES[1], LINES[3]} and len(dataset.shards()) == 2
+    (reject,) = [reject for _, reject in WorkFolder.open(folder).all_rejects()]
+    assert (reject.source_uri, reject.source_index) == ("docs.jsonl", 3)
+    counted = dataset.manifest["episodes"]
+    assert (counted["read"], counted["written"], sum(counted["rejected"].values())) == (3, 2, 1)
+    assert dataset.stats["train"]["text"]["fields"]["observation/text"]["characters"] == len(LINES[1] + LINES[3])
+    assert 5 < own_beam_job.train_step(folder) < 20
 
 
-def test_the_example() -> None:
-    own_beam_job.run(write(), Path("out"))
-    records = read_back(Path("out"))
-    tokenizer = DatasetTokenizer.load(Path("out"))
-    texts = {tokenizer.task("text").decode(record.sequence).fields["observation/text"][0] for record in records}
-    assert texts == {LINES[1], LINES[3]}
-    (path,) = Path("out").glob("rejects.jsonl-*")
-    (reject,) = [json.loads(line) for line in path.read_text().splitlines()]
-    assert reject["source_uri"] == "docs.jsonl" and reject["source_index"] == 3
-    summaries = [
-        json.loads(line) for path in Path("out").glob("shards.jsonl-*") for line in path.read_text().splitlines()
-    ]
-    assert sum(summary["records"] for summary in summaries) == 2 and len(summaries) == 2
+def publish(
+    folder: str, splits: dict[str, tuple[list[Record], int]], tokenizer: DatasetTokenizer, **given: Any
+) -> None:
+    with beam.Pipeline(runner="FnApiRunner") as pipeline:
+        written = [
+            pipeline | f"Of {split}" >> beam.Create(records) | split >> WriteShards(folder, "own", split, count)
+            for split, (records, count) in splits.items()
+        ]
+        rejects = pipeline | "Rejects" >> beam.Create(given.pop("rejects", []))
+        _ = (written | beam.Flatten(), rejects) | PublishDataset(folder, tokenizer, **given)
+
+
+@pytest.fixture
+def golden() -> tuple[list[Record], DatasetTokenizer]:
+    """Return records of every kind; one episode has three segments."""
+    dataset = Dataset.open(Path(__file__).parents[1] / "data/golden/schema_2/1.0.0")
+    return list(dataset.records()), dataset.tokenizer
+
+
+def test_what_is_published_is_a_dataset_like_any_other(golden: tuple[list[Record], DatasetTokenizer]) -> None:
+    records, tokenizer = golden
+    inputs = [{"uri": "made/by/hand", "bytes": 3, "sha256": "0" * 64}]
+    splits = {"train": (records[:8], 2), "validation": (records[8:], 2)}
+    publish("out/own/1.0.0", splits, tokenizer, inputs=inputs)
+    publish("two/own/1.0.0", {split: (of[::-1], 2) for split, (of, _) in splits.items()}, tokenizer, inputs=inputs)
+    assert tree("out") == tree("two")  # in whatever order the runner gives the records
+    dataset = Dataset.open("out/own/1.0.0")
+    assert list(verify(dataset.path, deep=True)) == [] and dataset.manifest["inputs"] == inputs
+    found = {(r.metadata.episode_id, r.metadata.segment_index) for s in dataset.splits for r in dataset.records(s)}
+    assert found == {(r.metadata.episode_id, r.metadata.segment_index) for r in records}
+    assert dataset.find_episode("golden/arm-v1/1")[1].num_steps == 11
+    arm = dataset.stats["train"]["golden/arm-v1"]
+    assert (arm["episodes"], arm["steps"], arm["tokens"]) == (2, 12, 72) and "min" not in arm["fields"]["action"]
+    assert batches([Share(dataset.path)], batch_size=1, sequence_length=64, prompt_share=0).batch(0)["tokens"].any()
+    with pytest.raises(ValueError, match="is a complete dataset already"):
+        PublishDataset("out/own/1.0.0", tokenizer)
+
+
+def test_what_makes_no_dataset_is_not_published(golden: tuple[list[Record], DatasetTokenizer]) -> None:
+    records, tokenizer = golden
+    reject = Reject.of("text:a", Candidate("a", "a", 1, lambda: None), "read", ValueError("broken"))
+    texts = DatasetTokenizer.for_specs({"text": tokenizer.specs["text"]}, tokenizer.text)
+    Path("out/stray/own/1.0.0").mkdir(parents=True)
+    Path("out/stray/own/1.0.0/notes.txt").write_text("mine")
+    train: Any = {"train": (records, 2)}
+    for folder, splits, of, given, message in (
+        ("out/stray/own/1.0.0", train, tokenizer, {}, "notes.txt is not part of the dataset"),
+        ("out/other/1.0.0", train, tokenizer, {}, "must be DIR/own/VERSION, not out/other/1.0.0"),
+        ("out/a/own/1.0.0", {**train, "test": (records, 1)}, tokenizer, {}, "the counts are 1 for test, 2 for train"),
+        ("out/b/own/1.0.0", {**train, "test": (records[:1], 2)}, tokenizer, {}, "episode id 'one' stands twice"),
+        ("out/c/own/1.0.0", {"train": (records[:-4], 2)}, tokenizer, {}, "golden/arm-v1/1' lacks a segment"),
+        ("out/d/own/1.0.0", {"train": (records * 2, 2)}, tokenizer, {}, "must name one episode"),
+        ("out/e/own/1.0.0", train, texts, {}, "no task"),
+        ("out/f/own/1.0.0", train, tokenizer, {"rejects": [reject]}, "1 of 9 episodes were rejected"),
+        ("out/g/own/1.0.0", {"train": ([], 2)}, tokenizer, {}, "there is nothing to publish"),
+    ):
+        with pytest.raises(Exception, match=message):
+            publish(folder, splits, of, **given)
+        assert not Path(folder, "manifest.json").exists()
+    Path("out/stray/own/1.0.0/notes.txt").unlink()
+    publish("out/stray/own/1.0.0", train, tokenizer)  # mended, in the same folder
+    assert list(verify(Path("out/stray/own/1.0.0"), deep=True)) == []
 
 
 def test_shards_do_not_depend_on_the_order_of_records() -> None:
