@@ -188,7 +188,7 @@ def _shown(table: LossTable) -> str:
 
 
 def _lost_targets(reader: Batches) -> list[LostTargets]:
-    """Find the tasks whose samples may lose their targets. Raises RefusedError for a task that keeps none."""
+    """Find the tasks whose records may keep no target. Raises RefusedError for a task none of whose records does."""
     found = reader.lost_targets()
     if hopeless := [str(lost) for lost in found if lost.all_lost]:
         raise RefusedError("\n".join(hopeless))

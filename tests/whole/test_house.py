@@ -57,7 +57,7 @@ NEIGHBOURS = {
 LIBRARIES: dict[str, set[str] | None] = {
     "gato_tokenize/": {"numpy", "PIL", "sentencepiece", "google_crc32c"},
     "gato_tokenize/config_file.py": {"tomli_w"},
-    "gato_tokenize/storage/inflate.py": {"zlib_ng"},
+    "gato_tokenize/storage/inflate.py": {"numpy", "zlib_ng"},
     "gato_tokenize/environments/": {"numpy", "gymnasium", "minigrid"},
     "pipelines/": {"numpy", "PIL"},
     "pipelines/sources/": None,  # each reads with the library of its own format

@@ -303,6 +303,16 @@ def test_a_batch_depends_on_seed_and_step_alone(made: dict[str, Path]) -> None:
     assert not any(equal(a, b) for a, b in itertools.pairwise(in_order))
 
 
+def test_a_batch_belongs_to_whoever_asked_for_it(made: dict[str, Path]) -> None:
+    reader = mixture(made)
+    one, two = reader.batch(1), reader.batch(1)
+    assert equal(one, two)
+    for name in one:
+        one[name][...] = 9
+        assert not np.shares_memory(one[name], two[name])
+    assert equal(reader.batch(1), two)
+
+
 @pytest.fixture
 def reading_threads(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """Records of every size are read by threads; the names of those that read."""
