@@ -1,6 +1,7 @@
 """Overview of a dataset as tables in the terminal."""
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -16,6 +17,7 @@ from pipelines.stats.fit import Row
 from pipelines.stats.fit import report as fit_report
 from pipelines.stats.lints import LINTS, equal_inputs
 
+_WIDEST = 10_000  # characters: a table of this width has no line that is folded
 _MOST_ELEMENTS = 8  # listed of a field, among those that need a scaling
 
 
@@ -31,25 +33,21 @@ def overview(dataset: Dataset, console: Console) -> None:
     lines = [f"{counted(episodes['written'], 'episode')} written, {rejected} rejected, {filtered} filtered; {made}"]
     for line in (*lines, *equal_inputs(manifest["inputs"])):
         console.print(Text(printable(line)))
-    tasks = _table("task", "split", "episodes", "timesteps", "tokens", "in the loss", "tokens by kind")
-    fields = _table("task", "split", "field", "spec", "statistics")
-    noticed = _table("task", "split", "kind", "what", "count")
-    fit = _table("task", "split", "field", "element", "range", "clipped", "saturated", "error", "levels", "scaling")
+    tasks, fields, noticed, fit = (list[list[str]]() for _ in range(4))
     for split, by_task in dataset.stats.items():
         for task, counts in by_task.items():
-            _add(tasks, task, split, *_task_cells(counts))
+            tasks.append([task, split, *_task_cells(counts)])
             for path, field in counts["fields"].items():
                 spec = dataset.tokenizer.specs[task].fields[path]
-                _add(fields, task, split, path, spec.describe(), _numbers(field))
+                fields.append([task, split, path, spec.describe(), _numbers(field)])
                 if isinstance(spec, ContinuousSpec) and "dimensions" in field:
                     rows = fit_report(spec, path.split("/")[0] == "action", field, dataset.tokenizer.vocabulary.m)
-                    for cells in _fit_cells(rows):
-                        _add(fit, task, split, path, *cells)
-            for cells in _noticed_cells(counts):
-                _add(noticed, task, split, *cells)
-    for table in (tasks, fields, noticed, fit):
-        if table.row_count:
-            console.print(table)
+                    fit += [[task, split, path, *cells] for cells in _fit_cells(rows)]
+            noticed += [[task, split, *cells] for cells in _noticed_cells(counts)]
+    _print(console, tasks, "episodes", "timesteps", "tokens", "in the loss", "tokens by kind")
+    _print(console, fields, "field", "spec", "statistics")
+    _print(console, noticed, "kind", "what", "count")
+    _print(console, fit, "field", "element", "range", "clipped", "saturated", "error", "levels", "scaling")
 
 
 def _task_cells(counts: dict[str, Any]) -> list[str]:
@@ -79,22 +77,31 @@ def _fit_cells(rows: list[Row]) -> Iterator[list[str]]:
 
 def schema(console: Console) -> None:
     """Print a table of the fields of a record."""
-    table = _table("key", "kind", "content", "absent")
-    for field in FIELDS:
-        _add(table, field.key, f"{field.dtype}[{'1' if field.scalar else 'n'}]", field.content, field.absent)
-    console.print(table)
+    rows = [
+        [field.key, f"{field.dtype}[{'1' if field.scalar else 'n'}]", field.content, field.absent] for field in FIELDS
+    ]
+    console.print(_table(("key", "kind", "content", "absent"), rows))
 
 
-def _table(*columns: str) -> Table:
+def _print(console: Console, rows: list[list[str]], *columns: str) -> None:
+    """Print rows of (task, split, *columns) as one table, or as one for each task and split if that is too wide."""
+    whole = _table(("task", "split", *columns), rows)
+    if rows and console.measure(whole, options=console.options.update(width=_WIDEST)).maximum <= console.width:
+        console.print(whole)
+        return
+    for (task, split), group in itertools.groupby(rows, lambda row: (row[0], row[1])):
+        console.print(Text(printable(f"{task}, {split}"), "bold"))
+        console.print(_table(columns, [row[2:] for row in group]))
+
+
+def _table(columns: Sequence[str], rows: list[list[str]]) -> Table:
+    """Return a table that shows its cells as they are: brackets in data are no markup."""
     table = Table(show_edge=False)
     for column in columns:
         table.add_column(column, overflow="fold")
+    for cells in rows:
+        table.add_row(*(Text(printable(cell)) for cell in cells))
     return table
-
-
-def _add(table: Table, *cells: str) -> None:
-    """Add a row whose cells are shown as they are: brackets in data are no markup."""
-    table.add_row(*(Text(printable(cell)) for cell in cells))
 
 
 def _short(value: Any) -> str:

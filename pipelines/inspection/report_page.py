@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from gato_tokenize import ContinuousSpec, Dataset, ImageSpec, Kind, Record, TextSpec, read_record
 from gato_tokenize.storage import episode_list
+from gato_tokenize.view import counted
 from pipelines.inspection.filmstrip import filmstrip
 from pipelines.stats.episode_stats import plain_counts
 from pipelines.stats.fit import LEAST_LEVELS, Row
@@ -239,7 +240,7 @@ def _template() -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(number=_number, size=_size, kind=_kind_name, css=_css_name, csp=_csp)
+    environment.filters.update(number=_number, size=_size, counted=counted, kind=_kind_name, css=_css_name, csp=_csp)
     environment.globals.update(shares=shares_chart, notes=notes, plain_counts=plain_counts, fit_rows=fit_rows)
     return environment.get_template("report.html")
 
