@@ -53,23 +53,25 @@ def run_on(
     runner: str,
     beam_options: Sequence[str] = (),
     limits: Limits = Limits(),  # noqa: B008 - it is frozen
+    shown: bool = True,
 ) -> Callable[[WorkFolder], None]:
     """Return a `run` for `convert` in which a Beam runner writes every partition, and looks after its own workers.
 
     Each worker writes a partition in a process that it watches: a candidate that kills it, or gives no sign of life for
     `limits.stall_timeout` seconds, is quarantined, as in a local run.
 
-    runner: Beam's name of it. beam_options: Beam's own command line. Raises RunnerError as `local_pipeline` does.
+    runner: Beam's name of it. beam_options: Beam's own command line. shown: say on standard error how far it is. Raises
+    RunnerError as `local_pipeline` does.
     """
     _check_options(beam_options)
     options = PipelineOptions(list(beam_options), runner=runner)
-    return functools.partial(_run_on, lambda: beam.Pipeline(options=options), limits)
+    return functools.partial(_run_on, lambda: beam.Pipeline(options=options), limits, shown)
 
 
-def _run_on(make_pipeline: Callable[[], beam.Pipeline], limits: Limits, folder: WorkFolder) -> None:
+def _run_on(make_pipeline: Callable[[], beam.Pipeline], limits: Limits, shown: bool, folder: WorkFolder) -> None:
     pipeline = make_pipeline()  # not before it is needed: one that never runs leaves a temporary folder
     _ = pipeline | WritePartitions(str(folder.path.absolute()), len(folder.indices), limits)
-    with showing_from_a_thread(Progress(folder)):
+    with showing_from_a_thread(Progress(folder, shown)):
         pipeline.run().wait_until_finish()
 
 

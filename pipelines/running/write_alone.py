@@ -3,11 +3,9 @@ quarantined."""
 
 import functools
 import resource
-import sys
 from collections.abc import Callable
 from typing import Any
 
-from gato_tokenize.view import printable
 from pipelines.conversion.journal import Journal
 from pipelines.conversion.work_folder import WorkFolder
 from pipelines.conversion.write_partition import write_partition
@@ -27,12 +25,12 @@ def write_watched(folder: WorkFolder, index: int, limits: Limits) -> None:
 
 
 def write_alone(
-    folder: WorkFolder, index: int, limits: Limits, on_quarantine: Callable[[], None] = lambda: None
+    folder: WorkFolder, index: int, limits: Limits, on_quarantine: Callable[[Reject], None] = lambda _: None
 ) -> None:
     """Write partition `index` in a fork. A candidate at which the fork dies, or stays for `limits.stall_timeout`
     seconds, is put into the partition's quarantine, and the rest is tried again.
 
-    on_quarantine: called after each. Raises WorkerDiedError if the fork dies outside any candidate, Failed if a file
+    on_quarantine: called with each. Raises WorkerDiedError if the fork dies outside any candidate, Failed if a file
     cannot be written.
     """
     while True:
@@ -43,8 +41,7 @@ def write_alone(
             raise WorkerDiedError(f"partition {index}, alone in a process, at no candidate of its own: {error}")
         reject = step.reject(folder.plan.partitions[index].source, error)
         folder.add_to_quarantine(index, step.ordinal, reject)
-        print(f"gato-data: left out: {printable(f'{reject.episode_id}: {reject.message}')}", file=sys.stderr)
-        on_quarantine()
+        on_quarantine(reject)
 
 
 def _attempt(folder: WorkFolder, index: int, limits: Limits, alone: bool) -> tuple[Step | None, Exception | None]:
