@@ -20,7 +20,6 @@ def write_watched(folder: WorkFolder, index: int, limits: Limits) -> None:
     does, whose errors this raises, too."""
     _, error = _attempt(folder, index, limits, alone=False)
     if error is not None:
-        print(f"gato-data: partition {index}: {printable(error)}; now step by step", file=sys.stderr)
         write_alone(folder, index, limits)
 
 
