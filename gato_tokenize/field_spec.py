@@ -3,11 +3,11 @@
 import dataclasses
 import math
 import operator
-from collections.abc import Callable
-from typing import Any, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from gato_tokenize.arrays import check_unmasked, plain_array
 
@@ -111,6 +111,10 @@ class ImageSpec:
     shape: tuple[int, ...] | None = None
     resize: tuple[int, int] | None = None
 
+    if TYPE_CHECKING:  # the fields hold tuples, whatever they are made from
+
+        def __init__(self, shape: Sequence[int] | None = None, resize: Sequence[int] | None = None) -> None: ...
+
     def __post_init__(self) -> None:
         if self.shape is not None:
             shape = _shape(self.shape, "an image's shape")
@@ -147,6 +151,10 @@ class DiscreteSpec:
     size: int | tuple[int, ...]
     shape: tuple[int, ...] = ()
     low: int | tuple[int, ...] = 0
+
+    if TYPE_CHECKING:
+
+        def __init__(self, size: ArrayLike, shape: int | Sequence[int] = (), low: ArrayLike = 0) -> None: ...
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", _shape(self.shape, "a discrete field's shape"))
@@ -197,6 +205,10 @@ class ContinuousSpec:
     shape: tuple[int, ...] = ()
     low: float | tuple[float, ...] = -1.0
     high: float | tuple[float, ...] = 1.0
+
+    if TYPE_CHECKING:
+
+        def __init__(self, shape: int | Sequence[int] = (), low: ArrayLike = -1.0, high: ArrayLike = 1.0) -> None: ...
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", _shape(self.shape, "a continuous field's shape"))

@@ -160,7 +160,7 @@ def _other(space: Any, names: set[str], role: str) -> FieldReading:
     if "MultiDiscrete" in names:
         nvec = np.asarray(space.nvec)
         start = np.broadcast_to(getattr(space, "start", 0), nvec.shape)
-        return FieldReading(DiscreteSpec(nvec, nvec.shape, start), why)  # type: ignore[arg-type]
+        return FieldReading(DiscreteSpec(nvec, nvec.shape, start), why)
     if "MultiBinary" in names:
         return FieldReading(DiscreteSpec(2, tuple(space.shape)), why)
     raise ValueError(f"no field can stand for a {type(space).__name__} space")
