@@ -23,6 +23,7 @@ SOURCES = {
     "d4rl": "pipelines.sources.d4rl.source:D4rlSource",
     "aloha": "pipelines.sources.aloha.source:AlohaSource",
     "robomimic": "pipelines.sources.robomimic.source:RobomimicSource",
+    "zarr": "pipelines.sources.zarr.source:ZarrSource",
 }
 
 
