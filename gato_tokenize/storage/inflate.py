@@ -13,6 +13,7 @@ try:
 except ImportError:  # the standalone package goes without it
     FASTEST = zlib
 
+_ZLIB_HEADER = 2  # bytes before the deflated ones
 _FED = 1 << 14  # bytes that are inflated at a time: what comes out is copied while the processor's cache still holds it
 
 
@@ -41,17 +42,20 @@ def inflate_parts(
 ) -> None:
     """Inflate as `inflate` does, and keep only parts: each array, uint8[n], is filled with the bytes from its start on.
 
-    Raises ValueError as `inflate` does; the arrays may be filled in part by then.
+    The checksum at the end of the zlib data is not read, as the record has its own. Raises ValueError as `inflate`
+    does; the arrays may be filled in part by then.
 
     >>> part = np.zeros(2, np.uint8)
     >>> inflate_parts(zlib.compress(b"abcde"), 5, [(2, part)])
     >>> part.tobytes()
     b'cd'
     """
-    decoder, at = library.decompressobj(), 0
-    for first in range(0, len(data), _FED):
+    if len(data) < _ZLIB_HEADER or data[0] & 15 != zlib.DEFLATED or int.from_bytes(data[:_ZLIB_HEADER]) % 31:
+        raise ValueError("is no zlib data: its header is another")
+    decoder, at, view = library.decompressobj(-zlib.MAX_WBITS), 0, memoryview(data)
+    for first in range(_ZLIB_HEADER, len(data), _FED):
         try:
-            piece = np.frombuffer(decoder.decompress(data[first : first + _FED], length - at + 1), np.uint8)
+            piece = np.frombuffer(decoder.decompress(view[first : first + _FED], length - at + 1), np.uint8)
         except library.error as error:
             raise ValueError(f"is no zlib data: {error}") from error
         stop = at + len(piece)

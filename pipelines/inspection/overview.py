@@ -9,9 +9,9 @@ from rich.table import Table
 from rich.text import Text
 
 from gato_tokenize.field_spec import ContinuousSpec
+from gato_tokenize.output import counted, printable
 from gato_tokenize.storage.dataset import Dataset
 from gato_tokenize.storage.schema import FIELDS
-from gato_tokenize.view import counted, printable
 from pipelines.stats.episode_stats import plain_counts
 from pipelines.stats.fit import Row
 from pipelines.stats.fit import report as fit_report
