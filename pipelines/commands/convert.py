@@ -77,7 +77,7 @@ def _runner(arguments: argparse.Namespace, budget: RejectBudget) -> Callable[[Wo
         raise RunnerError(
             f"--workers is for the local {LOCAL_RUNNER}; give {arguments.runner}'s own option for workers"
         )
-    return run_on(arguments.runner, arguments.beam_options, not arguments.quiet)
+    return run_on(arguments.runner, arguments.beam_options, limits, not arguments.quiet)
 
 
 def _reasons(sources: list[str]) -> dict[str, Mapping[str, str]]:

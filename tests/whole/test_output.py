@@ -255,11 +255,11 @@ def test_no_heading_is_broken_and_no_column_is_empty() -> None:
     row = ["task", "train", "observation/proprio", "all", "-1.09 to 1.448", "0.00%", "25.40%", "0.0007, at most 0.001"]
     row += ["685"]
     console = Console(width=80, file=io.StringIO())
-    print_rows(console, [[*row, ""]], *columns)
+    print_rows(console, [[*row, ""]], columns)
     text = console.file.getvalue()
     assert all(re.search(rf"\b{name}\b", text) for name in columns[:-1]) and "scaling" not in text
     assert max(map(len, text.splitlines())) <= 80
-    print_rows(console, [[*row, "low=-0.001, high=0.001"]], *columns)
+    print_rows(console, [[*row, "low=-0.001, high=0.001"]], columns)
     assert "scaling" in console.file.getvalue()
 
 
