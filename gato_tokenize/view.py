@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gato_tokenize.modalities.text import TextTokenizer
+from gato_tokenize.output import counted
 from gato_tokenize.sequence import TokenSequence
 from gato_tokenize.vocabulary import Kind
 
@@ -18,30 +19,6 @@ _COLOURS = {
     Kind.CONTINUOUS_ACTION: 92,
     Kind.DISCRETE_ACTION: 93,
 }
-
-
-def printable(text: object) -> str:
-    r"""Return a text as a terminal should show it: characters that would move the cursor, colour the text or turn its
-    direction are written as escapes, and so are tabs and line ends.
-
-    >>> print(printable("[/b] \x1b[31mred\n"))
-    [/b] \x1b[31mred\n
-    """
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
-
-
-def printable_lines(text: object) -> str:
-    """Return a text of several lines, each of them `printable`."""
-    return "\n".join(map(printable, str(text).split("\n")))
-
-
-def counted(count: int, noun: str) -> str:
-    """Write a count with its noun, in the plural where it needs one.
-
-    >>> counted(1, "shard"), counted(1200, "shard"), counted(0, "fault")
-    ('1 shard', '1,200 shards', '0 faults')
-    """
-    return f"{count:,} {noun}" + "s" * (count != 1)
 
 
 def show(

@@ -3,14 +3,11 @@
 import argparse
 import contextlib
 import dataclasses
-import json
 import shlex
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
-
-from rich.console import Console
 
 from gato_model.acting.policy import GatoPolicy
 from gato_model.acting.pretrained import check_pretrained, load_model
@@ -24,11 +21,9 @@ from gato_model.training.checkpoint import CheckpointError
 from gato_tokenize import Dataset, EpisodeTokenizer, Record
 from gato_tokenize.environments.minigrid import IMAGES
 from gato_tokenize.environments.recipe import Recipe
+from gato_tokenize.output import Output
 from gato_tokenize.roles import Roles, size_of
 from gato_tokenize.storage.dataset import DatasetTokenizer
-from gato_tokenize.view import printable_lines
-
-EXIT_REFUSED = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,20 +37,14 @@ class _Task:
     expert: tuple[float | None, float | None]  # return and success, None if unknown
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace, output: Output) -> int:
     """Run the command and return its exit code: 0, or 2 if it was refused."""
     try:
         with contextlib.redirect_stdout(sys.stderr):  # whatever environments print
             summary = _evaluated(arguments)
     except (ValueError, KeyError, OSError, CheckpointError) as error:
-        message = error.args[0] if isinstance(error, KeyError) else error
-        print(f"gato-model evaluate: {printable_lines(message)}", file=sys.stderr)
-        return EXIT_REFUSED
-    if arguments.json:
-        print(json.dumps(summary.to_json(), indent=1))
-    else:
-        summary.print(Console(soft_wrap=True), arguments.quiet)
-    return 0
+        return output.error(error)
+    return output.result(output.drawn(summary.print), summary.to_json())
 
 
 def _evaluated(arguments: argparse.Namespace) -> Summary:

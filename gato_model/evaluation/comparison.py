@@ -66,13 +66,6 @@ class Comparison:
         console.print(f"an action for {self.gato.rows} environments at a time: median {low:.1f} ms, p95 {high:.1f} ms")
         console.print("brackets: 95% bootstrap intervals over the episodes")
 
-    def line(self) -> str:
-        """Return the task's scores in one line."""
-        success = self.gato.success_interval()
-        parts = [f"return {self.gato.return_interval()}", *([] if success is None else [f"success {success}"])]
-        parts += [] if self.normalised_score is None else [f"normalised score {self.normalised_score:.3f}"]
-        return f"{self.task}: {', '.join(parts)}"
-
 
 def _numbers(played: Evaluation) -> dict[str, Any]:
     success = played.success_interval()

@@ -98,7 +98,9 @@ class _Run:
         tokens = settings.batch_size * settings.config.sequence_length
         began = time.monotonic()
         with contextlib.ExitStack() as stack:
-            log = stack.enter_context(RunLog(self.out, start, settings.steps, tokens, quiet, options.shown))
+            log = stack.enter_context(
+                RunLog(self.out, start, settings.steps, tokens, quiet, options.shown, options.on_line)
+            )
             for note in notes:
                 log.note(str(note))
             self.best = best_loss(self.out)

@@ -8,13 +8,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from gato_tokenize.output import counted
 from gato_tokenize.storage.dataset import SPEC, TEXT_MODEL, DatasetTokenizer, parse_shard_name
 from gato_tokenize.storage.durable import durable_file
 from gato_tokenize.storage.episode_list import episode_line, line_bytes
 from gato_tokenize.storage.records import Record
 from gato_tokenize.storage.shards import read_records
 from gato_tokenize.storage.tfrecord import index_path, read_index
-from gato_tokenize.view import counted
 from pipelines.conversion.plan import Plan
 from pipelines.conversion.publish import DOCUMENTS, PublishError, publish
 from pipelines.conversion.reject_budget import RejectBudget, listed_reasons

@@ -18,7 +18,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 from numpy.typing import NDArray
 
 from gato_tokenize import Kind
-from gato_tokenize.view import counted
+from gato_tokenize.output import counted
 
 _INK, _SOFT, _LINE = "#000001", "#000002", "#000003"  # placeholders for the page's colours
 _CHANNELS = ("RED", "GREEN", "BLUE")

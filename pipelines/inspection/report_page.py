@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gato_tokenize import ContinuousSpec, Dataset, ImageSpec, Kind, Record, TextSpec, read_record
+from gato_tokenize.output import counted
 from gato_tokenize.storage import episode_list
-from gato_tokenize.view import counted
 from pipelines.inspection.filmstrip import filmstrip
 from pipelines.stats.episode_stats import plain_counts
 from pipelines.stats.fit import LEAST_LEVELS, Row
