@@ -4,12 +4,15 @@ Nothing is imported but the standard library until a command runs: help and a re
 """
 
 import argparse
+import contextlib
 import dataclasses
 import importlib
 import os
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -160,9 +163,8 @@ def run_command(
 
 def _run(command: Command, arguments: argparse.Namespace, output: Output, load: Callable[[str], Any]) -> int:
     try:
-        module = load(command.module)
-    except KeyboardInterrupt:
-        _interrupted("stopped before it began", output)
+        with _ending_at_once(output):
+            module = load(command.module)
     except ModuleNotFoundError as error:
         from gato_tokenize.installing import missing  # not needed for help
 
@@ -176,6 +178,28 @@ def _run(command: Command, arguments: argparse.Namespace, output: Output, load: 
     except Exception as error:
         traceback.print_exc()
         return output.error(f"{type(error).__name__}: {error}", EXIT_FAILED)
+
+
+@contextlib.contextmanager
+def _ending_at_once(output: Output) -> Iterator[None]:
+    """Let Ctrl-C end the process at once, in one line: a library that is being imported may take a KeyboardInterrupt
+    for a failure of its own, and shows where it was."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        yield
+        return
+    message, shown = "stopped before it began", os.dup(2)  # `load` may have turned descriptor 2 elsewhere
+
+    def end(*_: object) -> None:
+        os.write(shown, f"\n{output.program}: {message}\n".encode())
+        output.line({"error": message})
+        os._exit(EXIT_INTERRUPTED)
+
+    before = signal.signal(signal.SIGINT, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        os.close(shown)
 
 
 def _interrupted(message: str, output: Output) -> NoReturn:

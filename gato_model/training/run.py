@@ -24,6 +24,7 @@ from gato_model.training.run_log import RunLog, best_loss, duration
 from gato_model.training.settings import RunOptions, TrainSettings
 from gato_model.training.training_step import TrainingStep
 from gato_tokenize import Dataset, Kind
+from gato_tokenize.output import counted
 from gato_tokenize.storage.dataset import DatasetTokenizer
 
 ROUNDING = ("TF_ENABLE_ONEDNN_OPTS", "TF_XLA_FLAGS", "XLA_FLAGS", "NVIDIA_TF32_OVERRIDE", "TF_DETERMINISTIC_OPS")
@@ -113,7 +114,7 @@ class _Run:
                 if self._due(done, options.save_every):
                     self.checkpoints.save(done)
             if start < settings.steps:
-                log.note(f"trained {settings.steps - start} steps in {duration(time.monotonic() - began)};"
+                log.note(f"trained {counted(settings.steps - start, 'step')} in {duration(time.monotonic() - began)};"
                          f" {self.out} holds the run and its checkpoints")  # fmt: skip
         return self.table
 

@@ -115,7 +115,7 @@ def publish_shards(
     read = sum(part.read for part in parts) + len(rejects)
     if not budget.allows(len(rejects), read):
         raise PublishError(
-            f"{len(rejects)} of {read} episodes were rejected ({listed_reasons(reasons)}), and max_rejects is"
+            f"{len(rejects)} of {counted(read, 'episode')} rejected ({listed_reasons(reasons)}), and max_rejects is"
             f" {budget.text}. Nothing is published"
         )
     hashes = [{split: shard["sha256"] for split, shard in part.shards.items()} for part in parts]
