@@ -32,8 +32,30 @@ def missing(what: str, error: ImportError, extra: str) -> str:
     return f"{what} needs the package {package}: {how_to_install(extra, package)} installs it"
 
 
+def has_extra(extra: str) -> bool:
+    """Return whether this project has an extra of that name."""
+    return _has_extra(_HOME, extra) or bool(_requirements(extra))
+
+
+def absent(extra: str) -> list[str]:
+    """List the packages that an extra requires and that are not installed; versions are not compared."""
+    names = [re.split(r"[^\w.-]", requirement, maxsplit=1)[0] for requirement in _requirements(extra)]
+    return [name for name in names if not _is_installed(name)]
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        importlib.metadata.distribution(package)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
 def _requirements(extra: str) -> list[str]:
-    """Return what an extra requires, as the metadata of the installed project lists it."""
+    """Return what an extra requires, as the checkout or else the metadata of the installed project lists it."""
+    if _has_extra(_HOME, extra):
+        lines = _setup_of(_HOME).get("options.extras_require", extra).split("\n")
+        return [line.partition("#")[0].strip() for line in lines if line.partition("#")[0].strip()]
     try:
         listed = importlib.metadata.requires(PROJECT) or []
     except importlib.metadata.PackageNotFoundError:
@@ -59,9 +81,14 @@ def _checkout() -> Path | None:
 
 def _has_extra(folder: Path, extra: str) -> bool:
     """Return whether a folder is a checkout of this project that has the extra."""
+    setup = _setup_of(folder)
+    return setup.get("metadata", "name", fallback="") == PROJECT and setup.has_option("options.extras_require", extra)
+
+
+def _setup_of(folder: Path) -> configparser.RawConfigParser:
     setup = configparser.RawConfigParser()
     setup.read(folder / "setup.cfg", encoding="utf-8")  # passes over a file that is not there
-    return setup.get("metadata", "name", fallback="") == PROJECT and setup.has_option("options.extras_require", extra)
+    return setup
 
 
 def _normal(name: str) -> str:

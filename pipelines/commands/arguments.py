@@ -55,6 +55,11 @@ def convert(parser: CommandParser) -> None:
     parser.add_output(_MADE)
 
 
+def sources(parser: CommandParser) -> None:
+    parser.add_argument("source", nargs="?", metavar="NAME", help="show the options of this one")
+    parser.add_output("the same as one JSON object")
+
+
 def verify(parser: CommandParser) -> None:
     add = parser.add_argument
     _dataset(parser)

@@ -81,7 +81,7 @@ def schema(console: Console) -> None:
     rows = [
         [field.key, f"{field.dtype}[{'1' if field.scalar else 'n'}]", field.content, field.absent] for field in FIELDS
     ]
-    console.print(_table(("key", "kind", "content", "absent"), rows))
+    console.print(table(("key", "kind", "content", "absent"), rows))
 
 
 def print_rows(console: Console, rows: list[list[str]], columns: Sequence[str], above: int = 2) -> None:
@@ -90,16 +90,16 @@ def print_rows(console: Console, rows: list[list[str]], columns: Sequence[str], 
     If that is too wide, print one for each task and split with their names, the first `above` cells, above it.
     """
     names = ["task", "split", *columns]
-    whole = _table(names, rows)
+    whole = table(names, rows)
     if rows and console.measure(whole, options=console.options.update(width=_WIDEST)).maximum <= console.width:
         console.print(whole)
         return
     for head, group in itertools.groupby(rows, lambda row: row[:above]):
         console.print(Text(printable(", ".join(head)), "bold"))
-        console.print(_table(names[above:], [row[above:] for row in group]))
+        console.print(table(names[above:], [row[above:] for row in group]))
 
 
-def _table(columns: Sequence[str], rows: list[list[str]]) -> Table:
+def table(columns: Sequence[str], rows: list[list[str]]) -> Table:
     """Return a table that shows its cells as they are: brackets in data are no markup. It has no empty column, and a
     narrow one breaks no word of its heading."""
     filled = [number for number in range(len(columns)) if any("".join(row[number : number + 1]) for row in rows)]

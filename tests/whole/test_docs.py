@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from gato_tokenize import Dataset
+from gato_tokenize.installing import has_extra
 from pipelines.__main__ import COMMANDS, main
 from pipelines.sources import SOURCES, source_class
 from pipelines.sources.episode_options import EpisodeOptions, RatedOptions
@@ -65,6 +66,13 @@ def test_a_source_has_a_section_with_the_table_of_its_options(name: str) -> None
     options = source_class(name).Options
     expected = options_table(options, EpisodeOptions if issubclass(options, EpisodeOptions) else SourceOptions)
     assert [f"| option{table}\n" for table in tables] == ([expected] if expected else [])
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_the_page_of_sources_begins_with_what_each_reads_and_its_extra(name: str) -> None:
+    table = (ROOT / "docs/sources.md").read_text().partition("```")[0]
+    (extra,) = re.findall(rf"^\| .* \| \[`{name}`\]\(#{name}\) \| (.*)\|$", table, re.M)
+    assert extra.partition(",")[0].strip(" `") == (name if has_extra(name) else "")
 
 
 @pytest.mark.parametrize("name", SOURCES)

@@ -31,6 +31,7 @@ REFUSED = {  # words of each command that are refused, or fail, after they were 
     "gato-tokenize show": "none.tfrecord",
     "gato-tokenize train-text": "none.txt --out a.model",
     "gato-data convert": "text:none.txt --out out/none/1.0.0",
+    "gato-data sources": "none",
     "gato-data verify": "none",
     "gato-data inspect": "none",
     "gato-data rejects list": "none",
@@ -48,6 +49,8 @@ DONE = {  # words that succeed, the keys of the document, what the text has; in 
     "gato-data convert": (f"text:*.txt --out {TOY}", "dataset already_published plan_sha256 episodes splits notes"),
     "gato-data convert --dry-run": (f"text:*.txt --out {TOY}", "dataset name version splits shards_of_a_split"
                                     " plan_sha256 tokenizer_sha256 inputs tasks notes"),
+    "gato-data sources": ("", "sources"),
+    "gato-data sources text": ("", "sources"),
     "gato-data verify": (TOY, "dataset sound faults"),
     "gato-data inspect": (TOY, "dataset name version generator episodes stats"),
     "gato-data inspect --schema": (TOY, "fields"),

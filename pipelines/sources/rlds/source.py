@@ -1,4 +1,4 @@
-"""RldsSource: the episodes of an RLDS dataset in TFRecord files, read without TensorFlow."""
+"""RldsSource: RLDS datasets in TFRecord files (Open X-Embodiment, DROID, LIBERO), read without TensorFlow."""
 
 import functools
 import itertools

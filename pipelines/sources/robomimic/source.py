@@ -1,4 +1,4 @@
-"""RobomimicSource: the demonstrations of HDF5 files in robomimic's layout."""
+"""RobomimicSource: the demonstrations of robomimic, robosuite, LIBERO and MimicGen, in HDF5 files."""
 
 import dataclasses
 import functools
