@@ -10,6 +10,7 @@ from gato_tokenize.storage.dataset import DatasetTokenizer, read_stats
 from gato_tokenize.view import counted, printable_lines
 from pipelines.commands.exit_codes import exit_code
 from pipelines.commands.run_options import limits_of
+from pipelines.conversion.card import Card
 from pipelines.conversion.convert import convert
 from pipelines.conversion.plan import Plan, make_plan
 from pipelines.conversion.reject_budget import RejectBudget
@@ -40,6 +41,7 @@ def _run(arguments: argparse.Namespace) -> None:
         shard_bytes=size_of(arguments.shard_size),
         validation_fraction=arguments.validation_fraction,
         split_seed=arguments.split_seed,
+        card=Card.read(arguments.card) if arguments.card else Card(),
     )
     if arguments.dry_run:
         lines = [describe(plan, tokenizer, _reasons(arguments.sources)), *_notes(arguments.sources)]

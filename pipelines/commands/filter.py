@@ -9,7 +9,7 @@ from pipelines.editing.rules import Filter
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; returns its exit code: see `exit_code`."""
-    return run_edit([arguments.dataset], arguments.out, lambda: _rule(arguments))
+    return run_edit(arguments, [arguments.dataset], lambda: _rule(arguments))
 
 
 def _rule(arguments: argparse.Namespace) -> Filter:

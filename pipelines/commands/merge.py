@@ -8,4 +8,4 @@ from pipelines.editing.rules import Merge
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; returns its exit code: see `exit_code`."""
-    return run_edit(arguments.datasets, arguments.out, Merge)
+    return run_edit(arguments, arguments.datasets, Merge)

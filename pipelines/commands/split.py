@@ -9,7 +9,7 @@ from pipelines.editing.rules import Split
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; returns its exit code: see `exit_code`."""
     return run_edit(
+        arguments,
         [arguments.dataset],
-        arguments.out,
         lambda: Split(arguments.validation, arguments.test, arguments.seed),
     )
