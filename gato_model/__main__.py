@@ -12,21 +12,15 @@ from gato_model.commands import arguments as arguments_of
 from gato_tokenize.command_line import Command, find_modules_here, parser_of, run_command
 
 PROGRAM = "gato-model"
+_ABOUT = {
+    "train": "train a model on converted datasets, or go on with a run",
+    "evaluate": "let a trained model act in an environment",
+    "generate": "continue a text, caption an image, answer a question about one",
+    "export": "write a run's model to a folder that others can read",
+}
 COMMANDS = {
-    "train": Command(
-        "train a model on converted datasets, or go on with a run", arguments_of.train, "gato_model.commands.train"
-    ),
-    "evaluate": Command(
-        "let a trained model act in an environment", arguments_of.evaluate, "gato_model.commands.evaluate"
-    ),
-    "generate": Command(
-        "continue a text, caption an image, answer a question about one",
-        arguments_of.generate,
-        "gato_model.commands.generate",
-    ),
-    "export": Command(
-        "write a run's model to a folder that others can read", arguments_of.export, "gato_model.commands.export"
-    ),
+    name: Command(about, getattr(arguments_of, name), f"gato_model.commands.{name}", "model")
+    for name, about in _ABOUT.items()
 }
 LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"  # set it to 0 to see TensorFlow's own log
 
@@ -37,7 +31,8 @@ def main(words: Sequence[str] | None = None) -> int:
         words = sys.argv[1:]
         find_modules_here()
     arguments = parser_of(PROGRAM, __doc__, COMMANDS).parse_args(words)
-    return run_command(PROGRAM, COMMANDS[arguments.command], arguments, "model", _import)
+    prefix = f"{PROGRAM} {arguments.command}"
+    return run_command(prefix, COMMANDS[arguments.command], arguments, _import)
 
 
 def _import(name: str) -> Any:

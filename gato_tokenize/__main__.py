@@ -14,7 +14,7 @@ MODALITIES = ("text", "continuous", "action", "discrete")
 def main(words: Sequence[str] | None = None) -> int:
     """Run a command. Returns its exit code: 0, or 2 with a message if an input is wrong."""
     arguments = parser_of(PROGRAM, __doc__, COMMANDS).parse_args(words)
-    return run_command(PROGRAM, COMMANDS[arguments.command], arguments, "")
+    return run_command(PROGRAM, COMMANDS[arguments.command], arguments)
 
 
 def _encode(parser: CommandParser) -> None:
@@ -23,6 +23,7 @@ def _encode(parser: CommandParser) -> None:
     parser.add_argument("--out", type=local_path, metavar="FILE.npy", help="image: save uint8[n, 16, 16, 3]")
     _text_model(parser)
     _size(parser)
+    parser.add_output("the ids in a JSON object")
 
 
 def _decode(parser: CommandParser) -> None:
@@ -30,6 +31,7 @@ def _decode(parser: CommandParser) -> None:
     parser.add_argument("value", help="a JSON list of ids; - reads standard input")
     _text_model(parser)
     _size(parser)
+    parser.add_output("the value in a JSON object")
 
 
 def _show(parser: CommandParser) -> None:
@@ -38,12 +40,14 @@ def _show(parser: CommandParser) -> None:
     parser.add_argument("--steps", type=int, default=3, metavar="N", help="timesteps to show (default 3)")
     parser.add_argument("--no-colour", action="store_true", help="plain text")
     _text_model(parser)
+    parser.add_output("the record's tokens as one JSON object")
 
 
 def _train_text(parser: CommandParser) -> None:
     parser.add_argument("files", nargs="+", type=local_path, metavar="FILE")
     parser.add_argument("--out", required=True, type=local_path, metavar="FILE.model")
     parser.add_argument("--vocabulary-size", type=int, default=32_000, metavar="N", help="default 32000")
+    parser.add_output("the path and the number of pieces as one JSON object")
 
 
 def _text_model(parser: argparse.ArgumentParser) -> None:

@@ -4,31 +4,38 @@ Nothing is imported but the standard library until a command runs: help and a re
 """
 
 import argparse
+import contextlib
 import dataclasses
 import importlib
 import os
+import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from gato_tokenize import config_file
+from gato_tokenize.output import EXIT_FAILED, Output, write
 from gato_tokenize.storage.place import local_path
 from gato_tokenize.version import __version__
 
-EXIT_FAILED, EXIT_REFUSED, EXIT_INTERRUPTED = 1, 2, 130
+EXIT_INTERRUPTED = 130
 
 
 @dataclasses.dataclass(frozen=True)
 class Command:
     """A command of a program.
 
-    module: has `run(arguments) -> int`, and may have `how_to_resume(arguments) -> str` for after Ctrl-C
+    module: has `run(arguments, output) -> int`, and may have `how_to_resume(arguments) -> str` for after Ctrl-C
+    extra: the extra of the installation that the command needs, "" for none
     """
 
     about: str
     add_arguments: Callable[["CommandParser"], None]
     module: str
+    extra: str = ""
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -36,12 +43,17 @@ class CommandParser(argparse.ArgumentParser):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{"allow_abbrev": False, **kwargs})
-        self._has_config, self._passed_on = False, ""
+        self._has_config, self._passed_on, self._as_json = False, "", False
 
     def add_flag(self, name: str, help: str) -> None:
         """Add an option that is true or false: --name and, against a file that says true, --no-name."""
         action = self.add_argument(name, action=argparse.BooleanOptionalAction, help=help)
         action.default = False  # given above, argparse would add it to the help
+
+    def add_output(self, document: str) -> None:
+        """Add --json and --quiet. document: what --json prints."""
+        for name, about in (("--json", f"print {document}"), ("--quiet", "print nothing but errors")):
+            self.add_flag(name, about) if self._has_config else self.add_argument(name, action="store_true", help=about)
 
     def add_config(self) -> None:
         """Add --config and --print-config."""
@@ -59,6 +71,7 @@ class CommandParser(argparse.ArgumentParser):
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> tuple[argparse.Namespace, list[str]]:
         words = sys.argv[1:] if args is None else list(args)
+        self._as_json = "--json" in words
         if not self._has_config:
             return super().parse_known_args(words, namespace)
         passed_on = self._take_defaults(words)
@@ -78,7 +91,7 @@ class CommandParser(argparse.ArgumentParser):
         try:
             values = config_file.read(path, self, self._passed_on)
         except config_file.ConfigError as error:
-            self.refuse(str(error))
+            self.refuse(error)
         passed_on: list[str] = values.pop(self._passed_on, [])
         actions = config_file.keys(self)
         for key, value in values.items():
@@ -96,14 +109,22 @@ class CommandParser(argparse.ArgumentParser):
 
     def _print_config(self, arguments: argparse.Namespace, more: Mapping[str, list[str]]) -> NoReturn:
         try:
-            sys.stdout.write(config_file.write(arguments, self, more))
+            write(config_file.write(arguments, self, more), sys.stdout)
         except config_file.ConfigError as error:
-            self.refuse(str(error))
+            self.refuse(error)
         self.exit(0)
 
-    def refuse(self, message: str) -> NoReturn:
+    def _print_message(self, message: str, file: Any = None) -> None:
+        write(message, sys.stderr if file is None else file)
+
+    def refuse(self, error: object) -> NoReturn:
         """Stop with one line, without the usage."""
-        self.exit(EXIT_REFUSED, f"{self.prog}: {message}\n")
+        sys.exit(Output(self.prog, json=self._as_json).error(error))
+
+    def error(self, message: str) -> NoReturn:
+        """Stop with the usage, as argparse does; with --json, the message is on standard output, too."""
+        Output(self.prog, json=self._as_json).line({"error": message})
+        super().error(message)
 
 
 def parser_of(program: str, about: str | None, commands: Mapping[str, Command]) -> CommandParser:
@@ -128,32 +149,60 @@ def run_command(
     program: str,
     command: Command,
     arguments: argparse.Namespace,
-    extra: str,
     load: Callable[[str], Any] = importlib.import_module,
 ) -> int:
-    """Import a command and run it; returns its exit code.
-
-    extra: the extra of the installation that the command needs. load: imports a module.
-    """
+    """Import a command by `load` and run it; returns its exit code."""
+    output = Output.of(program, arguments)
     try:
-        module = load(command.module)
-    except KeyboardInterrupt:
-        _interrupted(program, "stopped before it began")
-    except ModuleNotFoundError as error:
-        cure = f"pip install 'gato-toolchain[{extra}]' installs it"
-        print(f"{program}: {arguments.command} needs the package {error.name}: {cure}", file=sys.stderr)
-        return EXIT_REFUSED
-    try:
-        code = int(module.run(arguments))
-        sys.stdout.flush()
-        return code
-    except KeyboardInterrupt:
-        _interrupted(program, module.how_to_resume(arguments) if hasattr(module, "how_to_resume") else "stopped")
-    except BrokenPipeError:  # `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        with output.reserved():
+            return _run(command, arguments, output, load)
+    except BrokenPipeError:  # of standard error
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
         return EXIT_FAILED
 
 
-def _interrupted(program: str, message: str) -> NoReturn:
-    print(f"\n{program}: {message}", file=sys.stderr, flush=True)
-    os._exit(EXIT_INTERRUPTED)  # a normal exit would wait for threads that read, or are in the middle of an episode
+def _run(command: Command, arguments: argparse.Namespace, output: Output, load: Callable[[str], Any]) -> int:
+    try:
+        with _ending_at_once(output):
+            module = load(command.module)
+    except ModuleNotFoundError as error:
+        from gato_tokenize.installing import missing  # not needed for help
+
+        return output.error(missing(arguments.command, error, command.extra))
+    try:
+        return int(module.run(arguments, output))
+    except KeyboardInterrupt:
+        _interrupted(module.how_to_resume(arguments) if hasattr(module, "how_to_resume") else "stopped", output)
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        traceback.print_exc()
+        return output.error(f"{type(error).__name__}: {error}", EXIT_FAILED)
+
+
+@contextlib.contextmanager
+def _ending_at_once(output: Output) -> Iterator[None]:
+    """Let Ctrl-C end the process at once, in one line: a library that is being imported may take a KeyboardInterrupt
+    for a failure of its own, and shows where it was."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        yield
+        return
+    message, shown = "stopped before it began", os.dup(2)  # `load` may have turned descriptor 2 elsewhere
+
+    def end(*_: object) -> None:
+        os.write(shown, f"\n{output.program}: {message}\n".encode())
+        output.line({"error": message})
+        os._exit(EXIT_INTERRUPTED)
+
+    before = signal.signal(signal.SIGINT, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        os.close(shown)
+
+
+def _interrupted(message: str, output: Output) -> NoReturn:
+    print(file=sys.stderr)  # after the terminal's ^C
+    output.error(message)
+    os._exit(EXIT_INTERRUPTED)  # a normal exit would wait for threads that read, or are inside an episode

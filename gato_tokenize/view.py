@@ -1,12 +1,12 @@
 """A sequence as text to read: timestep by timestep, kind by kind, with images as coloured blocks in a terminal."""
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gato_tokenize.modalities.text import TextTokenizer
+from gato_tokenize.output import counted
 from gato_tokenize.sequence import TokenSequence
 from gato_tokenize.vocabulary import Kind
 
@@ -19,58 +19,6 @@ _COLOURS = {
     Kind.CONTINUOUS_ACTION: 92,
     Kind.DISCRETE_ACTION: 93,
 }
-
-
-def printable(text: object) -> str:
-    r"""Return a text as a terminal should show it: characters that would move the cursor, colour the text or turn its
-    direction are written as escapes, and so are tabs and line ends.
-
-    >>> print(printable("[/b] \x1b[31mred\n"))
-    [/b] \x1b[31mred\n
-    """
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
-
-
-def printable_lines(text: object) -> str:
-    """Return a text of several lines, each of them `printable`."""
-    return "\n".join(map(printable, str(text).split("\n")))
-
-
-def counted(count: int, noun: str) -> str:
-    """Write a count with its noun, in the plural where it needs one.
-
-    >>> counted(1, "shard"), counted(1200, "shard"), counted(0, "fault")
-    ('1 shard', '1,200 shards', '0 faults')
-    """
-    return f"{count:,} {noun}" + "s" * (count != 1)
-
-
-def markdown(text: object) -> str:
-    r"""Return a text as one line of a Markdown page, in which nothing is markup.
-
-    >>> print(markdown("<b> a|b [link](x)\n"))
-    &lt;b> a\|b \[link](x)\n
-    """
-    return re.sub(r"[|*`\[]", r"\\\g<0>", printable(text).replace("&", "&amp;").replace("<", "&lt;"))
-
-
-def markdown_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> Iterator[str]:
-    """Yield the lines of a Markdown table, without the columns that are empty in every row, and an empty line.
-
-    >>> list(markdown_table(("split", "note", "records"), [("train", "", 3)]))
-    ['| split | records |', '| --- | --- |', '| train | 3 |', '']
-    """
-    used = [number for number in range(len(head)) if any(row[number] != "" for row in rows)]
-    for row in (head, ["---"] * len(head), *rows) if rows else ():
-        yield "| " + " | ".join(markdown(row[number]) for number in used) + " |"
-    yield ""
-
-
-def fenced(text: str, language: str) -> Iterator[str]:
-    """Yield the lines of a fenced block of a Markdown page, whatever fences the text holds itself."""
-    longest = max((len(run) for run in re.findall("`+", text)), default=0)
-    fence = "`" * max(3, longest + 1)
-    yield from (f"{fence}{language}", *printable_lines(text).split("\n"), fence, "")
 
 
 def show(

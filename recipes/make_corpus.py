@@ -18,6 +18,8 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import tomli_w
+
 from recipes import inputs
 
 RECIPES = Path(__file__).parent
@@ -53,14 +55,17 @@ def _tenth(source: str) -> str:
 def make(name: str, small: bool, workers: int) -> int:
     """Convert one recipe and note the seconds that it took. Returns the command's exit code."""
     recipe = read_recipe(name, small)
-    out = Path(recipe["out"])
-    words = [*recipe["sources"], "--workers", str(workers)]
-    for option in sorted(set(recipe) - {"command", "sources"}):
-        words += [f"--{option}", str(recipe[option])]
+    out, config = Path(recipe["out"]), RECIPES / f"{name}.toml"
+    corpus = out.parents[1]
+    if small:
+        corpus.mkdir(parents=True, exist_ok=True)
+        config = corpus / f"{name}.toml"
+        config.write_text(tomli_w.dumps(recipe), encoding="utf-8")
     began, there = time.monotonic(), out.exists()
+    words = ["--config", str(config), "--workers", str(workers)]
     code = subprocess.run([sys.executable, "-m", "pipelines", "convert", *words], check=False).returncode
     if code == 0 and not there:
-        path = out.parents[1] / SECONDS
+        path = corpus / SECONDS
         seconds = json.loads(path.read_text()) if path.exists() else {}
         path.write_text(json.dumps({**seconds, name: round(time.monotonic() - began)}, indent=1) + "\n")
     return code

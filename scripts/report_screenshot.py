@@ -18,7 +18,7 @@ from pipelines.__main__ import main as gato_data
 OUT = Path(__file__).parent.parent / "docs" / "report.png"
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 FLAGS += ["--disable-component-update", "--disable-sync"]
-SIZE = {"width": 1120, "height": 760}
+SIZE = {"width": 1280, "height": 710}
 TOKEN = ".step:nth-child(3) i.t[data-k='1'] >> nth=13"  # a patch of timestep 2
 
 
@@ -30,7 +30,8 @@ def main(dataset: Path) -> None:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
         tab = browser.new_page(viewport=SIZE, color_scheme="light")
         tab.goto(page.as_uri())
-        tab.locator("#task-1 .episode").first.evaluate("e => scrollTo(0, e.getBoundingClientRect().top - 90)")
+        tab.locator("nav .names a").first.click()  # unfolds the task
+        tab.locator("#task-1 .episode").first.evaluate("episode => episode.scrollIntoView()")
         tab.locator(f"#task-1 {TOKEN}").hover()
         tab.screenshot(path=OUT)
         browser.close()

@@ -36,11 +36,13 @@ WHOLE = (
     "pipelines/test_beam_steps.py",
     "whole/test_acting_docs.py",
     "whole/test_bounds.py",
+    "whole/test_config_files.py",
     "whole/test_disks.py",
     "whole/test_faults.py",
     "whole/test_fuzz.py",
     "whole/test_notebook.py",
     "whole/test_other_vocabulary.py",
+    "whole/test_output.py",
     "whole/test_packages.py",
     "whole/test_runners.py",
     "whole/test_security.py",
@@ -57,6 +59,10 @@ hypothesis.settings.load_profile("project")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell starts a background job this way; the processes that tests start would inherit it and ignore Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Readline, which pytest imports, sets it behind Python's back: processes that tests start would fold their tables.
+os.environ.pop("COLUMNS", None)
+os.unsetenv("COLUMNS")
 
 # Many tests crash a forked process on purpose. It would inherit pytest's fault handler and dump its stack into a
 # passing run; a crash of the test process itself is still reported.

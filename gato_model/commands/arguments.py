@@ -92,9 +92,9 @@ def train(parser: CommandParser) -> None:
         metavar="N",
         help="records that are decompressed at a time (default 1)",
     )
-    parser.add_flag("--quiet", help="print nothing but errors; metrics.jsonl has the numbers")
     add("--keep", type=_count, default=3, metavar="N", help="checkpoints beside the best (default 3)")
     parser.add_config()
+    parser.add_output("each line of metrics.jsonl, as it is logged")
 
 
 def evaluate(parser: CommandParser) -> None:
@@ -123,6 +123,7 @@ def evaluate(parser: CommandParser) -> None:
         metavar="N",
         help="cut episodes after N steps (default: only the environment ends them)",
     )
+    add("--stop", choices=("end", "success"), default="end", help="where episodes end (default: at their end)")
     add("--temperature", type=float, default=0.0, metavar="T", help="0 takes the likeliest id (default)")
     add(
         "--continuous",
@@ -136,8 +137,7 @@ def evaluate(parser: CommandParser) -> None:
     add("--data", type=local_path, nargs="+", metavar="DATA", help="datasets whose demonstrations are the expert")
     add("--expert-return", type=float, nargs="+", metavar="R", help="the expert's return in each task, not by --data")
     add("--video", type=local_path, metavar="FILE", help="the first episode as .gif or .mp4")
-    add("--json", action="store_true", help="print all of it as one JSON object")
-    add("--quiet", action="store_true", help="print the scores over all tasks, or of the one, and nothing else")
+    parser.add_output("all numbers as one JSON object")
 
 
 def generate(parser: CommandParser) -> None:
@@ -151,6 +151,7 @@ def generate(parser: CommandParser) -> None:
     add("--temperature", type=float, default=0.0, metavar="T", help="0 takes the likeliest piece (default)")
     add("--top-k", type=int, default=0, metavar="K", help="draw among the K likeliest; 0: among all (default)")
     add("--seed", type=int, default=0, metavar="N", help="of the draws (default 0)")
+    parser.add_output("the text in a JSON object")
 
 
 def export(parser: CommandParser) -> None:
@@ -162,4 +163,4 @@ def export(parser: CommandParser) -> None:
     add("--rows", type=_count, default=1, metavar="N", help="environments that it acts in at a time (default 1)")
     add("--temperature", type=float, default=0.0, metavar="T", help="its actions: 0 takes the likeliest id (default)")
     add("--prompt", type=local_path, metavar="DATA", help="dataset whose first episode of the task is its prompt")
-    add("--quiet", action="store_true", help="print nothing but errors")
+    parser.add_output("what was written as one JSON object")

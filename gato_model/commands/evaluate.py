@@ -3,14 +3,11 @@
 import argparse
 import contextlib
 import dataclasses
-import json
 import shlex
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
-
-from rich.console import Console
 
 from gato_model.acting.policy import GatoPolicy
 from gato_model.acting.pretrained import check_pretrained, load_model
@@ -24,11 +21,9 @@ from gato_model.training.checkpoint import CheckpointError
 from gato_tokenize import Dataset, EpisodeTokenizer, Record
 from gato_tokenize.environments.minigrid import IMAGES
 from gato_tokenize.environments.recipe import Recipe
+from gato_tokenize.output import Output, counted
 from gato_tokenize.roles import Roles, size_of
 from gato_tokenize.storage.dataset import DatasetTokenizer
-from gato_tokenize.view import printable_lines
-
-EXIT_REFUSED = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,20 +37,14 @@ class _Task:
     expert: tuple[float | None, float | None]  # return and success, None if unknown
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace, output: Output) -> int:
     """Run the command and return its exit code: 0, or 2 if it was refused."""
     try:
         with contextlib.redirect_stdout(sys.stderr):  # whatever environments print
             summary = _evaluated(arguments)
     except (ValueError, KeyError, OSError, CheckpointError) as error:
-        message = error.args[0] if isinstance(error, KeyError) else error
-        print(f"gato-model evaluate: {printable_lines(message)}", file=sys.stderr)
-        return EXIT_REFUSED
-    if arguments.json:
-        print(json.dumps(summary.to_json(), indent=1))
-    else:
-        summary.print(Console(soft_wrap=True), arguments.quiet)
-    return 0
+        return output.error(error)
+    return output.result(output.drawn(summary.print), summary.to_json())
 
 
 def _evaluated(arguments: argparse.Namespace) -> Summary:
@@ -87,9 +76,8 @@ def _check(arguments: argparse.Namespace, tasks: int) -> None:
     if arguments.expert_return is not None and arguments.data:
         raise ValueError("--data and --expert-return both give the expert's return: leave one out")
     if arguments.expert_return is not None and len(arguments.expert_return) != tasks:
-        raise ValueError(
-            f"--expert-return gives {len(arguments.expert_return)} returns for {tasks} tasks: one for each"
-        )
+        given = counted(len(arguments.expert_return), "return")
+        raise ValueError(f"--expert-return gives {given} for {counted(tasks, 'task')}: one for each")
 
 
 def _task(arguments: argparse.Namespace, number: int, recipe: Recipe, tokenizer: DatasetTokenizer) -> _Task:
@@ -139,13 +127,14 @@ def _compared(arguments: argparse.Namespace, model: Any, task: _Task, seeds: lis
     options = {name: getattr(arguments, name) for name in names}
     policy = GatoPolicy(model, task.tokenizer, task.prompt, rows=rows, **options)
     frames: list[Any] | None = [] if arguments.video else None
-    played = evaluate(policy, task.recipe, seeds, max_steps=arguments.max_steps, frames=frames)
+    limits = {"max_steps": arguments.max_steps, "stop_at_success": arguments.stop == "success"}
+    played = evaluate(policy, task.recipe, seeds, **limits, frames=frames)
     if frames is not None:
         write_video(arguments.video, frames)
     environment = task.recipe.make(seeds[0])
     at_random = RandomPolicy(environment.action_space, rows)
     environment.close()
-    random = evaluate(at_random, task.recipe, seeds, max_steps=arguments.max_steps)
+    random = evaluate(at_random, task.recipe, seeds, **limits)
     return Comparison(task.name, played, random, *task.expert)
 
 
@@ -170,5 +159,7 @@ def seeds_of(text: str | None, episodes: int | None) -> list[int]:
     if not seeds or min(seeds) < 0 or max(seeds) >= 2**31 or (colon and "," in first):
         raise ValueError(f"--seeds {text} and --episodes {episodes} give no seeds in [0, 2^31)")
     if episodes is not None and len(seeds) != episodes:
-        raise ValueError(f"--seeds {text} gives {len(seeds)} seeds, but --episodes is {episodes}: leave one out")
+        raise ValueError(
+            f"--seeds {text} gives {counted(len(seeds), 'seed')}, but --episodes is {episodes}: leave one out"
+        )
     return seeds

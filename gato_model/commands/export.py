@@ -1,7 +1,7 @@
 """The command `export`: a run's model in a folder that others can read, and on request a SavedModel that acts."""
 
 import argparse
-import sys
+from pathlib import Path
 
 from gato_model.acting.policy import GatoPolicy
 from gato_model.acting.pretrained import check_new, check_pretrained, load_model, save_pretrained
@@ -9,25 +9,21 @@ from gato_model.acting.saved_model import check_saveable, save_policy
 from gato_model.evaluation.baselines import demonstration
 from gato_model.training.checkpoint import CheckpointError
 from gato_tokenize import Dataset, EpisodeTokenizer
+from gato_tokenize.output import Output, printable_lines
 from gato_tokenize.storage.dataset import DatasetTokenizer
-from gato_tokenize.view import printable_lines
 
-EXIT_REFUSED = 2
 SAVED_MODEL = "saved_model"  # folder inside an export
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace, output: Output) -> int:
     """Run the command and return its exit code: 0, or 2 if it was refused."""
     try:
-        _export(arguments)
+        return _export(arguments, output)
     except (ValueError, KeyError, OSError, CheckpointError) as error:
-        message = error.args[0] if isinstance(error, KeyError) else error
-        print(f"gato-model export: {printable_lines(message)}", file=sys.stderr)
-        return EXIT_REFUSED
-    return 0
+        return output.error(error)
 
 
-def _export(arguments: argparse.Namespace) -> None:
+def _export(arguments: argparse.Namespace, output: Output) -> int:
     out = check_new(arguments.out)
     check_pretrained(arguments.run)
     tokenizer = DatasetTokenizer.load(arguments.run)
@@ -35,11 +31,14 @@ def _export(arguments: argparse.Namespace) -> None:
     prompt = demonstration(Dataset.open(arguments.prompt), arguments.task) if arguments.prompt else None
     model = load_model(arguments.run, arguments.which)
     save_pretrained(model, tokenizer, out)
+    saved: Path | None = None
     if of_task is not None:
+        saved = out / SAVED_MODEL
         policy = GatoPolicy(model, of_task, prompt, rows=arguments.rows, temperature=arguments.temperature)
-        save_policy(policy, out / SAVED_MODEL)
-    if not arguments.quiet:
-        print(f"{out}: {model.count_params():,} weights; tasks: {', '.join(tokenizer.specs)}")
+        save_policy(policy, saved)
+    weights, tasks = model.count_params(), list(tokenizer.specs)
+    text = printable_lines(f"{out}: {weights:,} weights; tasks: {', '.join(tasks)}")
+    return output.result(text, {"export": out, "weights": weights, "tasks": tasks, "saved_model": saved})
 
 
 def _task(arguments: argparse.Namespace, tokenizer: DatasetTokenizer) -> EpisodeTokenizer | None:

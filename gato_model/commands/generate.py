@@ -1,26 +1,22 @@
 """The command `generate`: continue a text, caption a picture, answer a question about one."""
 
 import argparse
-import sys
 
 from gato_model.acting.generator import Generator
 from gato_model.training.checkpoint import CheckpointError
-from gato_tokenize.view import printable_lines
-
-EXIT_REFUSED = 2
+from gato_tokenize.output import Output
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace, output: Output) -> int:
     """Run the command and return its exit code: 0, or 2 if it was refused."""
     try:
         _check(arguments)
         options = {"temperature": arguments.temperature, "top_k": arguments.top_k}
         generator = Generator.from_pretrained(arguments.checkpoint, arguments.which, **options)
-        print(_written(generator, arguments))
+        text = _written(generator, arguments)
     except (ValueError, OSError, CheckpointError) as error:
-        print(f"gato-model generate: {printable_lines(error)}", file=sys.stderr)
-        return EXIT_REFUSED
-    return 0
+        return output.error(error)
+    return output.result(text, {"text": text})
 
 
 def _check(arguments: argparse.Namespace) -> None:

@@ -4,7 +4,6 @@ import argparse
 import dataclasses
 import json
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,37 +17,29 @@ from gato_model.training.run import train
 from gato_model.training.run_folder import RefusedError, TrainingError
 from gato_model.training.settings import RunOptions, TrainSettings
 from gato_tokenize import CorruptRecordError, Dataset
+from gato_tokenize.output import EXIT_FAILED, EXIT_REFUSED, Output
 from gato_tokenize.storage.place import local_path
-from gato_tokenize.view import printable_lines
 
 FINE_TUNING = {"batch_size": 64, "steps": 10_000}  # appendix D
-EXIT_FAILED, EXIT_REFUSED = 1, 2
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace, output: Output) -> int:
     """Run the command and return its exit code: 0, 1 if it failed while running, 2 if it was refused before."""
     strategy = local_strategy()  # must come before any other use of TensorFlow
     try:
-        options = run_options_of(arguments)
+        options = dataclasses.replace(run_options_of(arguments), on_line=output.line)
         settings = fitted(settings_of(arguments), arguments.set)
     except (ValueError, OSError, KeyError, CheckpointError) as error:
-        print(f"gato-model train: {printable_lines(error)}", file=sys.stderr)
-        return EXIT_REFUSED
+        return output.error(error)
     try:
         train(settings, arguments.out, options, strategy)
     except (RefusedError, FileNotFoundError, KeyError, ValueError) as error:
-        message = error.args[0] if isinstance(error, KeyError) else error  # str() would quote it
-        print(f"gato-model train: {printable_lines(message)}", file=sys.stderr)
-        return EXIT_FAILED if isinstance(error, CorruptRecordError) else EXIT_REFUSED
+        return output.error(error, EXIT_FAILED if isinstance(error, CorruptRecordError) else EXIT_REFUSED)
     except (TrainingError, CheckpointError, OSError) as error:
-        print(f"gato-model train: {printable_lines(error)}", file=sys.stderr)
-        return EXIT_FAILED
+        return output.error(error, EXIT_FAILED)
     except tf.errors.OpError as error:  # another worker is gone, so the collective operations fail
-        print(
-            f"gato-model train: {error.message[:300]}\n{how_to_resume(arguments)}",
-            file=sys.stderr,
-        )
-        return EXIT_FAILED
+        return output.error(f"{error.message[:300]}\n{how_to_resume(arguments)}", EXIT_FAILED)
+    output.line({"run": arguments.out, "steps": settings.steps})
     return 0
 
 

@@ -2,10 +2,11 @@
 
 import contextlib
 import functools
+import itertools
 import os
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -13,14 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gato_model.data.batch_fields import BATCH_FIELDS
-from gato_model.data.packing import Placed, pack
+from gato_model.data.packing import Placed, pack, patch_places
 from gato_model.data.read_ahead import ReadAhead
+from gato_model.data.record_reader import OpenedRecord
 from gato_model.data.round_plan import STEPS, PlannedWindow, RoundShape, plan_round, shares_of_rows
 from gato_model.data.share import OpenedShare, one_identity, too_long
 from gato_model.data.share import Share as Share
 from gato_model.data.target_check import LostTargets
 from gato_model.data.token_identity import TokenIdentity, token_identity
-from gato_model.data.windows import Window, window_at
+from gato_model.data.windows import UnreadPatches, Window, window_at
 
 _LARGE = 64 << 10  # bytes of a round's mean record from which on threads help: smaller ones hold Python's lock
 _ROUND_ROWS = 128  # rows that are drawn together at least; a record of 16 rows' lengths serves 8 of them
@@ -53,7 +55,8 @@ def batches(
     rows: (start, stop): this worker reads and returns only these rows of each batch
     identity: that of the model's tokens; a dataset with a different one is refused, as is a mixture of different ones,
         unless check_identity is False
-    cache_bytes: bytes of decoded records that stay in memory from round to round, in addition to one round
+    cache_bytes: bytes of decoded records that stay in memory from round to round, in addition to one round; a share of
+        which less than half would fit is read anew each time, since only the parts that are needed are kept then
     threads: records that are read and decompressed at a time where they are large, as those of pictures; where
         they are small, threads would only wait for each other, and one reads
 
@@ -123,7 +126,7 @@ class Batches:
         self.identity = identity or token_identity(opened[0].dataset.tokenizer)
         self.local_positions = max(one.dataset.tokenizer.local_positions for one in opened)
         self.bytes_used = 0.0  # the records' bytes, each counted by the fraction of its tokens that windows took
-        self._round: tuple[int, NDArray[np.int64], list[Placed]] | None = None
+        self._round: tuple[int, dict[int, Batch]] = (-1, {})  # its number; the batches that were not asked for yet
         self._lock = threading.Lock()
 
     @functools.cached_property
@@ -142,7 +145,7 @@ class Batches:
         return sum(one.reader.bytes_read for one in self._opened)
 
     def lost_targets(self) -> list[LostTargets]:
-        """Find the tasks whose samples may lose all their targets in these rows. It reads a few of their records."""
+        """Find the tasks whose records may keep no target in these rows. It reads a few of their records."""
         return [lost for one in self._opened for lost in one.lost_targets()]
 
     def rows_of_shares(self, step: int) -> NDArray[np.int64]:
@@ -161,11 +164,10 @@ class Batches:
             raise ValueError(f"step must be at least 0, not {step}")
         number, index = divmod(step, self._shape.batches)
         with self._lock:
-            shares, placed = self._read_round(number)
-        start, stop = (index * self._shape.batch_size + row for row in self._rows)
-        mine = [item._replace(row=item.row - start) for item in placed if start <= item.row < stop]
-        batch = pack(mine, self.batch_size, self.sequence_length, self._quantization)
-        return batch | {"dataset": shares[start:stop].astype(np.int32)}
+            if self._round[0] != number or index not in self._round[1]:
+                self._round = (-1, {})  # freed before the next is read: there is memory for one
+                self._round = number, self._read_round(number)
+            return self._round[1].pop(index)
 
     def iterate(self, start: int = 0, prefetch: int = 2) -> "ReadAhead[Batch]":
         """Iterate over the batches from step `start` on, forever; a thread reads `prefetch` of them ahead.
@@ -189,8 +191,23 @@ class Batches:
         signature = {field.name: tf.TensorSpec(shape, field.dtype) for field, shape in shapes.items()}
         return tf.data.Dataset.from_generator(generate, output_signature=signature)
 
+    def steps(self, workers: int, start: int = 0) -> Iterator[int]:
+        """Yield the steps, from the `start`-th on, in an order in which `workers` that take turns share no round.
+
+        It is for PyTorch's DataLoader: docs/reading.md. Each step comes once; for rounds of 3 batches and two workers
+        the order is 0, 3, 1, 4, 2, 5, 6, 9 and so on.
+        """
+        size = self._shape.batches
+        for number in itertools.count(start):
+            turn, worker = divmod(number, workers)
+            rounds, index = divmod(turn, size)
+            yield (rounds * workers + worker) * size + index
+
+    __getitem__ = batch  # as PyTorch's DataLoader reads a dataset
+    __iter__ = None  # it would never end: `iterate` reads ahead and can be closed
+
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_lock": None, "_round": None}
+        return {**self.__dict__, "_lock": None, "_round": (-1, {})}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _lock=threading.Lock())
@@ -200,42 +217,56 @@ class Batches:
         for one in self._opened:
             one.reader.close()
 
-    def _read_round(self, number: int) -> tuple[NDArray[np.int64], list[Placed]]:
-        """Return the share of each row of a round, and the round's windows by row. The last round is kept."""
-        if self._round is None or self._round[0] != number:
-            self._round = None  # freed before the next is read: there is memory for one
-            tables = [one.draw_table for one in self._opened]
-            shares, planned = plan_round(tables, self.weights, self._shape, self._prompt_share, self._seed, number)
-            start, stop = self._rows
-            mine = [window for window in planned if start <= window.row % self._shape.batch_size < stop]
-            self._round = number, shares, self._read(mine)
-        return self._round[1:]
+    def _read_round(self, number: int) -> dict[int, Batch]:
+        """Read the batches of a round: {index in the round: batch}.
 
-    def _read(self, planned: list[PlannedWindow]) -> list[Placed]:
-        """Read the planned windows, by row, then as planned. Each record is read once, sliced and let go."""
+        Each record is read once, and sliced. One with patches is unpacked straight into the batches that hold parts of
+        it; others are let go before.
+        """
+        tables = [one.draw_table for one in self._opened]
+        shares, planned = plan_round(tables, self.weights, self._shape, self._prompt_share, self._seed, number)
+        start, stop = self._rows
+        mine = [window for window in planned if start <= window.row % self._shape.batch_size < stop]
         wanted: dict[tuple[int, int], list[int]] = defaultdict(list)
-        for index, plan in enumerate(planned):
+        for index, plan in enumerate(mine):
             wanted[plan.share, plan.record].append(index)
-        windows: dict[int, Window] = {}
-        cut = functools.partial(self._cut, planned, wanted)
         numbers = sorted(wanted)
         large = sum(self._size(*number) for number in numbers) >= _LARGE * len(numbers)
         with _mapped(self._threads if large else 1) as mapped:
-            for number, (found, used) in zip(numbers, mapped(cut, numbers), strict=True):
-                windows.update(zip(wanted[number], found, strict=True))
-                self.bytes_used += used
-        order = sorted(range(len(planned)), key=lambda index: planned[index].row)  # stable: as planned within a row
-        placed = (Placed(planned[index].row, planned[index].segment, windows[index]) for index in order)
-        return [item for item in placed if len(item.window)]
+            windows: dict[int, Window] = {}
+            packed: dict[tuple[int, int], OpenedRecord] = {}
+            opened = mapped(lambda number: self._opened[number[0]].reader.open(number[1]), numbers)
+            for one, record in zip(numbers, opened, strict=True):
+                found = [self._window(mine[index], record.unread) for index in wanted[one]]
+                self.bytes_used += self._size(*one) * sum(map(len, found)) / len(record.window)
+                windows.update(zip(wanted[one], found, strict=True))
+                if any(len(window.patches) for window in found):
+                    packed[one] = record
+            batches, patches = self._packed(mine, windows, shares)
+            parts = [[patches[index] for index in wanted[one] if index in patches] for one in packed]
+            for _ in mapped(OpenedRecord.fill, packed.values(), parts):
+                pass
+        return batches
 
-    def _cut(
-        self, planned: list[PlannedWindow], wanted: Mapping[tuple[int, int], list[int]], number: tuple[int, int]
-    ) -> tuple[list[Window], float]:
-        """Read a record and slice its windows: (windows, the record's bytes times the fraction that they take)."""
-        share, record = number
-        sequence = self._opened[share].reader.read(record)
-        windows = [self._window(planned[index], sequence) for index in wanted[number]]
-        return windows, self._size(share, record) * sum(map(len, windows)) / len(sequence)
+    def _packed(
+        self, planned: list[PlannedWindow], windows: dict[int, Window], shares: NDArray[np.int64]
+    ) -> tuple[dict[int, Batch], dict[int, tuple[UnreadPatches, NDArray[np.uint8]]]]:
+        """Pack the windows into the batches of a round: (the batches, {window: (its patches, their place there)})."""
+        order = sorted(range(len(planned)), key=lambda index: planned[index].row)  # stable: as planned within a row
+        order = [index for index in order if len(windows[index])]
+        batches: dict[int, Batch] = {}
+        places: dict[int, tuple[UnreadPatches, NDArray[np.uint8]]] = {}
+        for number in range(self._shape.batches):
+            start, stop = (number * self._shape.batch_size + row for row in self._rows)
+            mine = [index for index in order if start <= planned[index].row < stop]
+            placed = [Placed(planned[i].row - start, planned[i].segment, windows[i]) for i in mine]
+            batch = pack(placed, self.batch_size, self.sequence_length, self._quantization)
+            batches[number] = batch | {"dataset": shares[start:stop].astype(np.int32)}
+            for index, at in zip(mine, patch_places(placed), strict=True):
+                unread = windows[index].patches
+                if isinstance(unread, UnreadPatches) and len(unread):
+                    places[index] = unread, batch["patches"][at : at + len(unread)]
+        return batches, places
 
     def _size(self, share: int, record: int) -> float:
         return float(self._opened[share].draw_table.table.columns["bytes"][record])

@@ -1,11 +1,12 @@
 """Pack windows into rows of fixed length: the arrays of a batch."""
 
+import itertools
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gato_model.data.windows import Window
+from gato_model.data.windows import UnreadPatches, Window
 from gato_tokenize.sequence import NO_POSITION, local_positions
 from gato_tokenize.vocabulary import Kind
 
@@ -32,6 +33,8 @@ def round_up(count: int) -> int:
 
 def pack(placed: list[Placed], rows: int, length: int, quantization: int) -> dict[str, NDArray[Any]]:
     """Pack windows into `rows` rows of `length` tokens: all arrays of `BATCH_FIELDS` except `dataset`.
+
+    The pixels of `UnreadPatches` are left to be filled: `patch_places` says where they belong.
 
     placed: in the order of rows, 0 to rows - 1, and within a row in the order of tokens; the windows of a row have at
         most `length` tokens together
@@ -66,6 +69,11 @@ def pack(placed: list[Placed], rows: int, length: int, quantization: int) -> dic
     return flat | _patches(windows, places[kinds == Kind.PATCH], size, quantization)
 
 
+def patch_places(placed: list[Placed]) -> list[int]:
+    """Return the index in `patches` of the first patch of each window, as `pack` puts them."""
+    return [0, *itertools.accumulate(len(item.window.patches) for item in placed)][:-1]
+
+
 def _targets(
     tokens: NDArray[np.int32], segments: NDArray[np.int32], loss_mask: NDArray[np.uint8], length: int
 ) -> dict[str, NDArray[Any]]:
@@ -80,14 +88,15 @@ def _targets(
 
 def _patches(windows: list[Window], places: NDArray[np.int64], size: int, quantization: int) -> dict[str, NDArray[Any]]:
     count = round_up(len(places))
-    pixels = np.zeros((count, 16, 16, 3), np.uint8)
-    intervals = np.tile(np.array([0, 1, 0, 1], np.int32), (count, 1))
+    pixels, intervals = np.empty((count, 16, 16, 3), np.uint8), np.empty((count, 4), np.int32)
     at = 0
     for window in windows:
         if n := len(window.patches):
-            pixels[at : at + n] = window.patches
+            if not isinstance(window.patches, UnreadPatches):
+                pixels[at : at + n] = window.patches
             intervals[at : at + n] = window.patch_intervals(quantization)
             at += n
+    pixels[at:], intervals[at:] = 0, (0, 1, 0, 1)
     return {"patches": pixels, "patch_index": _index(places, size), "patch_intervals": intervals}
 
 

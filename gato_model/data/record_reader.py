@@ -1,15 +1,21 @@
 """Read records by their place in a shard: with checksums, few open files, and a bounded cache."""
 
+import dataclasses
+import functools
 import os
 import struct
 import threading
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from gato_model.data.episode_table import EpisodeTable
-from gato_model.data.windows import Window
+from gato_model.data.windows import UnreadPatches, Window
 from gato_tokenize.sequence import TokenSequence
-from gato_tokenize.storage.sequence_bytes import decode_sequence
+from gato_tokenize.storage.sequence_bytes import PackedPatches, decode_tokens
 from gato_tokenize.storage.tfrecord import FOOTER, HEADER, CorruptRecordError, Damage, masked_crc32c
 
 _OPEN_FILES = 64
@@ -19,7 +25,7 @@ class SequenceReader:
     """A reader of the sequences of a table's records, as whole `Window`s. Threads may share it.
 
     vocabulary_size: ids must be below it
-    cache_bytes: bytes of the latest sequences that may stay in memory
+    cache_bytes: bytes of the latest sequences that may stay in memory, if they are at least half of all
     bytes_read: bytes that came from the files so far
     """
 
@@ -31,17 +37,33 @@ class SequenceReader:
         self._cached_bytes = 0
         self._lock = threading.RLock()
 
-    def read(self, row: int) -> Window:
-        """Read the sequence in row `row` of the table. Raises CorruptRecordError naming shard, record and offset."""
+    def open(self, row: int) -> "OpenedRecord":
+        """Read the record in row `row` of the table, and leave its patches packed unless the cache holds them.
+
+        Raises CorruptRecordError naming shard, record and offset.
+        """
         with self._lock:
             if row in self._cache:
                 self._cache.move_to_end(row)
-                return self._cache[row]
-        sequence = self._decoded(row)  # without the lock: checksums and zlib let other threads run
-        if self.cache_bytes:
+                return OpenedRecord(self, row, self._cache[row], None)
+        try:  # without the lock: checksums and zlib let other threads run
+            sequence, packed = decode_tokens(self.data(row), self.vocabulary_size)
+            if len(sequence) != self.table.tokens[row]:
+                raise ValueError(f"it has {len(sequence)} tokens, the episode list says {self.table.tokens[row]}")
+        except CorruptRecordError:
+            raise
+        except ValueError as error:
+            raise self.corrupt(row, str(error)) from error
+        opened = OpenedRecord(self, row, window_of(sequence), packed)
+        if self._may_keep(opened.window):
+            opened = OpenedRecord(self, row, opened.whole, None)
             with self._lock:
-                self._keep(row, sequence)
-        return sequence
+                self._keep(row, opened.window)
+        return opened
+
+    def read(self, row: int) -> Window:
+        """Read the sequence in row `row` of the table. Raises CorruptRecordError naming shard, record and offset."""
+        return self.open(row).whole
 
     def data(self, row: int) -> bytes:
         """Read a record's bytes and check their checksums. Raises CorruptRecordError."""
@@ -51,15 +73,15 @@ class SequenceReader:
             framed = os.pread(self._file(int(columns["shard"][row])), size, offset)
             self.bytes_read += len(framed)
         if len(framed) < size or size < HEADER + FOOTER:
-            raise self._corrupt(row, f"{size} bytes are expected here, {len(framed)} could be read")
+            raise self.corrupt(row, f"{size} bytes are expected here, {len(framed)} could be read")
         length, crc = struct.unpack_from("<QI", framed)
         if masked_crc32c(framed[:8]) != crc:
-            raise self._corrupt(row, "the checksum of its length does not match")
+            raise self.corrupt(row, "the checksum of its length does not match")
         if length != size - HEADER - FOOTER:
-            raise self._corrupt(row, f"its length is given as {length}, the episode list says {size - HEADER - FOOTER}")
+            raise self.corrupt(row, f"its length is given as {length}, the episode list says {size - HEADER - FOOTER}")
         data = framed[HEADER:-FOOTER]
         if masked_crc32c(data) != struct.unpack("<I", framed[-FOOTER:])[0]:
-            raise self._corrupt(row, "the checksum of its data does not match")
+            raise self.corrupt(row, "the checksum of its data does not match")
         return data
 
     def __getstate__(self) -> dict[str, Any]:
@@ -80,15 +102,10 @@ class SequenceReader:
         for descriptor in getattr(self, "_files", {}).values():
             os.close(descriptor)
 
-    def _decoded(self, row: int) -> Window:
-        data = self.data(row)
-        try:
-            sequence = window_of(decode_sequence(data, self.vocabulary_size))
-            if len(sequence) != self.table.tokens[row]:
-                raise ValueError(f"it has {len(sequence)} tokens, the episode list says {self.table.tokens[row]}")
-        except ValueError as error:
-            raise self._corrupt(row, str(error)) from error
-        return sequence
+    def _may_keep(self, window: Window) -> bool:
+        """Say whether the cache is to hold a record: not if it would hold less than half of records of this size, since
+        most would be unpacked whole for nothing."""
+        return window.nbytes / len(window) * float(self.table.tokens.sum()) < 2 * self.cache_bytes
 
     def _keep(self, row: int, sequence: Window) -> None:
         if row in self._cache:  # another thread read it, too
@@ -106,10 +123,47 @@ class SequenceReader:
         self._files.move_to_end(shard)
         return self._files[shard]
 
-    def _corrupt(self, row: int, reason: str) -> CorruptRecordError:
+    def corrupt(self, row: int, reason: str) -> CorruptRecordError:
+        """Make the error that a record is damaged."""
         columns = self.table.columns
         path, number = str(self.table.shards[columns["shard"][row]]), int(columns["record"][row])
         return CorruptRecordError(Damage(path, number, int(columns["offset"][row]), reason, ends_shard=False))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class OpenedRecord:
+    """A record whose patches may still be packed. window: the whole sequence, with its patches unless they are."""
+
+    reader: SequenceReader
+    row: int
+    window: Window
+    packed: PackedPatches | None
+
+    @property
+    def whole(self) -> Window:
+        """The whole sequence with its patches. Raises CorruptRecordError."""
+        if self.packed is None:
+            return self.window
+        patches = np.empty((self.packed.count, 16, 16, 3), np.uint8)
+        self.fill([(UnreadPatches(0, len(patches)), patches)])
+        return dataclasses.replace(self.window, patches=patches)
+
+    @functools.cached_property
+    def unread(self) -> Window:
+        """The whole sequence with `UnreadPatches`, whether they are packed or not, for `fill`."""
+        count = len(self.window.patches)
+        return dataclasses.replace(self.window, patches=UnreadPatches(0, count)) if count else self.window
+
+    def fill(self, parts: Sequence[tuple[UnreadPatches, NDArray[np.uint8]]]) -> None:
+        """Fill each array, uint8[n, 16, 16, 3], with the patches beside it. Raises CorruptRecordError."""
+        if self.packed is not None:
+            try:
+                self.packed.unpack([(part.first, into) for part, into in parts])
+            except ValueError as error:
+                raise self.reader.corrupt(self.row, str(error)) from error
+            return
+        for part, into in parts:
+            into[:] = self.window.patches[part.first : part.stop]  # type: ignore[index]
 
 
 def window_of(sequence: TokenSequence) -> Window:

@@ -76,13 +76,15 @@ class OpenedShare:
         return cls(share, dataset, left_out, DrawTable.of(table, style, length), reader, length)
 
     def lost_targets(self) -> list[LostTargets]:
-        """Find the tasks of text with images whose samples may lose all their targets, because they are cropped."""
+        """Find the tasks whose records may keep no target in a row. It reads a few of them."""
         draws = self.draw_table
         found = (
-            find_lost_targets(str(task), draws.of_task[number], self.reader, self.length)
+            find_lost_targets(
+                str(task), self.dataset.tokenizer.specs[task], int(draws.style[number]), draws.of_task[number],
+                self.reader, self.length,
+            )
             for number, task in enumerate(draws.table.tasks)
-            if draws.style[number] == SAMPLE
-        )
+        )  # fmt: skip
         return [lost for lost in found if lost]
 
     def domains(self) -> str:

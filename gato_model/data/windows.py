@@ -9,6 +9,19 @@ from numpy.typing import NDArray
 from gato_tokenize.modalities.image import intervals
 from gato_tokenize.vocabulary import Kind
 
+PATCH_BYTES = 16 * 16 * 3
+
+
+@dataclasses.dataclass(frozen=True)
+class UnreadPatches:
+    """Patches `first` to `stop` (exclusive) of a record, which are read later, straight into a batch."""
+
+    first: int
+    stop: int
+
+    def __len__(self) -> int:
+        return self.stop - self.first
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Window:
@@ -18,7 +31,7 @@ class Window:
     kinds: NDArray[np.uint8]  # [n], `Kind`
     loss_mask: NDArray[np.uint8]  # [n], 0 or 1
     step_splits: NDArray[np.int64]  # [t + 1] from 0 to n
-    patches: NDArray[np.uint8]  # [p, 16, 16, 3]
+    patches: "NDArray[np.uint8] | UnreadPatches"  # [p, 16, 16, 3]
     grids: NDArray[np.int32]  # [m, 2], rows and columns of patches of each image, whole images
     first_patch: int = 0  # index of the first of `patches` among all patches of the m images
 
@@ -27,9 +40,8 @@ class Window:
 
     @property
     def nbytes(self) -> int:
-        return sum(
-            array.nbytes for array in (self.ids, self.kinds, self.loss_mask, self.step_splits, self.patches, self.grids)
-        )
+        arrays = (self.ids, self.kinds, self.loss_mask, self.step_splits, self.grids)
+        return sum(array.nbytes for array in arrays) + PATCH_BYTES * len(self.patches)
 
     def patch_intervals(self, quantization: int) -> NDArray[np.int32]:
         """Compute int32[p, 4]: row low, row high, column low, column high of each patch (appendix C.3)."""
@@ -52,7 +64,7 @@ class Window:
             image = int(ends.searchsorted(before, side="right"))
             last = int(ends.searchsorted(before + within, side="left"))
             first = before - int(ends[image - 1]) if image else before
-            patches, grids = patches[before : before + within].copy(), grids[image : last + 1].copy()
+            patches, grids = _part(patches, before, before + within), grids[image : last + 1].copy()
         return Window(
             self.ids[start:stop].copy(),
             self.kinds[start:stop].copy(),
@@ -62,6 +74,12 @@ class Window:
             grids,
             first,
         )
+
+
+def _part(patches: "NDArray[np.uint8] | UnreadPatches", start: int, stop: int) -> "NDArray[np.uint8] | UnreadPatches":
+    if isinstance(patches, UnreadPatches):
+        return UnreadPatches(patches.first + start, patches.first + stop)
+    return patches[start:stop].copy()
 
 
 @functools.lru_cache(maxsize=256)

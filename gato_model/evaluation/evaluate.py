@@ -71,6 +71,7 @@ def evaluate(
     seeds: Sequence[int],
     *,
     max_steps: int = 0,
+    stop_at_success: bool = False,
     frames: list[NDArray[np.uint8]] | None = None,
     finished: Callable[[int], None] | None = None,
 ) -> Evaluation:
@@ -80,6 +81,7 @@ def evaluate(
     depends on its seed alone, provided that the policy keeps its rows apart.
 
     max_steps: cut episodes after so many steps; 0: only the environment ends them.
+    stop_at_success: end an episode at the first step that reports success, as `stop=success` of the source does.
     frames: a list that takes the first episode's pictures, uint8[height, width, 3]; its environment must accept
         `render_mode="rgb_array"`.
     finished: called after each episode with the number of episodes that are over.
@@ -90,7 +92,7 @@ def evaluate(
     if not len(seeds):
         raise ValueError("no seeds: there is nothing to play")
     check_opengl(recipe, frames is not None)
-    evaluation = _EvaluationRun(policy, recipe, seeds, max_steps, frames, finished)
+    evaluation = _EvaluationRun(policy, recipe, seeds, max_steps, stop_at_success, frames, finished)
     with contextlib.closing(evaluation):
         return evaluation.play()
 
@@ -98,10 +100,18 @@ def evaluate(
 class _EvaluationRun:
     """The episodes that run in the policy's rows, and those that are over."""
 
-    def __init__(self, policy: Policy, recipe: Recipe, seeds: Sequence[int], max_steps: int,
-                 frames: list[NDArray[np.uint8]] | None, finished: Callable[[int], None] | None) -> None:  # fmt: skip
+    def __init__(
+        self,
+        policy: Policy,
+        recipe: Recipe,
+        seeds: Sequence[int],
+        max_steps: int,
+        stop_at_success: bool,
+        frames: list[NDArray[np.uint8]] | None,
+        finished: Callable[[int], None] | None,
+    ) -> None:
         self.policy, self.recipe, self.seeds, self.max_steps = policy, recipe, seeds, max_steps
-        self.frames, self.finished = frames, finished
+        self.stop_at_success, self.frames, self.finished = stop_at_success, frames, finished
         self.running: dict[int, _Running] = {}  # by row
         self.over: dict[int, PlayedEpisode] = {}  # by index into the seeds
         self.latencies: list[float] = []
@@ -133,7 +143,8 @@ class _EvaluationRun:
     def _start(self, number: int) -> PlayedEpisode:
         recipe = filmed(self.recipe) if self.frames is not None and number == 0 else self.recipe
         with _quiet():
-            episode = PlayedEpisode(*recipe.start(int(self.seeds[number])), self.max_steps)
+            started = recipe.start(int(self.seeds[number]))
+            episode = PlayedEpisode(*started, self.max_steps, self.stop_at_success)
         return episode
 
     def _actions(self) -> list[Any]:

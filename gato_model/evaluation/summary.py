@@ -8,6 +8,7 @@ from rich.table import Table
 
 from gato_model.evaluation.comparison import Comparison
 from gato_model.evaluation.scores import Interval, interquartile_mean, mean_of_tasks
+from gato_tokenize.output import counted
 
 HALF = 0.5  # of the expert's score: the paper counts the tasks above it
 
@@ -46,17 +47,14 @@ class Summary:
         counts = {"scored": len(self.scores), "above_half_of_expert": self.above_half}
         return {"tasks": tasks, "over_tasks": {**counts, **over}}
 
-    def print(self, console: Console, quiet: bool = False) -> None:
-        """Print a table of each task, or with `quiet` a line, and of several tasks what holds over all of them."""
+    def print(self, console: Console) -> None:
+        """Print a table of each task, and of several tasks what holds over all of them."""
         for one in self.comparisons:
-            if quiet:
-                console.print(one.line(), markup=False, highlight=False)
-            else:
-                one.print(console)
+            one.print(console)
         if len(self.comparisons) > 1:
-            self._print_over_tasks(console, quiet)
+            self._print_over_tasks(console)
 
-    def _print_over_tasks(self, console: Console, quiet: bool) -> None:
+    def _print_over_tasks(self, console: Console) -> None:
         known, count = len(self.scores), len(self.comparisons)
         if not known:
             console.print("no task has a normalised score: give --data or --expert-return", markup=False)
@@ -64,11 +62,8 @@ class Summary:
         names = {"interquartile_mean": "interquartile mean", "mean": "mean of tasks"}
         rows = [(names[name], str(interval)) for name, interval in self.intervals.items()]
         rows.append(("tasks above half of the expert", f"{self.above_half} of {known}"))
-        if quiet:
-            console.print(", ".join(f"{name} {value}" for name, value in rows), markup=False, highlight=False)
-            return
         left_out = "" if known == count else f" ({count - known} without a score are left out)"
-        table = Table("", "normalised score", title=f"over {known} tasks{left_out}")
+        table = Table("", "normalised score", title=f"over {counted(known, 'task')}{left_out}")
         for row in rows:
             table.add_row(*row)
         console.print(table)

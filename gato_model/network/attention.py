@@ -60,7 +60,8 @@ class RelativeAttention(ConfiguredLayer):
     def distance_vectors(self, span: int) -> Any:
         """Compute the vectors r of distances 0 to span - 1: [heads, span, key size]."""
         heads, size = self.config.num_heads, self.config.key_value_size
-        projected = tf.matmul(_sinusoids(span, self.config.width), self.distance.value)
+        distance = tf.cast(self.distance.value, tf.float32)  # of the sinusoids, or TensorFlow takes its sparse product
+        projected = tf.matmul(_sinusoids(span, self.config.width), distance)
         return tf.cast(tf.transpose(tf.reshape(projected, (span, heads, size)), (1, 0, 2)), self.compute_dtype)
 
     def merge(self, attended: Any) -> Any:

@@ -212,7 +212,7 @@ def _smoothed(cross_entropy: Any, logits: Any, right: Any, smoothing: Smoothing)
     near = right[:, None] + steps
     inside = (near >= smoothing.bins.start) & (near < smoothing.bins.stop)
     weight = tf.where(inside, tf.cast(REACH + 1 - tf.abs(steps), tf.float32), 0.0)
-    weight /= tf.reduce_sum(weight, 1, keepdims=True)
+    weight = tf.math.divide_no_nan(weight, tf.reduce_sum(weight, 1, keepdims=True))  # a text has no neighbours
     at_right = tf.gather(logits, right[:, None], batch_dims=1)
     at_near = tf.gather(logits, tf.where(inside, near, right[:, None]), batch_dims=1)
     # The cross-entropy of another id is larger by as much as its logit is smaller.

@@ -25,6 +25,7 @@ from gato_model.training.run_log import RunLog, best_loss, duration
 from gato_model.training.settings import RunOptions, TrainSettings
 from gato_model.training.training_step import TrainingStep
 from gato_tokenize import Dataset, Kind
+from gato_tokenize.output import counted
 from gato_tokenize.storage.dataset import DatasetTokenizer
 
 ROUNDING = ("TF_ENABLE_ONEDNN_OPTS", "TF_XLA_FLAGS", "XLA_FLAGS", "NVIDIA_TF32_OVERRIDE", "TF_DETERMINISTIC_OPS")
@@ -99,7 +100,9 @@ class _Run:
         tokens = settings.batch_size * settings.config.sequence_length
         began = time.monotonic()
         with contextlib.ExitStack() as stack:
-            log = stack.enter_context(RunLog(self.out, start, settings.steps, tokens, quiet, options.shown))
+            log = stack.enter_context(
+                RunLog(self.out, start, settings.steps, tokens, quiet, options.shown, options.on_line)
+            )
             for note in notes:
                 log.note(str(note))
             self.best = best_loss(self.out)
@@ -114,7 +117,7 @@ class _Run:
                     self.checkpoints.save(done)
                     self._write_card(done, quiet)
             if start < settings.steps:
-                log.note(f"trained {settings.steps - start} steps in {duration(time.monotonic() - began)};"
+                log.note(f"trained {counted(settings.steps - start, 'step')} in {duration(time.monotonic() - began)};"
                          f" {self.out} holds the run and its checkpoints")  # fmt: skip
         return self.table
 
@@ -195,7 +198,7 @@ def _shown(table: LossTable) -> str:
 
 
 def _lost_targets(reader: Batches) -> list[LostTargets]:
-    """Find the tasks whose samples may lose their targets. Raises RefusedError for a task that keeps none."""
+    """Find the tasks whose records may keep no target. Raises RefusedError for a task none of whose records does."""
     found = reader.lost_targets()
     if hopeless := [str(lost) for lost in found if lost.all_lost]:
         raise RefusedError("\n".join(hopeless))

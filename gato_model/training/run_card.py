@@ -8,9 +8,9 @@ from typing import Any
 
 from gato_model.training.checkpoint import CONFIG, best_step
 from gato_model.training.run_log import read_metrics
+from gato_tokenize.markdown import fenced, markdown, markdown_table
 from gato_tokenize.storage.durable import durable_file
 from gato_tokenize.storage.place import RUN
-from gato_tokenize.view import fenced, markdown, markdown_table
 
 CARD = "README.md"
 MOST_ROWS = 20  # of losses; metrics.jsonl has all

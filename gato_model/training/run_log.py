@@ -4,6 +4,7 @@ import datetime
 import json
 import sys
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,8 @@ import rich.progress
 import tensorflow as tf
 
 from gato_model.training.checkpoint import METRICS, best_step
+from gato_tokenize.output import printable_lines
 from gato_tokenize.storage.durable import durable_file
-from gato_tokenize.view import printable_lines
 
 
 class RunLog:
@@ -22,11 +23,20 @@ class RunLog:
     tokens_per_step: tokens of a global batch
     quiet: write neither to files nor to the screen, for all workers but the first
     shown: print lines and the bar
+    on_line: gets each line that goes to disk
     """
 
     def __init__(
-        self, folder: Path, start: int, steps: int, tokens_per_step: int, quiet: bool = False, shown: bool = True
+        self,
+        folder: Path,
+        start: int,
+        steps: int,
+        tokens_per_step: int,
+        quiet: bool = False,
+        shown: bool = True,
+        on_line: Callable[[Mapping[str, Any]], None] | None = None,
     ) -> None:
+        self._on_line = on_line
         self._quiet, self._shown, self._steps, self._tokens = quiet, shown and not quiet, steps, tokens_per_step
         self._since: tuple[int, float] | None = None  # (steps done, time) from which on speed is measured
         if quiet:
@@ -67,8 +77,11 @@ class RunLog:
         """Log numbers after `done` steps, {name: number}; a "/" in a name makes a group."""
         if self._quiet:
             return
-        self._file.write(json.dumps({"step": done, **values}) + "\n")
+        line = {"step": done, **values}
+        self._file.write(json.dumps(line) + "\n")
         self._file.flush()
+        if self._on_line is not None:
+            self._on_line(line)
         with self._board.as_default(step=done):
             for name, value in values.items():
                 tf.summary.scalar(name, value)

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,7 @@ class RunOptions:
     rematerialize: bool = False
     read_threads: int = 1
     shown: bool = True  # lines and a bar on standard error
+    on_line: Callable[[Mapping[str, Any]], None] | None = None  # gets each line of metrics.jsonl
 
     def __post_init__(self) -> None:
         for name in ("log_every", "save_every", "keep", "evaluation_batches", "accumulate", "read_threads"):

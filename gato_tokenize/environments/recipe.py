@@ -16,6 +16,7 @@ import numpy as np
 from gato_tokenize.environments.compiled_models import compiled_once
 from gato_tokenize.environments.families import Ending, family_of
 from gato_tokenize.environments.minigrid import IMAGES, with_image
+from gato_tokenize.installing import how_to_install
 from gato_tokenize.roles import Roles
 
 
@@ -137,7 +138,8 @@ class Recipe:
         if isinstance(error, ImportError) and not isinstance(error, ModuleNotFoundError):
             return f"{self.name} needs a package that is installed but cannot be loaded: {error}"
         if isinstance(error, (ImportError, gymnasium.error.DependencyNotInstalled)):
-            cure = "" if ":" in self.environment else ": pip install 'gato-toolchain[rollouts]' installs the known ones"
+            known = f": {how_to_install('rollouts')} installs the known ones"
+            cure = "" if ":" in self.environment else known
             return f"{self.name} needs a package that cannot be imported ({error}){cure}"
         if isinstance(error, (gymnasium.error.UnregisteredEnv, gymnasium.error.DeprecatedEnv)):
             close = difflib.get_close_matches(self.name, list(gymnasium.registry), n=3)

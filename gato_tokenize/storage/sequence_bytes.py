@@ -1,6 +1,8 @@
 """Record bytes to a token sequence, quickly: the metadata, which cost twice as much as the tokens, may stay unread."""
 
-from collections.abc import Mapping
+import contextlib
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,11 +11,12 @@ from numpy.typing import NDArray
 from gato_tokenize.modalities.image import ImageTokenizer
 from gato_tokenize.sequence import TokenSequence
 from gato_tokenize.storage.example import Value, decode_example, decode_varints
-from gato_tokenize.storage.inflate import inflate
+from gato_tokenize.storage.inflate import inflate, inflate_parts
 from gato_tokenize.storage.schema import FIELDS, READABLE, RecordField
 from gato_tokenize.vocabulary import Kind
 
 _PATCH, _MAX_KIND = int(Kind.PATCH), int(max(Kind))
+_PATCH_BYTES = 16 * 16 * 3
 _NO_PATCHES, _NO_GRIDS = np.zeros((0, 16, 16, 3), np.uint8), np.zeros((0, 2), np.int32)
 _LIST_TAGS = {"bytes": 0x0A, "float32": 0x12, "int64": 0x1A}  # the fields of a `Feature`
 _BY_KEY = {field.key.encode(): field for field in FIELDS}
@@ -32,11 +35,24 @@ def decode_sequence(data: bytes, vocabulary_size: int = 2**31) -> TokenSequence:
     return sequence_of(_read(data, _OF_TOKENS), vocabulary_size)
 
 
+def decode_tokens(data: bytes, vocabulary_size: int = 2**31) -> "tuple[TokenSequence, PackedPatches | None]":
+    """As `decode_sequence`, but its patches stay packed: those of the sequence are zeros that take no memory.
+
+    The second value is None if the record has no images.
+    """
+    return _sequence_of(_read(data, _OF_TOKENS), vocabulary_size)
+
+
 def sequence_of(values: Mapping[str, Any], vocabulary_size: int = 2**31) -> TokenSequence:
     """The sequence of a record's values, as `read_values` gives them.
 
     Raises ValueError naming the feature that contradicts the others.
     """
+    sequence, packed = _sequence_of(values, vocabulary_size)
+    return sequence if packed is None else dataclasses.replace(sequence, patches=packed.all())
+
+
+def _sequence_of(values: Mapping[str, Any], vocabulary_size: int) -> "tuple[TokenSequence, PackedPatches | None]":
     ids, splits = values["tokens"], values.get("step_splits")
     if ids.size and (ids.min() < 0 or ids.max() >= vocabulary_size):
         raise ValueError(f"feature 'tokens' holds ids outside the vocabulary [0, {vocabulary_size})")
@@ -46,9 +62,10 @@ def sequence_of(values: Mapping[str, Any], vocabulary_size: int = 2**31) -> Toke
         raise ValueError(f"feature 'step_splits' ends at {splits[-1]}, there are {len(ids)} tokens")
     kinds = _numbers(values, "token_kind", len(ids), _MAX_KIND, absent=0)
     loss_mask = _numbers(values, "loss_mask", len(ids), 1, absent=1)
-    patches, grids = _images(values, kinds)
-    files = tuple(values.get("images/encoded", ()))
-    return TokenSequence(ids.astype(np.int32), kinds, loss_mask, splits, patches, grids, files)
+    grids, packed = _images(values, kinds)
+    patches = np.broadcast_to(np.uint8(0), (packed.count, 16, 16, 3)) if packed else _NO_PATCHES
+    files = tuple(packed.files) if packed else ()
+    return TokenSequence(ids.astype(np.int32), kinds, loss_mask, splits, patches, grids, files), packed
 
 
 def _numbers(values: Mapping[str, Any], key: str, length: int, most: int, absent: int) -> NDArray[np.uint8]:
@@ -60,36 +77,71 @@ def _numbers(values: Mapping[str, Any], key: str, length: int, most: int, absent
     return numbers
 
 
-def _images(values: Mapping[str, Any], kinds: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
-    """(uint8[n, 16, 16, 3], the images' grids int32[m, 2])."""
+@dataclasses.dataclass(frozen=True, eq=False)
+class PackedPatches:
+    """The patches of a record's images as it stores them: deflated, or as the images' own files."""
+
+    count: int  # of the patches
+    deflated: bytes
+    files: Sequence[bytes]
+    grids: NDArray[np.int32]  # [m, 2] rows and columns of patches of each image
+
+    def all(self) -> NDArray[np.uint8]:
+        """Unpack uint8[count, 16, 16, 3]. Raises ValueError if the record holds something else."""
+        if not self.files:
+            return _inflated(self.deflated, self.count * _PATCH_BYTES, "image_patches").reshape(-1, 16, 16, 3)
+        return np.concatenate([self._image(number) for number in range(len(self.files))])
+
+    def unpack(self, parts: Sequence[tuple[int, NDArray[np.uint8]]]) -> None:
+        """Fill each array, uint8[n, 16, 16, 3], with the patches from its start on. Of files, only those that hold some
+        of them are decoded. Raises as `all` does."""
+        if not self.files:
+            flat = [(start * _PATCH_BYTES, into.reshape(-1)) for start, into in parts]
+            with _named("image_patches"):
+                inflate_parts(self.deflated, self.count * _PATCH_BYTES, flat)
+            return
+        ends = np.cumsum(self.grids.astype(np.int64).prod(axis=1)).tolist()
+        for number, (at, stop) in enumerate(zip([0, *ends], ends, strict=False)):
+            wanted = [(start, into) for start, into in parts if start < stop and at < start + len(into)]
+            image = self._image(number) if wanted else _NO_PATCHES
+            for start, into in wanted:
+                low, high = max(start, at), min(start + len(into), stop)
+                into[low - start : high - start] = image[low - at : high - at]
+
+    def _image(self, number: int) -> NDArray[np.uint8]:
+        image = ImageTokenizer().encode(self.files[number])
+        if image.grid != tuple(self.grids[number].tolist()):
+            raise ValueError("feature 'images/encoded' does not fit 'image_grid'")
+        return image.pixels
+
+
+def _images(values: Mapping[str, Any], kinds: NDArray[np.uint8]) -> tuple[NDArray[np.int32], PackedPatches | None]:
+    """(the images' grids int32[m, 2], their patches if there are any)."""
     grid, files = values.get("image_grid", _NO_GRIDS), values.get("images/encoded", ())
     packed = values.get("image_patches", [b""])[0]
     if not (grid.size or files or packed):  # most records; `TokenSequence` counts the patch tokens
-        return _NO_PATCHES, _NO_GRIDS
+        return _NO_GRIDS, None
     if grid.size % 2 or (grid < 1).any() or (grid > 2**16).any():
         raise ValueError(f"feature 'image_grid' holds no pairs of rows and columns: {grid.tolist()[:8]}")
     grids = grid.reshape(-1, 2).astype(np.int32)
-    if files:
-        return _decoded_files(files, grids), grids
-    count = int(np.count_nonzero(kinds == _PATCH))
-    return _inflated(packed, count * 16 * 16 * 3, "image_patches").reshape(count, 16, 16, 3), grids
+    return grids, PackedPatches(int(np.count_nonzero(kinds == _PATCH)), packed, files, grids)
 
 
-def _decoded_files(files: list[bytes], grids: NDArray[np.int32]) -> NDArray[np.uint8]:
-    images = [ImageTokenizer().encode(data) for data in files]
-    if [image.grid for image in images] != [tuple(pair) for pair in grids.tolist()]:
-        raise ValueError("feature 'images/encoded' does not fit 'image_grid'")
-    return np.concatenate([image.pixels for image in images])
+@contextlib.contextmanager
+def _named(key: str) -> Iterator[None]:
+    """Name the feature in a ValueError."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"feature {key!r} {error}") from error
 
 
 def _inflated(data: bytes, length: int, key: str) -> NDArray[np.uint8]:
     """uint8[length] from zlib."""
     if not data and not length:
         return np.zeros(0, np.uint8)
-    try:
+    with _named(key):
         return np.frombuffer(inflate(data, length), np.uint8)
-    except ValueError as error:
-        raise ValueError(f"feature {key!r} {error}") from error
 
 
 def read_values(data: bytes) -> dict[str, Value]:

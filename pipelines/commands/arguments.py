@@ -12,6 +12,7 @@ from gato_tokenize.storage.place import local_path
 from pipelines.running.limits import LOCAL_RUNNER, Limits
 
 BEAM_OPTIONS = "beam-options"  # the key, in a configuration file, of what is passed on to Beam
+_MADE = "what was made as one JSON object"
 
 
 def convert(parser: CommandParser) -> None:
@@ -52,12 +53,13 @@ def convert(parser: CommandParser) -> None:
     _run_options(parser, max_rejects="0")
     parser.add_config()
     parser.pass_on(BEAM_OPTIONS)
+    parser.add_output(_MADE)
 
 
 def verify(parser: CommandParser) -> None:
     add = parser.add_argument
     _dataset(parser)
-    add("--json", action="store_true", help="one JSON object on standard output")
+    parser.add_output("the faults in one JSON object")
     add("--deep", action="store_true", help="also parse every record and decode its pictures")
 
 
@@ -70,6 +72,7 @@ def inspect(parser: CommandParser) -> None:
     add("--frames", type=local_path, metavar="FILE.gif|FILE.png|DIR", help="save its pictures")
     add("--field", metavar="PATH", help="which image field (default: the first)")
     add("--no-colour", action="store_true", help="plain text, no pictures in the terminal")
+    parser.add_output("the same as one JSON object")
 
 
 def rejects(parser: CommandParser) -> None:
@@ -77,17 +80,19 @@ def rejects(parser: CommandParser) -> None:
     about = "print the rejects, grouped by reason"
     listing = actions.add_parser("list", help=about, description=about)
     _dataset(listing, "also of an unfinished conversion")
-    listing.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    listing.add_output("the rejects in one JSON object")
     about = "after a fix, make a new version of the dataset that also holds what was rejected and succeeds now"
     retry = actions.add_parser("retry", help=about, description=about)
     _dataset(retry, "a complete dataset")
     _run_options(retry, max_rejects=None)
+    retry.add_output(_MADE)
 
 
 def merge(parser: CommandParser) -> None:
     parser.add_argument("out", type=local_path, metavar="OUT", help="the folder NAME/VERSION of the new dataset")
     parser.add_argument("datasets", nargs="+", type=local_path, metavar="IN", help="folders NAME/VERSION, in order")
     _card(parser)
+    parser.add_output(_MADE)
 
 
 def filter(parser: CommandParser) -> None:
@@ -99,6 +104,7 @@ def filter(parser: CommandParser) -> None:
     for name, what, number in (("return", "sum of rewards", float), ("steps", "timesteps", int)):
         add(f"--min-{name}", type=number, metavar="N", help=f"least {what} of an episode")
         add(f"--max-{name}", type=number, metavar="N", help=f"most {what} of an episode")
+    parser.add_output(_MADE)
 
 
 def split(parser: CommandParser) -> None:
@@ -106,6 +112,7 @@ def split(parser: CommandParser) -> None:
     for name in ("validation", "test"):
         parser.add_argument(f"--{name}", type=float, default=0.0, metavar="F", help=f"fraction of the {name} split")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="another seed, another split (default 0)")
+    parser.add_output(_MADE)
 
 
 def report(parser: CommandParser) -> None:
@@ -114,6 +121,7 @@ def report(parser: CommandParser) -> None:
     add("--out", type=local_path, default=Path("report.html"), metavar="FILE", help="default report.html")
     add("--episodes", type=_count, default=2, metavar="N", help="shown of each task (default 2)")
     add("--steps", type=_steps, default=8, metavar="N", help="timesteps shown of each (default 8)")
+    parser.add_output("the page's path and size as one JSON object")
 
 
 def _dataset(parser: argparse.ArgumentParser, help: str | None = None) -> None:

@@ -6,28 +6,30 @@ from pathlib import Path
 from typing import Any
 
 from gato_tokenize import TextTokenizer
-from gato_tokenize.storage.dataset import DatasetTokenizer, read_stats
-from gato_tokenize.view import counted, printable_lines
+from gato_tokenize.output import Output, counted, printable_lines
+from gato_tokenize.storage.dataset import DatasetTokenizer
 from pipelines.commands.exit_codes import exit_code
+from pipelines.commands.made import ALREADY_THERE, document_of, summary
+from pipelines.commands.made import how_to_resume as how_to_resume
 from pipelines.commands.run_options import limits_of
 from pipelines.conversion.card import Card
 from pipelines.conversion.convert import convert
 from pipelines.conversion.plan import Plan, make_plan
 from pipelines.conversion.reject_budget import RejectBudget
-from pipelines.conversion.work_folder import WorkFolder, count_done
+from pipelines.conversion.work_folder import WorkFolder
 from pipelines.running.beam_pipeline import RunnerError, run_on
 from pipelines.running.limits import LOCAL_RUNNER, size_of
 from pipelines.running.watched_run import run_locally
 from pipelines.sources import open_source
-from pipelines.stats.lints import equal_inputs, listed
+from pipelines.stats.lints import equal_inputs
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace, output: Output) -> int:
     """Run the command; returns its exit code: see `exit_code`."""
-    return exit_code(lambda: _run(arguments))
+    return exit_code(lambda: _run(arguments, output), output)
 
 
-def _run(arguments: argparse.Namespace) -> None:
+def _run(arguments: argparse.Namespace, output: Output) -> int:
     budget = RejectBudget(arguments.max_rejects)
     run = _runner(arguments, budget)
     text = TextTokenizer.from_file(arguments.text_model) if arguments.text_model else None
@@ -44,19 +46,27 @@ def _run(arguments: argparse.Namespace) -> None:
         card=Card.read(arguments.card) if arguments.card else Card(),
     )
     if arguments.dry_run:
-        lines = [describe(plan, tokenizer, _reasons(arguments.sources)), *_notes(arguments.sources)]
-        print(*map(printable_lines, lines), sep="\n")
-        return
+        reasons, notes = _reasons(arguments.sources), _notes(arguments.sources)
+        lines = [describe(plan, tokenizer, reasons), *_shown(notes)]
+        return output.result(
+            "\n".join(map(printable_lines, lines)), planned(arguments.out, plan, tokenizer, reasons, notes)
+        )
     there = arguments.out.exists()
     manifest = convert(plan, tokenizer, arguments.out, budget, run)
-    lines = ["published already: nothing was written"] if there else []
-    lines += [summary(manifest, arguments.out), *_notes(arguments.sources)]
-    print(*map(printable_lines, lines), sep="\n")
+    notes = _notes(arguments.sources)
+    lines = [ALREADY_THERE] if there else []
+    lines += [summary(manifest, arguments.out), *_shown(notes)]
+    made = document_of(manifest, arguments.out, there, notes)
+    return output.result("\n".join(map(printable_lines, lines)), made)
 
 
 def _notes(sources: Sequence[str]) -> list[str]:
-    """Return what the sources report about their inputs: at most 10 lines."""
-    notes = [note for source in sources for note in open_source(source).notes()]
+    """Return what the sources report about their inputs."""
+    return [note for source in sources for note in open_source(source).notes()]
+
+
+def _shown(notes: Sequence[str]) -> list[str]:
+    """Return the lines that a person gets of the notes: at most 10."""
     more = [f"note: and {len(notes) - 9} more that are left out"] if len(notes) > 10 else []
     return [f"note: {note}" for note in (notes[:9] if more else notes)] + more
 
@@ -64,12 +74,12 @@ def _notes(sources: Sequence[str]) -> list[str]:
 def _runner(arguments: argparse.Namespace, budget: RejectBudget) -> Callable[[WorkFolder], None]:
     limits = limits_of(arguments)
     if arguments.runner == LOCAL_RUNNER:
-        return run_locally(arguments.workers, limits, budget, arguments.beam_options)
+        return run_locally(arguments.workers, limits, budget, arguments.beam_options, not arguments.quiet)
     if arguments.workers != 1:
         raise RunnerError(
             f"--workers is for the local {LOCAL_RUNNER}; give {arguments.runner}'s own option for workers"
         )
-    return run_on(arguments.runner, arguments.beam_options)
+    return run_on(arguments.runner, arguments.beam_options, limits, not arguments.quiet)
 
 
 def _reasons(sources: list[str]) -> dict[str, Mapping[str, str]]:
@@ -100,22 +110,29 @@ def _why(reasons: Mapping[str, Mapping[str, str]], task: str, path: str) -> str:
     return f" ({reason})" if reason else ""
 
 
-def summary(manifest: dict[str, Any], out: Path) -> str:
-    """Describe in a few lines what was made."""
-    episodes = manifest["episodes"]
-    lines = [f"{out}: {episodes['written']} of {counted(episodes['read'], 'episode')} written"]
-    for name in ("rejected", "filtered"):
-        lines += [f"  {count} {name}: {reason}" for reason, count in episodes[name].items()]
-    for name, split in manifest["splits"].items():
-        nouns = {"records": "record", "steps": "timestep", "tokens": "token"}
-        counts = ", ".join(counted(split[name], noun) for name, noun in nouns.items())
-        shards = counted(len(split["shards"]), "shard")
-        lines.append(f"  {name}: {counts}, {split['bytes'] / 2**20:.1f} MiB in {shards}")
-    lines += [f"  {line}" for line in (*equal_inputs(manifest["inputs"]), *listed(read_stats(out)))]
-    return "\n".join(lines)
-
-
-def how_to_resume(arguments: argparse.Namespace) -> str:
-    """Say after Ctrl-C what is done, and how to go on."""
-    done = counted(count_done(arguments.out), "finished partition")
-    return f"stopped; {done} kept: the same command goes on from there"
+def planned(
+    out: Path,
+    plan: Plan,
+    tokenizer: DatasetTokenizer,
+    reasons: Mapping[str, Mapping[str, str]],
+    notes: Sequence[str],
+) -> dict[str, Any]:
+    """Return what `--dry-run --json` prints: the same as `describe`, with the whole hashes."""
+    return {
+        "dataset": out,
+        "name": plan.dataset,
+        "version": plan.version,
+        "splits": plan.splits,
+        "shards_of_a_split": len(plan.partitions),
+        "plan_sha256": plan.sha256,
+        "tokenizer_sha256": tokenizer.sha256,
+        "inputs": plan.inputs,
+        "tasks": {
+            task: {
+                path: {"spec": field.describe(), "reason": reasons.get(task, {}).get(path)}
+                for path, field in spec.fields.items()
+            }
+            for task, spec in tokenizer.specs.items()
+        },
+        "notes": [*equal_inputs(plan.inputs), *notes],
+    }

@@ -3,13 +3,14 @@
 import argparse
 from pathlib import Path
 
+from gato_tokenize.output import Output
 from pipelines.commands.edits import run_edit
 from pipelines.editing.rules import Filter
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace, output: Output) -> int:
     """Run the command; returns its exit code: see `exit_code`."""
-    return run_edit(arguments, [arguments.dataset], lambda: _rule(arguments))
+    return run_edit(arguments, [arguments.dataset], lambda: _rule(arguments), output)
 
 
 def _rule(arguments: argparse.Namespace) -> Filter:

@@ -2,10 +2,11 @@
 
 import argparse
 
+from gato_tokenize.output import Output
 from pipelines.commands.edits import run_edit
 from pipelines.editing.rules import Merge
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace, output: Output) -> int:
     """Run the command; returns its exit code: see `exit_code`."""
-    return run_edit(arguments, arguments.datasets, Merge)
+    return run_edit(arguments, arguments.datasets, Merge, output)

@@ -1,13 +1,14 @@
 """The command `rejects`: lists the rejects of a dataset or of an unfinished conversion, or tries them again."""
 
 import argparse
-import json
-import sys
 from collections import defaultdict
+from typing import Any
 
+from gato_tokenize.installing import missing
+from gato_tokenize.output import Output, printable, printable_lines
 from gato_tokenize.storage.dataset import Dataset
-from gato_tokenize.view import printable, printable_lines
-from pipelines.commands.exit_codes import EXIT_REFUSED, exit_code
+from pipelines.commands import made
+from pipelines.commands.exit_codes import exit_code
 from pipelines.commands.run_options import limits_of
 from pipelines.conversion.convert import convert
 from pipelines.conversion.reject_budget import RejectBudget
@@ -16,24 +17,21 @@ from pipelines.conversion.work_folder import WorkFolder, find
 from pipelines.sources.reading import Reject
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace, output: Output) -> int:
     """Run the command; returns its exit code: of `list` 0 or 2 (nothing there), of `retry` that of a conversion."""
     if arguments.action == "retry":
-        return exit_code(lambda: _retry(arguments))
+        return exit_code(lambda: _retry(arguments, output), output)
     try:
         folder = find(arguments.dataset)
     except (FileNotFoundError, ValueError) as error:
-        print(f"gato-data: {printable_lines(error)}", file=sys.stderr)
-        return EXIT_REFUSED
-    print(as_json(folder) if arguments.json else as_text(folder))
-    return 0
+        return output.error(error)
+    return output.result(as_text(folder), document_of(folder))
 
 
-def as_json(folder: WorkFolder) -> str:
+def document_of(folder: WorkFolder) -> dict[str, Any]:
     """{"dataset", "complete", "rejects": [the fields of each, and its "partition"]}."""
     rejects = [{"partition": index, **reject.to_json()} for index, reject in folder.all_rejects()]
-    content = {"dataset": str(folder.path), "complete": folder.complete, "rejects": rejects}
-    return json.dumps(content, indent=1, ensure_ascii=False)
+    return {"dataset": folder.path, "complete": folder.complete, "rejects": rejects}
 
 
 def as_text(folder: WorkFolder) -> str:
@@ -53,26 +51,24 @@ def as_text(folder: WorkFolder) -> str:
 
 
 def how_to_resume(arguments: argparse.Namespace) -> str:
-    if arguments.action == "list":
-        return "stopped"
-    from pipelines.commands.convert import how_to_resume
-
-    return how_to_resume(arguments)
+    return "stopped" if arguments.action == "list" else made.how_to_resume(arguments)
 
 
-def _retry(arguments: argparse.Namespace) -> None:
-    # These need Beam, which a list does not.
-    from pipelines.commands.convert import summary
-    from pipelines.running.watched_run import run_locally
-
+def _retry(arguments: argparse.Namespace, output: Output) -> int:
+    try:
+        from pipelines.running.watched_run import run_locally  # it needs Beam, which a list does not
+    except ModuleNotFoundError as error:
+        return output.error(missing("rejects retry", error, "beam"))
     dataset = Dataset.open(arguments.dataset)
     rejected = sum(dataset.manifest["episodes"]["rejected"].values())
     budget = RejectBudget(str(rejected) if arguments.max_rejects is None else arguments.max_rejects)
-    write_the_rest = run_locally(arguments.workers, limits_of(arguments), budget)
+    write_the_rest = run_locally(arguments.workers, limits_of(arguments), budget, shown=not arguments.quiet)
 
     def write(folder: WorkFolder) -> None:
         carry_over(dataset, folder)
         write_the_rest(folder)
 
-    plan = plan_retry(dataset, arguments.out)
-    print(printable_lines(summary(convert(plan, dataset.tokenizer, arguments.out, budget, write), arguments.out)))
+    plan, there = plan_retry(dataset, arguments.out), arguments.out.exists()
+    manifest = convert(plan, dataset.tokenizer, arguments.out, budget, write)
+    text = printable_lines(made.summary(manifest, arguments.out))
+    return output.result(text, made.document_of(manifest, arguments.out, there))

@@ -8,13 +8,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from gato_tokenize.output import counted
 from gato_tokenize.storage.dataset import SPEC, TEXT_MODEL, DatasetTokenizer, parse_shard_name
 from gato_tokenize.storage.durable import durable_file
 from gato_tokenize.storage.episode_list import episode_line, line_bytes
 from gato_tokenize.storage.records import Record
 from gato_tokenize.storage.shards import read_records
 from gato_tokenize.storage.tfrecord import index_path, read_index
-from gato_tokenize.view import counted
 from pipelines.conversion.card import Card
 from pipelines.conversion.plan import Plan
 from pipelines.conversion.publish import DOCUMENTS, PublishError, publish
@@ -117,7 +117,7 @@ def publish_shards(
     read = sum(part.read for part in parts) + len(rejects)
     if not budget.allows(len(rejects), read):
         raise PublishError(
-            f"{len(rejects)} of {read} episodes were rejected ({listed_reasons(reasons)}), and max_rejects is"
+            f"{len(rejects)} of {counted(read, 'episode')} rejected ({listed_reasons(reasons)}), and max_rejects is"
             f" {budget.text}. Nothing is published"
         )
     hashes = [{split: shard["sha256"] for split, shard in part.shards.items()} for part in parts]

@@ -4,8 +4,9 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from gato_tokenize.markdown import fenced, markdown, markdown_table
+from gato_tokenize.output import counted, printable_lines
 from gato_tokenize.storage.dataset import DatasetTokenizer
-from gato_tokenize.view import counted, fenced, markdown, markdown_table, printable_lines
 from pipelines.conversion.card import Card
 from pipelines.stats.lints import listed
 

@@ -1,6 +1,7 @@
 """Overview of a dataset as tables in the terminal."""
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -8,14 +9,15 @@ from rich.table import Table
 from rich.text import Text
 
 from gato_tokenize.field_spec import ContinuousSpec
+from gato_tokenize.output import counted, printable
 from gato_tokenize.storage.dataset import Dataset
 from gato_tokenize.storage.schema import FIELDS
-from gato_tokenize.view import counted, printable
 from pipelines.stats.episode_stats import plain_counts
 from pipelines.stats.fit import Row
 from pipelines.stats.fit import report as fit_report
 from pipelines.stats.lints import LINTS, equal_inputs
 
+_WIDEST = 10_000  # characters: a table of this width has no line that is folded
 _MOST_ELEMENTS = 8  # listed of a field, among those that need a scaling
 
 
@@ -31,25 +33,22 @@ def overview(dataset: Dataset, console: Console) -> None:
     lines = [f"{counted(episodes['written'], 'episode')} written, {rejected} rejected, {filtered} filtered; {made}"]
     for line in (*lines, *equal_inputs(manifest["inputs"])):
         console.print(Text(printable(line)))
-    tasks = _table("task", "split", "episodes", "timesteps", "tokens", "in the loss", "tokens by kind")
-    fields = _table("task", "split", "field", "spec", "statistics")
-    noticed = _table("task", "split", "kind", "what", "count")
-    fit = _table("task", "split", "field", "element", "range", "clipped", "saturated", "error", "levels", "scaling")
+    tasks, fields, noticed, fit = (list[list[str]]() for _ in range(4))
     for split, by_task in dataset.stats.items():
         for task, counts in by_task.items():
-            _add(tasks, task, split, *_task_cells(counts))
+            tasks.append([task, split, *_task_cells(counts)])
             for path, field in counts["fields"].items():
                 spec = dataset.tokenizer.specs[task].fields[path]
-                _add(fields, task, split, path, spec.describe(), _numbers(field))
+                fields.append([task, split, path, spec.describe(), _numbers(field)])
                 if isinstance(spec, ContinuousSpec) and "dimensions" in field:
                     rows = fit_report(spec, path.split("/")[0] == "action", field, dataset.tokenizer.vocabulary.m)
-                    for cells in _fit_cells(rows):
-                        _add(fit, task, split, path, *cells)
-            for cells in _noticed_cells(counts):
-                _add(noticed, task, split, *cells)
-    for table in (tasks, fields, noticed, fit):
-        if table.row_count:
-            console.print(table)
+                    fit += [[task, split, path, *cells] for cells in _fit_cells(rows)]
+            noticed += [[task, split, *cells] for cells in _noticed_cells(counts)]
+    print_rows(console, tasks, ["episodes", "timesteps", "tokens", "in the loss", "tokens by kind"])
+    print_rows(console, fields, ["field", "spec", "statistics"])
+    print_rows(console, noticed, ["kind", "what", "count"])
+    words = ["field", "element", "range", "clipped", "saturated", "error", "levels", "scaling"]
+    print_rows(console, fit, words, above=3)
 
 
 def _task_cells(counts: dict[str, Any]) -> list[str]:
@@ -79,22 +78,37 @@ def _fit_cells(rows: list[Row]) -> Iterator[list[str]]:
 
 def schema(console: Console) -> None:
     """Print a table of the fields of a record."""
-    table = _table("key", "kind", "content", "absent")
-    for field in FIELDS:
-        _add(table, field.key, f"{field.dtype}[{'1' if field.scalar else 'n'}]", field.content, field.absent)
-    console.print(table)
+    rows = [
+        [field.key, f"{field.dtype}[{'1' if field.scalar else 'n'}]", field.content, field.absent] for field in FIELDS
+    ]
+    console.print(_table(("key", "kind", "content", "absent"), rows))
 
 
-def _table(*columns: str) -> Table:
+def print_rows(console: Console, rows: list[list[str]], columns: Sequence[str], above: int = 2) -> None:
+    """Print rows of (task, split, *columns) as one table.
+
+    If that is too wide, print one for each task and split with their names, the first `above` cells, above it.
+    """
+    names = ["task", "split", *columns]
+    whole = _table(names, rows)
+    if rows and console.measure(whole, options=console.options.update(width=_WIDEST)).maximum <= console.width:
+        console.print(whole)
+        return
+    for head, group in itertools.groupby(rows, lambda row: row[:above]):
+        console.print(Text(printable(", ".join(head)), "bold"))
+        console.print(_table(names[above:], [row[above:] for row in group]))
+
+
+def _table(columns: Sequence[str], rows: list[list[str]]) -> Table:
+    """Return a table that shows its cells as they are: brackets in data are no markup. It has no empty column, and a
+    narrow one breaks no word of its heading."""
+    filled = [number for number in range(len(columns)) if any("".join(row[number : number + 1]) for row in rows)]
     table = Table(show_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
+    for number in filled:
+        table.add_column(columns[number], overflow="fold", min_width=max(map(len, columns[number].split())))
+    for row in rows:
+        table.add_row(*(Text(printable(row[number])) for number in filled if number < len(row)))
     return table
-
-
-def _add(table: Table, *cells: str) -> None:
-    """Add a row whose cells are shown as they are: brackets in data are no markup."""
-    table.add_row(*(Text(printable(cell)) for cell in cells))
 
 
 def _short(value: Any) -> str:

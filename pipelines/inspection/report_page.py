@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gato_tokenize import ContinuousSpec, Dataset, ImageSpec, Kind, Record, TextSpec, read_record
+from gato_tokenize.output import counted
 from gato_tokenize.storage import episode_list
 from pipelines.inspection.filmstrip import filmstrip
 from pipelines.stats.episode_stats import plain_counts
@@ -130,8 +131,8 @@ def count_sample(dataset: Dataset, places: list[Any]) -> Sample:
     return sample
 
 
-def _charts(dataset: Dataset, task: str, lines: Lines, sample: Sample) -> Iterator[tuple[str, str]]:
-    """Yield (caption, SVG) for each of a task's charts."""
+def _charts(dataset: Dataset, task: str, lines: Lines, sample: Sample) -> Iterator[tuple[str, Any]]:
+    """Yield (caption, Chart) for each of a task's charts."""
     from pipelines.inspection import charts
 
     tokenizer = dataset.tokenizer.task(task)
@@ -151,6 +152,8 @@ def _charts(dataset: Dataset, task: str, lines: Lines, sample: Sample) -> Iterat
 
 def _tasks(dataset: Dataset, lines: dict[str, Lines], steps: int) -> Iterator[dict[str, Any]]:
     """Yield what the page shows of a task beyond the tables, one task at a time."""
+    from pipelines.inspection.curves import curves
+
     for number, name in enumerate(sorted(lines)[:MOST_TASKS], 1):
         sample = count_sample(dataset, lines[name].counted)
         yield {
@@ -162,7 +165,10 @@ def _tasks(dataset: Dataset, lines: dict[str, Lines], steps: int) -> Iterator[di
             "episodes": sum(lines[name].tokens.values()),
             "sample": sample,
             "charts": _charts(dataset, name, lines[name], sample),
-            "strips": (filmstrip(dataset, record, steps) for record in _records(dataset, lines[name].shown)),
+            "strips": (
+                (filmstrip(dataset, record, steps), curves(dataset, record, steps))
+                for record in _records(dataset, lines[name].shown)
+            ),
         }
 
 
@@ -234,7 +240,7 @@ def _template() -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(number=_number, size=_size, kind=_kind_name, css=_css_name, csp=_csp)
+    environment.filters.update(number=_number, size=_size, counted=counted, kind=_kind_name, css=_css_name, csp=_csp)
     environment.globals.update(shares=shares_chart, notes=notes, plain_counts=plain_counts, fit_rows=fit_rows)
     return environment.get_template("report.html")
 
@@ -250,7 +256,7 @@ def _size(count: int) -> str:
     """Format a number of bytes as megabytes of 10^6 bytes; small ones as kilobytes, or as they are."""
     if count < 1000:
         return f"{count} bytes"
-    return f"{count / 1e6:,.1f} MB" if count >= 100_000 else f"{count / 1e3:,.1f} kB"
+    return f"{count / 1e6:,.1f} MB" if count >= 1_000_000 else f"{count / 1e3:,.1f} kB"
 
 
 def _kind_name(kind: Kind) -> str:

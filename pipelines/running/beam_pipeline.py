@@ -3,7 +3,9 @@
 import argparse
 import contextlib
 import functools
+import os
 import shlex
+import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -15,8 +17,10 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.transforms import environments
 
 from pipelines.conversion.journal import Journal
-from pipelines.conversion.work_folder import WorkFolder
+from pipelines.conversion.work_folder import PLAN, WorkFolder
 from pipelines.conversion.write_partition import write_partition
+from pipelines.running.limits import Limits
+from pipelines.running.partition_process import PartitionProcess
 from pipelines.running.progress import Progress, showing_from_a_thread
 
 # The worker of Beam's multi_processing mode, but silent: Beam's own logs every channel that it opens, and what it
@@ -45,20 +49,29 @@ class RunnerError(ValueError):
     """A runner or an option that this conversion cannot or must not be run with."""
 
 
-def run_on(runner: str, beam_options: Sequence[str] = ()) -> Callable[[WorkFolder], None]:
+def run_on(
+    runner: str,
+    beam_options: Sequence[str] = (),
+    limits: Limits = Limits(),  # noqa: B008 - it is frozen
+    shown: bool = True,
+) -> Callable[[WorkFolder], None]:
     """Return a `run` for `convert` in which a Beam runner writes every partition, and looks after its own workers.
 
-    runner: Beam's name of it. beam_options: Beam's own command line. Raises RunnerError as `local_pipeline` does.
+    Each worker writes a partition in a process that it watches: a candidate that kills it, or gives no sign of life for
+    `limits.stall_timeout` seconds, is quarantined, as in a local run.
+
+    runner: Beam's name of it. beam_options: Beam's own command line. shown: say on standard error how far it is. Raises
+    RunnerError as `local_pipeline` does.
     """
     _check_options(beam_options)
     options = PipelineOptions(list(beam_options), runner=runner)
-    return functools.partial(_run_on, lambda: beam.Pipeline(options=options))
+    return functools.partial(_run_on, lambda: beam.Pipeline(options=options), limits, shown)
 
 
-def _run_on(make_pipeline: Callable[[], beam.Pipeline], folder: WorkFolder) -> None:
+def _run_on(make_pipeline: Callable[[], beam.Pipeline], limits: Limits, shown: bool, folder: WorkFolder) -> None:
     pipeline = make_pipeline()  # not before it is needed: one that never runs leaves a temporary folder
-    _ = pipeline | WritePartitions(str(folder.path), len(folder.indices))
-    with showing_from_a_thread(Progress(folder)):
+    _ = pipeline | WritePartitions(str(folder.path.absolute()), len(folder.indices), limits)
+    with showing_from_a_thread(Progress(folder, shown)):
         pipeline.run().wait_until_finish()
 
 
@@ -90,30 +103,57 @@ def _check_options(beam_options: Sequence[str]) -> None:
 
 
 class WritePartitions(beam.PTransform):  # type: ignore[misc]
-    """Pipeline begin -> the number of each partition, once it is written: all work of the plan saved in `folder`."""
+    """Pipeline begin -> the number of each partition, once it is written: all work of the plan saved in `folder`.
 
-    def __init__(self, folder: str, partitions: int) -> None:
+    limits: by which each worker watches the process that writes a partition for it. None: the workers write
+    themselves, and whoever runs the pipeline watches them.
+    """
+
+    def __init__(self, folder: str, partitions: int, limits: Limits | None = None) -> None:
         super().__init__()
-        self.folder, self.count = folder, partitions
+        self.folder, self.count, self.limits = folder, partitions, limits
 
     def expand(self, begin: Any) -> Any:
         return (
             begin
             | "Partitions" >> beam.Create(range(self.count))
             | "Spread over workers" >> beam.Reshuffle()
-            | "Write a shard each" >> beam.ParDo(_WritePartition(self.folder))
+            | "Write a shard each" >> beam.ParDo(_WritePartition(self.folder, self.limits))
         )
 
 
 class _WritePartition(beam.DoFn):  # type: ignore[misc]
-    def __init__(self, path: str) -> None:
-        self.path = path
+    def __init__(self, path: str, limits: Limits | None) -> None:
+        self.path, self.limits = path, limits
+        self.process_of_its_own: PartitionProcess | None = None
 
     def setup(self) -> None:
+        if self.limits is not None:
+            check_worker(Path(self.path))
+            self.process_of_its_own = PartitionProcess(Path(self.path), self.limits)
         self.folder = WorkFolder.open(Path(self.path))
 
     def process(self, index: int) -> Iterator[int]:
         if self.folder.done(index) is None:
-            with Journal(self.folder.journal_path(index)) as journal:
-                write_partition(self.folder, index, journal)
+            if self.process_of_its_own is not None:
+                self.process_of_its_own.write(index)
+            else:
+                with Journal(self.folder.journal_path(index)) as journal:
+                    write_partition(self.folder, index, journal)
         yield index
+
+    def teardown(self) -> None:
+        if self.process_of_its_own is not None:
+            self.process_of_its_own.close()
+
+
+def check_worker(path: Path) -> None:
+    """Raise RunnerError, which names this host, unless the work folder is here and can be written to."""
+    here = f"the worker on {socket.gethostname()}"
+    if not (path / PLAN).exists():
+        raise RunnerError(
+            f"{here} does not see {path}: every worker needs the inputs and --out on a file system that all share, at"
+            " the same path"
+        )
+    if not os.access(path / PLAN, os.R_OK) or not os.access((path / PLAN).parent, os.W_OK):
+        raise RunnerError(f"{here} may not write to {path}: let its user write there")

@@ -29,7 +29,7 @@ class Failed(RuntimeError):
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.io_error or failure.traceback)
-        self.io_error = failure.io_error
+        self.failure, self.io_error = failure, failure.io_error
 
 
 def failure_of(error: Exception, io_error: str | None = None) -> Failure:

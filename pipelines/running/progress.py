@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import datetime
+import os
 import sys
 import threading
 import time
@@ -12,7 +13,8 @@ from collections.abc import Callable, Iterator
 from rich import progress as bars
 from rich.console import Console
 
-from gato_tokenize.view import counted
+from gato_tokenize.output import counted, printable_lines
+from gato_tokenize.storage.durable import TEMPORARY
 from pipelines.conversion.journal import JournalReader
 from pipelines.conversion.work import Done
 from pipelines.conversion.work_folder import WorkFolder
@@ -24,11 +26,15 @@ _START_SECONDS = 120.0  # for the imports of many processes on a busy machine
 
 
 class Progress:
-    """What is done and what is in flight in a work folder, as of the last `refresh`."""
+    """What is done and what is in flight in a work folder, as of the last `refresh`.
 
-    def __init__(self, folder: WorkFolder) -> None:
-        self._folder = folder
+    shown: say so on standard error
+    """
+
+    def __init__(self, folder: WorkFolder, shown: bool = True) -> None:
+        self._folder, self.shown = folder, shown
         self.done: dict[int, Done] = {}
+        self._bytes_done = 0
         self._journals: dict[int, JournalReader] = {}
         self._quarantined: dict[int, set[Reject]] = {}
         self._alive: dict[int | None, float] = {None: time.monotonic()}  # last sign of life of each, None: of any
@@ -45,6 +51,7 @@ class Progress:
     def _finish(self, index: int) -> None:
         done = self._folder.recorded(index)
         if done is not None:
+            self._bytes_done += sum(shard["bytes"] for shard in done.shards.values())
             self.done[index] = dataclasses.replace(done, shards={}, stats={})  # these would be most of the memory
             self._alive[None] = time.monotonic()
 
@@ -95,6 +102,12 @@ class Progress:
         return sum(done.read for done in self.done.values()) + sum(in_flight)
 
     @property
+    def written(self) -> int:
+        """Bytes of the shards so far, also of those that are being written or that a dead process left."""
+        unfinished = (entry for entry in os.scandir(self._folder.path) if TEMPORARY in entry.name)
+        return self._bytes_done + sum(map(_size, unfinished))
+
+    @property
     def reasons(self) -> dict[str, int]:
         """Rejects by reason; those of partitions that are not done as far as their journals and quarantines know."""
         total: Counter[str] = Counter()
@@ -115,16 +128,29 @@ class Progress:
         known = [count for count in counts if count is not None]
         return sum(known) if len(known) == len(counts) else None
 
+    def note(self, text: str) -> None:
+        """Print a line on standard error, unless nothing is to be shown."""
+        if self.shown:
+            print(f"gato-data: {printable_lines(text)}", file=sys.stderr, flush=True)
+
+
+def _size(entry: "os.DirEntry[str]") -> int:
+    try:
+        return entry.stat().st_size
+    except FileNotFoundError:  # done in this instant
+        return 0
+
 
 @contextlib.contextmanager
 def showing(progress: Progress) -> Iterator[Callable[[], None]]:
-    """Give a function that refreshes the progress and shows it on standard error: episodes read, their rate, the
-    partitions that are done, and the time left. It is called once more when the block ends. This starts no thread."""
+    """Give a function that refreshes the progress and shows it on standard error: episodes read, their rate, bytes
+    written, the partitions that are done, and the time left; as a bar in a terminal, elsewhere as a line now and then,
+    with the time of day. It is called once more when the block ends. This starts no thread."""
     console = Console(stderr=True)
-    quiet = not console.is_terminal
+    in_lines = progress.shown and not console.is_terminal
     progress.refresh()
     before, started, printed = progress.read, time.monotonic(), time.monotonic()  # an earlier run's work is no rate
-    with _bar(console, quiet) as bar:
+    with _bar(console, progress.shown and console.is_terminal) as bar:
         task = bar.add_task("", total=progress.most, completed=progress.read)
 
         def show(last: bool = False) -> None:
@@ -132,11 +158,13 @@ def showing(progress: Progress) -> Iterator[Callable[[], None]]:
             progress.refresh()
             now = time.monotonic()
             rate = (progress.read - before) / max(now - started, 1e-9)
-            text = (
-                f"{counted(progress.read, 'episode')} read, {rate:.1f}/s, {len(progress.done)}/{progress.total} shards"
-            )
+            if not progress.shown:
+                return
+            shards = f"{len(progress.done)} of {counted(progress.total, 'shard')}"
+            size = f"{progress.written / 2**20:,.1f} MiB written"
+            text = f"{counted(progress.read, 'episode')} read, {rate:.1f}/s, {size}, {shards}"
             bar.update(task, completed=progress.read, total=progress.most, description=text, refresh=True)
-            if quiet and (last or now - printed >= _LINE_SECONDS):
+            if in_lines and (last or now - printed >= _LINE_SECONDS):
                 left = _left(progress, rate)
                 print(f"{time.strftime('%H:%M:%S')} {text}{left}", file=sys.stderr, flush=True)
                 printed = now
@@ -154,12 +182,12 @@ def _left(progress: Progress, rate: float) -> str:
     return f", about {datetime.timedelta(seconds=round((progress.most - progress.read) / rate))} left"
 
 
-def _bar(console: Console, quiet: bool) -> bars.Progress:
+def _bar(console: Console, shown: bool) -> bars.Progress:
     text = bars.TextColumn
     columns = (bars.BarColumn(), text("{task.description}"))
     times = (bars.TimeElapsedColumn(), text("left"), bars.TimeRemainingColumn())
-    return bars.Progress(*columns, *times, console=console, disable=quiet, auto_refresh=False, redirect_stdout=False,
-                         redirect_stderr=False)  # fmt: skip
+    return bars.Progress(*columns, *times, console=console, disable=not shown, auto_refresh=False,
+                         redirect_stdout=False, redirect_stderr=False)  # fmt: skip
 
 
 @contextlib.contextmanager

@@ -3,7 +3,6 @@
 import functools
 import logging
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -19,6 +18,7 @@ from pipelines.running.failure import Failed, Failure, WorkerDiedError, failure_
 from pipelines.running.limits import Limits
 from pipelines.running.progress import POLL_SECONDS, Progress, showing
 from pipelines.running.write_alone import write_alone
+from pipelines.sources.reading import Reject
 
 
 class _Died(NamedTuple):
@@ -28,22 +28,23 @@ class _Died(NamedTuple):
 
 
 def run_locally(
-    workers: int, limits: Limits, budget: RejectBudget, beam_options: Sequence[str] = ()
+    workers: int, limits: Limits, budget: RejectBudget, beam_options: Sequence[str] = (), shown: bool = True
 ) -> Callable[[WorkFolder], None]:
     """Return a `run` for `convert` in which a local pipeline, in a fork of this process, writes every partition.
 
     If a process dies, or a partition gives no sign of life for `limits.stall_timeout` seconds, all partitions in flight
     are written alone, one after the other, and the pipeline is begun again for the rest. The run raises
     RejectBudgetError as soon as the budget is certain to be exceeded, WorkerDiedError if a process dies and no data is
-    to blame, Failed for what a process raises. Raises RunnerError as `local_pipeline` does.
+    to blame, Failed for what a process raises. Raises RunnerError as `local_pipeline` does. shown: say on
+    standard error how far it is, and what was left out.
     """
-    return functools.partial(_run_watched, local_pipeline(workers, beam_options), limits, budget)
+    return functools.partial(_run_watched, local_pipeline(workers, beam_options), limits, budget, shown)
 
 
 def _run_watched(
-    make_pipeline: Callable[[], beam.Pipeline], limits: Limits, budget: RejectBudget, folder: WorkFolder
+    make_pipeline: Callable[[], beam.Pipeline], limits: Limits, budget: RejectBudget, shown: bool, folder: WorkFolder
 ) -> None:
-    progress = Progress(folder)
+    progress = Progress(folder, shown)
     work = functools.partial(_work, make_pipeline, folder)
     with showing(progress) as show:
 
@@ -52,10 +53,14 @@ def _run_watched(
             if not progress.complete:  # else publishing checks the budget
                 budget.check_early(progress.reasons, progress.most, folder.path)
 
+        def left_out(reject: Reject) -> None:
+            progress.note(f"left out: {reject.episode_id}: {reject.message}")
+            look()
+
         look()
         while (died := _run(work, progress, look, limits)) is not None:
             for index in _suspects(progress, died):
-                write_alone(folder, index, limits, look)
+                write_alone(folder, index, limits, left_out)
 
 
 def _suspects(progress: Progress, died: str) -> list[int]:
@@ -66,7 +71,7 @@ def _suspects(progress: Progress, died: str) -> list[int]:
         raise WorkerDiedError(died)
     progress.forget_journals()
     numbers = ", ".join(map(str, suspects))
-    print(f"gato-data: {died}; now alone, one after the other: partition {numbers}", file=sys.stderr, flush=True)
+    progress.note(f"{died}; now alone, one after the other: partition {numbers}")
     return suspects
 
 

@@ -1,13 +1,11 @@
-"""One partition alone in a process of its own, watched step by step: a candidate that kills it or holds it up is
+"""One partition in a process of its own, watched step by step: a candidate that kills it or holds it up is
 quarantined."""
 
 import functools
 import resource
-import sys
 from collections.abc import Callable
 from typing import Any
 
-from gato_tokenize.view import printable
 from pipelines.conversion.journal import Journal
 from pipelines.conversion.work_folder import WorkFolder
 from pipelines.conversion.write_partition import write_partition
@@ -17,31 +15,38 @@ from pipelines.running.limits import Limits
 from pipelines.sources.reading import Reject, Step
 
 
+def write_watched(folder: WorkFolder, index: int, limits: Limits) -> None:
+    """Write partition `index` in a fork at full speed; if that dies or is held up, write it again as `write_alone`
+    does, whose errors this raises, too."""
+    _, error = _attempt(folder, index, limits, alone=False)
+    if error is not None:
+        write_alone(folder, index, limits)
+
+
 def write_alone(
-    folder: WorkFolder, index: int, limits: Limits, on_quarantine: Callable[[], None] = lambda: None
+    folder: WorkFolder, index: int, limits: Limits, on_quarantine: Callable[[Reject], None] = lambda _: None
 ) -> None:
     """Write partition `index` in a fork. A candidate at which the fork dies, or stays for `limits.stall_timeout`
     seconds, is put into the partition's quarantine, and the rest is tried again.
 
-    on_quarantine: called after each. Raises WorkerDiedError if the fork dies outside any candidate, Failed if a file
+    on_quarantine: called with each. Raises WorkerDiedError if the fork dies outside any candidate, Failed if a file
     cannot be written.
     """
     while True:
-        step, error = _attempt(folder, index, limits)
+        step, error = _attempt(folder, index, limits, alone=True)
         if error is None:
             return
         if step is None or step.stage == "save":
             raise WorkerDiedError(f"partition {index}, alone in a process, at no candidate of its own: {error}")
         reject = step.reject(folder.plan.partitions[index].source, error)
         folder.add_to_quarantine(index, step.ordinal, reject)
-        print(f"gato-data: left out: {printable(f'{reject.episode_id}: {reject.message}')}", file=sys.stderr)
-        on_quarantine()
+        on_quarantine(reject)
 
 
-def _attempt(folder: WorkFolder, index: int, limits: Limits) -> tuple[Step | None, Exception | None]:
+def _attempt(folder: WorkFolder, index: int, limits: Limits, alone: bool) -> tuple[Step | None, Exception | None]:
     """Return the last step that was begun, and the error that ended it; None if the partition is done."""
     step: Step | None = None
-    with forked(functools.partial(_write, folder, index, limits)) as child:
+    with forked(functools.partial(_write, folder, index, limits, alone)) as child:
         while True:
             try:
                 message = child.receive(limits.stall_timeout)
@@ -59,8 +64,8 @@ def _attempt(folder: WorkFolder, index: int, limits: Limits) -> tuple[Step | Non
                 return step, MemoryError("more memory was needed than --memory-limit allows")
 
 
-def _write(folder: WorkFolder, index: int, limits: Limits, send: Callable[[Any], None]) -> None:
-    if limits.memory_limit is not None:
+def _write(folder: WorkFolder, index: int, limits: Limits, alone: bool, send: Callable[[Any], None]) -> None:
+    if alone and limits.memory_limit is not None:
         resource.setrlimit(resource.RLIMIT_AS, (limits.memory_limit, limits.memory_limit))
     try:
         with Journal(folder.journal_path(index)) as journal:
@@ -69,7 +74,7 @@ def _write(folder: WorkFolder, index: int, limits: Limits, send: Callable[[Any],
                 journal(event)
                 send(event)
 
-            write_partition(folder, index, on_step, one_by_one=True)
+            write_partition(folder, index, on_step, one_by_one=alone)
         send(None)
     except Exception as error:
         send(failure_of(error))

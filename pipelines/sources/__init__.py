@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+from gato_tokenize.installing import missing
 from gato_tokenize.storage.place import local_path
 from pipelines.sources.imported import imported
 from pipelines.sources.options import split_options
@@ -22,6 +23,7 @@ SOURCES = {
     "d4rl": "pipelines.sources.d4rl.source:D4rlSource",
     "aloha": "pipelines.sources.aloha.source:AlohaSource",
     "robomimic": "pipelines.sources.robomimic.source:RobomimicSource",
+    "zarr": "pipelines.sources.zarr.source:ZarrSource",
 }
 
 
@@ -75,9 +77,7 @@ def source_class(name: str) -> type[Source]:
     try:
         cls: type[Source] = getattr(importlib.import_module(module), class_name)
     except ModuleNotFoundError as error:
-        raise SourceError(
-            f"source {name!r} needs {error.name or error}: pip install 'gato-toolchain[{name}]' installs it"
-        ) from error
+        raise SourceError(missing(f"source {name!r}", error, name)) from error
     except ImportError as error:
         raise SourceError(f"source {name!r} needs a package that is installed but cannot be loaded: {error}") from error
     return cls

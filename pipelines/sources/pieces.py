@@ -9,6 +9,9 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from gato_tokenize import EpisodeSpec, ImageSpec, TextSpec
 from gato_tokenize.modalities.image import target_size
 
@@ -100,6 +103,17 @@ def ranges(count: int, each: int) -> list[tuple[int, int]]:
     [(0, 2), (2, 4), (4, 5)]
     """
     return [(first, min(first + each, count)) for first in range(0, count, each)]
+
+
+def runs(weights: NDArray[np.int64], most: int) -> list[tuple[int, int]]:
+    """[first, stop) of numbered episodes of these weights, about `most` at a time.
+
+    >>> runs(np.array([2, 2, 1, 3, 1]), 4)
+    [(0, 2), (2, 4), (4, 5)]
+    """
+    group = (np.cumsum(weights) - weights) // most
+    firsts = np.flatnonzero(np.diff(group, prepend=-1)).tolist()
+    return list(zip(firsts, [*firsts[1:], len(weights)], strict=True))
 
 
 def samples_per_partition(count: int, weight: int, shard_bytes: int) -> int:

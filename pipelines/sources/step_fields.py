@@ -12,6 +12,7 @@ from pipelines.sources.episode_options import EpisodeOptions, listed
 from pipelines.sources.source import SourceError
 
 INSTRUCTION = "observation/instruction"  # where the instruction stands in every spec
+MANY = 512  # numbers in a timestep that are more than a field of tokens should have
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +42,21 @@ class FieldChoice:
 
     places: Mapping[str, str]
     left_out: Mapping[str, str]
+
+
+def many_numbers(spaces: Mapping[str, Any]) -> dict[str, str]:
+    """Return {path: why it stands apart} of the fields, other than pictures, of many numbers a timestep.
+
+    >>> many_numbers({"observation/depth": Box((48, 64), np.dtype(np.uint16)), "action": Box((7,), np.dtype("f4"))})
+    {'observation/depth': 'its 3072 numbers would be as many tokens in every timestep'}
+    """
+    sizes = {
+        path: int(np.prod(space.shape, dtype=object))
+        for path, space in spaces.items()
+        if isinstance(space, Box) and space.dtype != np.uint8
+    }
+    said = "its {} numbers would be as many tokens in every timestep"
+    return {path: said.format(size) for path, size in sizes.items() if size > MANY}
 
 
 def choose_fields(fields: StepFields, options: EpisodeOptions) -> FieldChoice:

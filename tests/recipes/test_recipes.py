@@ -23,7 +23,7 @@ def test_every_recipe_is_made() -> None:
 def test_a_recipe_is_a_configuration_of_convert(name: str) -> None:
     """Its options are known, its sources open, and its seeds are far from those of evaluation."""
     recipe = tomllib.loads((RECIPES / f"{name}.toml").read_text())
-    assert set(recipe) == {"command", "out", "validation-fraction", "sources"}
+    assert set(recipe) == {"command", "out", "validation-fraction", "max-rejects", "sources"}
     assert (recipe["command"], recipe["out"]) == ("gato-data convert", f"corpus/{name}/1.0.0")
     for text in recipe["sources"]:
         source = open_source(text)

@@ -15,8 +15,8 @@ MOST_LINES = 300
 # never its own floor or a higher one. Where two rooms of a floor need the same thing, it moves down a floor.
 FLOORS = {
     "gato_tokenize": (
-        {"version", "arrays", "defaults"},
-        {"vocabulary", "field_spec"},
+        {"version", "arrays", "defaults", "output", "installing"},
+        {"markdown", "vocabulary", "field_spec"},
         {"modalities", "spec", "sequence", "roles"},
         {"boxes", "array_spaces"},
         {"spaces", "layout", "fields", "episode", "environments", "view"},
@@ -57,7 +57,8 @@ NEIGHBOURS = {
 LIBRARIES: dict[str, set[str] | None] = {
     "gato_tokenize/": {"numpy", "PIL", "sentencepiece", "google_crc32c"},
     "gato_tokenize/config_file.py": {"tomli_w"},
-    "gato_tokenize/storage/inflate.py": {"zlib_ng"},
+    "gato_tokenize/output.py": {"rich"},
+    "gato_tokenize/storage/inflate.py": {"numpy", "zlib_ng"},
     "gato_tokenize/environments/": {"numpy", "gymnasium", "minigrid"},
     "pipelines/": {"numpy", "PIL"},
     "pipelines/sources/": None,  # each reads with the library of its own format
@@ -66,7 +67,6 @@ LIBRARIES: dict[str, set[str] | None] = {
     "pipelines/inspection/": {"numpy", "PIL", "rich"},
     "pipelines/inspection/charts.py": {"numpy", "matplotlib"},
     "pipelines/inspection/report_page.py": {"numpy", "jinja2"},
-    "pipelines/commands/show.py": {"rich"},
     "gato_model/": None,
     "gato_model/data/": {"numpy", "tensorflow"},
     "gato_model/config.py": set(),

@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conversions import convert, slow_source, tree, write_documents
+from conversions import convert, elsewhere, slow_source, tree, write_documents
+
+from pipelines.running.beam_pipeline import RunnerError, check_worker
 
 
 def free_port() -> int:
@@ -23,7 +25,7 @@ def free_port() -> int:
 def service(module: str, option: str, folder: Path) -> Iterator[str]:
     """Start one of Beam's services in `folder`; gives its address once it listens."""
     port = free_port()
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    environment = {**elsewhere(), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     words = [sys.executable, "-m", f"apache_beam.runners.{module}", option, str(port)]
     process = subprocess.Popen(words, env=environment, cwd=folder, stderr=subprocess.DEVNULL, start_new_session=True)
     try:
@@ -38,16 +40,45 @@ def service(module: str, option: str, folder: Path) -> Iterator[str]:
         process.wait(10)
 
 
+@contextlib.contextmanager
+def cluster(folder: Path) -> Iterator[tuple[str, ...]]:
+    """Start Beam's own job service and a worker pool; gives the options of `convert` that use them."""
+    with (
+        service("portability.local_job_service_main", "--port", folder) as jobs,
+        service("worker.worker_pool_main", "--service_port", folder) as workers,
+    ):
+        remote = ("--runner", "PortableRunner", "--job_endpoint", jobs)
+        yield *remote, "--environment_type", "EXTERNAL", "--environment_config", workers
+
+
+def run_remotely(*words: str) -> None:
+    run = [sys.executable, "-m", "pipelines", "convert", *words]
+    subprocess.run(run, env=elsewhere(), check=True, timeout=240, capture_output=True)
+
+
 def test_a_portable_runner_makes_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     words = (write_documents(), slow_source(30) + "&image=rgb", "--validation-fraction", "0.3")
     assert convert(*words, out=str(tmp_path / "local/toy/1.0.0")) == 0
-    with (
-        service("portability.local_job_service_main", "--port", tmp_path) as jobs,
-        service("worker.worker_pool_main", "--service_port", tmp_path) as workers,
-    ):
-        remote = ("--runner", "PortableRunner", "--job_endpoint", jobs)
-        environment = ("--environment_type", "EXTERNAL", "--environment_config", workers)
-        run = [sys.executable, "-m", "pipelines", "convert", *words, "--out", str(tmp_path / "remote/toy/1.0.0")]
-        subprocess.run([*run, *remote, *environment], check=True, timeout=120, capture_output=True)
+    with cluster(tmp_path) as beam_options:
+        run_remotely(*words, "--out", str(tmp_path / "remote/toy/1.0.0"), *beam_options)
     assert tree("local") == tree("remote")
+
+
+def test_a_poisonous_episode_costs_itself_on_a_remote_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It kills the process that writes its partition, or holds it up: it is a reject as it is in a local run."""
+    monkeypatch.chdir(tmp_path)
+    source = "faulty_source:FaultySource:40?bad=13,27&fault={fault}"
+    for fault in "segfault", "hang":
+        words = (source.format(fault=fault), "--max-rejects", "2", "--stall-timeout", "4")
+        assert convert(*words, out=str(tmp_path / f"local-{fault}/toy/1.0.0")) == 0
+    with cluster(tmp_path) as beam_options:
+        for fault in "segfault", "hang":
+            words = (source.format(fault=fault), "--max-rejects", "2", "--stall-timeout", "4")
+            run_remotely(*words, "--out", str(tmp_path / f"remote-{fault}/toy/1.0.0"), *beam_options)
+            assert tree(f"local-{fault}") == tree(f"remote-{fault}")
+
+
+def test_a_worker_that_does_not_see_the_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RunnerError, match=f"the worker on {socket.gethostname()} does not see {tmp_path}/nowhere"):
+        check_worker(tmp_path / "nowhere")

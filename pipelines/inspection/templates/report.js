@@ -18,7 +18,8 @@ function mark(token, on) {  // the patch in its picture
 
 function leave() {
   if (current) { current.classList.remove("current"); mark(current, false); }
-  current = null;
+  if (plot) plot.querySelector(".at").classList.remove("on");
+  current = plot = null;
   panel.hidden = true;
 }
 
@@ -27,6 +28,7 @@ function show(token) {
   current = token;
   token.classList.add("current");
   mark(token, true);
+  goTo(token.closest(".step"));
   const rows = {
     id: token.dataset.i,
     kind: kinds[token.dataset.k],
@@ -35,31 +37,118 @@ function show(token) {
     loss: token.classList.contains("on") ? "predicted" : "not predicted",
   };
   for (const [name, text] of Object.entries(rows)) panel.querySelector("." + name).textContent = text;
+  tell("");
+}
+
+function tell(text) {
+  panel.querySelector("p").textContent = text;
+  panel.classList.toggle("plain", text !== "");
   panel.hidden = false;
   place();
 }
 
-function place() {  // the panel below its token, or above where there is no room
-  if (!current) return;
-  const at = current.getBoundingClientRect(), size = panel.getBoundingClientRect();
+function place() {  // the panel below its token or chart, or above where there is no room
+  const of = current ?? plot?.querySelector(".at");
+  if (!of) return;
+  const at = of.getBoundingClientRect(), size = panel.getBoundingClientRect();
   const below = at.bottom + 6 + size.height < innerHeight;
   panel.style.left = Math.max(4, Math.min(at.left, innerWidth - size.width - 8)) + "px";
   panel.style.top = (below ? at.bottom + 6 : at.top - size.height - 6) + "px";
 }
 
+// Charts: each has marks, [percent of its axis, text].
+const read = new Map();  // {plot: its marks}
+let plot = null, at = 0;
+
+function marksOf(chart) {
+  if (!read.has(chart)) read.set(chart, JSON.parse(chart.dataset.marks));
+  return read.get(chart);
+}
+
+function tellMark(chart, number) {
+  const [x, text] = marksOf(chart)[number], line = chart.querySelector(".at");
+  leave();
+  plot = chart;
+  at = number;
+  line.style.setProperty("--x", x);
+  line.classList.add("on");
+  if (chart.dataset.steps) goTo(chart.closest(".episode").querySelectorAll(".step")[Math.floor(x / 100 * chart.dataset.steps)]);
+  tell(text);
+}
+
+function tellNearest(chart, clientX) {
+  const box = chart.getBoundingClientRect(), x = ((clientX - box.left) / box.width * 100 - 14) / .81;
+  const marks = marksOf(chart);
+  let best = 0;
+  for (const [number, [place]] of marks.entries()) if (Math.abs(place - x) < Math.abs(marks[best][0] - x)) best = number;
+  if (marks.length) tellMark(chart, best);
+}
+
+// Filmstrips: the step that is pointed at, walked to or played is the one at the playhead of the curves.
+const calm = matchMedia("(prefers-reduced-motion: reduce)");
+const playing = new Map();  // {button: timer}
+
+function goTo(step) {
+  const episode = step?.closest(".episode"), steps = episode ? [...episode.querySelectorAll(".step")] : [];
+  if (steps.length < 2) return;
+  for (const other of steps) other.classList.toggle("now", other === step);
+  for (const chart of episode.querySelectorAll(".curves .plot")) {
+    const line = chart.querySelector(".now");
+    line.style.setProperty("--x", (steps.indexOf(step) + .5) / chart.dataset.steps * 100);
+    line.classList.add("on");
+  }
+}
+
+function next(button) {  // go to the next timestep, after the last one to the first; false at the last
+  const episode = button.closest(".episode"), strip = episode.querySelector(".strip");
+  const steps = [...strip.querySelectorAll(".step")];
+  const step = steps[(steps.findIndex((step) => step.classList.contains("now")) + 1) % steps.length];
+  goTo(step);
+  const left = step.getBoundingClientRect().left - strip.getBoundingClientRect().left + strip.scrollLeft;
+  strip.scrollTo({ left, behavior: calm.matches ? "instant" : "smooth" });
+  return step !== steps.at(-1);
+}
+
+function pause(button) {
+  clearInterval(playing.get(button));
+  playing.delete(button);
+  button.textContent = calm.matches ? "Next timestep" : "Play";
+}
+
+for (const button of document.querySelectorAll(".play")) {
+  button.hidden = false;
+  pause(button);
+  button.addEventListener("click", () => {
+    if (playing.has(button)) return pause(button);
+    if (!next(button) || calm.matches) return;
+    playing.set(button, setInterval(() => { if (!next(button)) pause(button); }, 500));
+    button.textContent = "Pause";
+  });
+}
+
 document.addEventListener("pointerover", (event) => {
-  const token = event.target.closest("i.t");
-  if (token) show(token); else leave();
+  const token = event.target.closest("i.t[data-i]");
+  if (token) show(token); else if (!event.target.closest(".plot")) leave();
+});
+document.addEventListener("pointermove", (event) => {
+  const chart = event.target.closest(".plot");
+  if (chart) tellNearest(chart, event.clientX);
 });
 document.addEventListener("scroll", place, true);
-document.addEventListener("keydown", (event) => {  // arrows walk through the strip that has the focus
-  const strip = document.activeElement.closest(".strip"), step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+document.addEventListener("keydown", (event) => {  // arrows walk through the strip or the chart that has the focus
+  const focus = document.activeElement, step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+  const strip = focus.closest(".strip"), chart = focus.closest(".plot");
   if (event.key === "Escape") leave();
-  if (!strip || !step) return;
-  const tokens = [...strip.querySelectorAll("i.t")];
-  const next = tokens[current && strip.contains(current) ? tokens.indexOf(current) + step : 0];
+  if (!step || !(strip || chart)) return;
   event.preventDefault();
-  if (next) { next.scrollIntoView({ block: "nearest", inline: "nearest" }); show(next); }
+  if (chart) {
+    const number = chart === plot ? at + step : 0;
+    if (number in marksOf(chart)) tellMark(chart, number);
+    return;
+  }
+  const tokens = [...strip.querySelectorAll("i.t")];
+  const token = tokens[current && strip.contains(current) ? tokens.indexOf(current) + step : 0];
+  if (token) { token.scrollIntoView({ block: "nearest", inline: "nearest" }); show(token); }
 });
 
 // Where one is: the last place of the contents whose top is at the top of the window or above.

@@ -12,11 +12,10 @@ from pipelines.sources.aloha.pictures import is_files, picture_shape
 from pipelines.sources.formats.hdf5 import check_layout, checked_array, child, planned, text_attribute
 from pipelines.sources.formats.hdf5_steps import Keys, StepArrays, step_arrays, step_path
 from pipelines.sources.source import SourceError
-from pipelines.sources.step_fields import StepFields
+from pipelines.sources.step_fields import StepFields, many_numbers
 
 IMAGES = ("observations", "images")
 INSTRUCTIONS = ("language_instruction", "instruction", "language_raw")  # texts or attributes of a file
-MANY = 512  # numbers in a timestep that are more than a field of tokens should have
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,11 +31,7 @@ class AlohaFields:
     @property
     def step_fields(self) -> StepFields:
         spaces = self.arrays.spaces | {name: Text() for name in self.attributes}
-        apart = {
-            path: f"its {int(np.prod(space.shape))} numbers would be as many tokens in every timestep"
-            for path, space in spaces.items()
-            if isinstance(space, Box) and space.dtype != np.uint8 and np.prod(space.shape, dtype=object) > MANY
-        }
+        apart = many_numbers(spaces)
         texts = [path for path, space in spaces.items() if isinstance(space, Text)]
         apart |= {path: f"instruction={path} makes it the instruction" for path in texts if "/" not in path}
         instruction = next((name for name in INSTRUCTIONS if name in texts), "")

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from gato_tokenize.modalities.image import MAX_PIXELS, resized
 from gato_tokenize.modalities.picture_file import open_picture, pixels_of
-from pipelines.sources.formats.hdf5 import MAX_FIELD_BYTES, checked_array, values_of
+from pipelines.sources.formats.hdf5 import checked_array, values_of
+from pipelines.sources.formats.limits import MAX_FIELD_BYTES
 
 BLOCK_BYTES = 8 * 2**20  # of pictures that are read at once, so that an episode is never in memory at its full size
 

@@ -6,8 +6,6 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import numpy as np
-
 from gato_tokenize import Episode, EpisodeMetadata, EpisodeSpec
 from pipelines.sources.d4rl.ends import UNSTATED
 from pipelines.sources.d4rl.flat_file import Described, FlatFile, describe
@@ -16,7 +14,7 @@ from pipelines.sources.formats.files import names_and_sizes
 from pipelines.sources.formats.hdf5_files import hdf5_files
 from pipelines.sources.formats.matching import Matches
 from pipelines.sources.options import option, parse_options
-from pipelines.sources.pieces import RECORD_BYTES, partition_bytes, step_bytes
+from pipelines.sources.pieces import RECORD_BYTES, partition_bytes, runs, step_bytes
 from pipelines.sources.source import Candidate, Source
 from pipelines.sources.step_fields import StepFields
 from pipelines.sources.step_reading import StepReading
@@ -91,9 +89,7 @@ class D4rlSource(Source):
         most = partition_bytes(sum(int(each.sum()) for each in weights), self.shard_bytes)
         found = []
         for file, each in zip(self._files.values(), weights, strict=True):
-            group = (np.cumsum(each) - each) // most
-            firsts = np.flatnonzero(np.diff(group, prepend=-1)).tolist()
-            for first, stop in zip(firsts, [*firsts[1:], len(each)], strict=True):
+            for first, stop in runs(each, most):
                 rows = {"start": int(file.ends.starts[first]), "stop": int(file.ends.stops[stop - 1])}
                 found.append({"count": stop - first, "uri": file.uri, "bytes": file.bytes, "first": first, **rows})
         return found

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.processes.forked import call_forked
+from pipelines.sources.formats.limits import check_field
 from pipelines.sources.source import Filtered, SourceError
 
-MAX_FIELD_BYTES = 2**30  # of one field of an episode: a few bytes of a damaged file could claim any size
 MAX_DEPTH = 16  # of groups in groups: hard links can lead in circles
 PLAN_SECONDS = 600.0  # a damaged file can make the HDF5 library hang forever
 
@@ -56,11 +56,8 @@ def values_of(node: Any, path: str, length: int | None, rows: slice = slice(None
     """Read the `rows` of an array with a time axis, of `length` entries if that is given; ValueError names the
     fault."""
     count = len(range(*rows.indices(checked_array(node, path, length).shape[0])))
-    if count * int(np.prod(node.shape[1:], dtype=object)) * node.dtype.itemsize > MAX_FIELD_BYTES:
-        raise ValueError(
-            f"{path}: {node.dtype} of shape {[count, *node.shape[1:]]} is more than {MAX_FIELD_BYTES} bytes, the most"
-            " that a field of an episode may have: split the episode"
-        )
+    size = count * int(np.prod(node.shape[1:], dtype=object)) * node.dtype.itemsize
+    check_field(path, f"{node.dtype} of shape {[count, *node.shape[1:]]}", size)
     return np.asarray(node[rows])
 
 

@@ -7,6 +7,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import NamedTuple
 
+from gato_tokenize.installing import missing
 from pipelines.sources.source import SourceError
 
 STARS = re.compile(r"(?:(.*?)(/+))??\*\*(?:/+(.*))?", re.DOTALL)  # (what precedes the first `**`, /, what follows it)
@@ -64,7 +65,7 @@ def _check_name(path: str) -> None:
         try:
             import zstandard  # noqa: F401
         except ImportError as error:
-            raise SourceError(f"{path} needs zstandard: pip install 'gato-toolchain[text]' installs it") from error
+            raise SourceError(missing(path, error, "text")) from error
 
 
 class _Search:

@@ -11,7 +11,7 @@ import pyarrow.parquet
 from numpy.typing import NDArray
 
 from gato_tokenize import tuple_to_dict
-from pipelines.sources.formats.hdf5 import MAX_FIELD_BYTES
+from pipelines.sources.formats.limits import MAX_FIELD_BYTES
 from pipelines.sources.formats.natural_order import natural_key
 from pipelines.sources.minari.spaces import Box, Dict, Discrete, Text, Tuple
 from pipelines.sources.minari.values import decoded_pictures, text_of_value

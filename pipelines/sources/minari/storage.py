@@ -8,6 +8,7 @@ from typing import Any
 
 import h5py
 
+from gato_tokenize.installing import missing
 from pipelines.sources.formats.files import hashed, names_and_sizes
 from pipelines.sources.formats.hdf5 import opened, planned
 from pipelines.sources.minari.episode import EpisodeReader
@@ -70,9 +71,7 @@ def _arrow_reader() -> Any:
     try:
         from pipelines.sources.minari.arrow_episode import ArrowEpisodeReader  # HDF5 needs no pyarrow
     except ModuleNotFoundError as error:
-        raise SourceError(
-            f"data in Arrow or Parquet needs {error.name}: pip install 'gato-toolchain[minari]' installs it"
-        ) from error
+        raise SourceError(missing("data in Arrow or Parquet", error, "minari")) from error
     return ArrowEpisodeReader
 
 

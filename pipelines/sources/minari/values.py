@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipelines.sources.formats.hdf5 import MAX_FIELD_BYTES
+from pipelines.sources.formats.limits import MAX_FIELD_BYTES
 from pipelines.sources.minari.spaces import Box
 
 

@@ -16,6 +16,7 @@ from gato_model.acting.generator import Generator
 from gato_model.commands import arguments, generate
 from gato_tokenize import Episode, EpisodeSpec, ImageSpec
 from gato_tokenize.command_line import CommandParser
+from gato_tokenize.output import Output
 from gato_tokenize.storage.dataset import DatasetTokenizer
 
 IMAGE = ImageSpec(resize=(32, 32))
@@ -177,7 +178,8 @@ class TestCommand:
     def run(self, *words):
         parser = CommandParser()
         arguments.generate(parser)
-        return generate.run(parser.parse_args(["--checkpoint", str(self.folder / "run"), *words]))
+        parsed = parser.parse_args(["--checkpoint", str(self.folder / "run"), *words])
+        return generate.run(parsed, Output.of("gato-model generate", parsed))
 
     @pytest.mark.parametrize(
         ("words", "written"),

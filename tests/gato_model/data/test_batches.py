@@ -505,7 +505,8 @@ def test_the_page_on_reading_runs(made: dict[str, Path], tmp_path: Path, monkeyp
     monkeypatch.chdir(tmp_path)
     page = (Path(__file__).parents[3] / "docs" / "reading.md").read_text()
     blocks = re.findall(r"```python\n(.*?)```", page, re.S)
-    wanted = [block for block in blocks if "import torch" not in block or importlib.util.find_spec("torch")]
+    missing = [name for name in ("torch", "jax") if not importlib.util.find_spec(name)]
+    wanted = [block for block in blocks if not any(re.search(rf"(import|from) {name}", block) for name in missing)]
     Path("page.py").write_text("\n".join(wanted))  # AutoGraph needs the source of functions: a file
     names = runpy.run_path("page.py")
     for mine, theirs in zip(Dataset.open("data/toy/1.0.0").records(), names["records"], strict=True):
@@ -513,6 +514,29 @@ def test_the_page_on_reading_runs(made: dict[str, Path], tmp_path: Path, monkeyp
         assert np.array_equal(sequence.ids, theirs["tokens"]) and np.array_equal(sequence.kinds, theirs["kinds"])
         assert np.array_equal(sequence.loss_mask, theirs["loss_mask"])
         assert np.array_equal(sequence.patches, theirs["patches"])
+
+
+def test_workers_that_take_turns_share_no_round(made: dict[str, Path]) -> None:
+    reader = mixture(made)  # 3 batches a round
+    assert list(itertools.islice(reader.steps(2), 8)) == [0, 3, 1, 4, 2, 5, 6, 9]
+    assert list(itertools.islice(reader.steps(1, 5), 3)) == [5, 6, 7]
+    for workers in (1, 2, 3):
+        steps = list(itertools.islice(reader.steps(workers), 18))
+        assert sorted(steps) == list(range(18)) and list(itertools.islice(reader.steps(workers, 7), 11)) == steps[7:]
+        rounds = [{step // 3 for step in steps[worker::workers]} for worker in range(workers)]
+        assert sum(map(len, rounds)) == len(set.union(*rounds))
+    with pytest.raises(TypeError, match="not iterable"):
+        iter(reader)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_pytorch_reads_the_same_batches(made: dict[str, Path], workers: int) -> None:
+    data = pytest.importorskip("torch.utils.data")
+    reader = mixture(made)
+    steps = reader.steps(max(workers, 1), start=5)
+    loader = data.DataLoader(reader, batch_size=None, sampler=steps, num_workers=workers)
+    for step, batch in zip(itertools.islice(reader.steps(max(workers, 1), 5), 6), loader, strict=False):
+        assert equal({name: tensor.numpy() for name, tensor in batch.items()}, mixture(made).batch(step))
 
 
 def test_reading_needs_no_tensorflow(made: dict[str, Path]) -> None:

@@ -1,4 +1,5 @@
 import os
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from model_datasets import flip, write_all
 
 from gato_model.data.episode_table import EpisodeTable
 from gato_model.data.record_reader import SequenceReader
+from gato_model.data.windows import UnreadPatches
 from gato_tokenize import CorruptRecordError, Dataset, Record
 from gato_tokenize.storage.example import decode_example, encode_example
 from gato_tokenize.storage.sequence_bytes import decode_sequence
@@ -41,8 +43,9 @@ def test_the_cache_is_bounded_and_saves_reading(made: dict[str, Path]) -> None:
     first = reader.read(0)
     before = reader.bytes_read
     assert reader.read(0) is first and reader.bytes_read == before
-    small = reader_of(made["rgb"], cache_bytes=first.nbytes * 3)
-    for row in range(len(small.table)):
+    rows = range(len(reader.table))
+    small = reader_of(made["rgb"], cache_bytes=sum(reader.read(row).nbytes for row in rows) * 2 // 3)
+    for row in rows:
         small.read(row)
         assert sum(window.nbytes for window in small._cache.values()) == small._cached_bytes <= small.cache_bytes
     before = small.bytes_read
@@ -50,6 +53,42 @@ def test_the_cache_is_bounded_and_saves_reading(made: dict[str, Path]) -> None:
     assert small.bytes_read == before
     small.read(0)
     assert small.bytes_read > before
+
+
+def test_a_cache_for_less_than_half_of_the_records_keeps_none(made: dict[str, Path]) -> None:
+    whole = reader_of(made["rgb"])
+    total = sum(whole.read(row).nbytes for row in range(len(whole.table)))
+    small = reader_of(made["rgb"], cache_bytes=total // 3)
+    assert [small.read(row).nbytes for row in (0, 0)] and not small._cache
+
+
+@pytest.mark.parametrize("cache_bytes", [0, 1 << 28])
+@pytest.mark.parametrize("name", ["rgb", "pictures", "lander"])
+def test_parts_of_the_patches_are_those_of_the_whole(made: dict[str, Path], name: str, cache_bytes: int) -> None:
+    reader, whole = reader_of(made[name], cache_bytes=cache_bytes), reader_of(made[name])
+    generator = np.random.default_rng(0)
+    for row in range(len(reader.table)):
+        patches = whole.read(row).patches
+        spans = np.sort(generator.integers(0, len(patches) + 1, (5, 2)), axis=1).tolist()  # which overlap
+        parts = [(UnreadPatches(*span), np.full((span[1] - span[0], 16, 16, 3), 7, np.uint8)) for span in spans]
+        opened = reader.open(row)
+        assert len(opened.unread.patches) == len(patches)
+        if len(patches):
+            opened.fill(parts)
+        for (start, stop), (_, into) in zip(spans, parts, strict=True):
+            np.testing.assert_array_equal(into, patches[start:stop])
+
+
+def test_patches_that_do_not_inflate_are_a_damaged_record(
+    made: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = reader_of(made["rgb"])
+    record = next(iter(Dataset.open(made["rgb"]).records()))
+    short = zlib.compress(record.sequence.patches.tobytes()[:-1])
+    monkeypatch.setattr(reader, "data", lambda row: changed(record.to_bytes(), image_patches=[short]))
+    opened = reader.open(0)
+    with pytest.raises(CorruptRecordError, match=r"record 0 .* feature 'image_patches' does not inflate to \d+ bytes"):
+        opened.fill([(UnreadPatches(0, 1), np.zeros((1, 16, 16, 3), np.uint8))])
 
 
 def test_without_a_cache_nothing_is_kept(made: dict[str, Path]) -> None:

@@ -82,6 +82,36 @@ def test_episodes_are_cut_and_counted():
     assert numbers == [1, 2, 3]
 
 
+class Solved(gymnasium.Env):
+    """Reports success at its third step and goes on to its sixth."""
+
+    observation_space = gymnasium.spaces.Discrete(7)
+    action_space = gymnasium.spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        self.time = 0
+        return 0, {}
+
+    def step(self, action):
+        self.time += 1
+        return self.time, 1.0, False, self.time == 6, {"success": self.time == 3}
+
+
+@pytest.fixture
+def solved():
+    """The recipe of an environment that is registered while the test runs."""
+    gymnasium.register("Meta-World/Solved-v0", lambda seed: Solved())
+    yield Recipe("Meta-World/Solved-v0")
+    del gymnasium.registry["Meta-World/Solved-v0"]
+
+
+def test_episodes_may_stop_at_success(solved):
+    policy = RandomPolicy(gymnasium.spaces.Discrete(2))
+    whole, cut = (evaluate(policy, solved, [0, 1], stop_at_success=stop) for stop in (False, True))
+    assert (whole.lengths.tolist(), cut.lengths.tolist()) == ([6, 6], [3, 3])
+    assert whole.successes.tolist() == cut.successes.tolist() == [1, 1]
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of Box2D, when it is first imported
 def test_success_is_the_familys():
     recipe = Recipe("LunarLander-v3")

@@ -248,6 +248,11 @@ def test_the_neighbours_of_a_bin_share_its_target(model):
         expected.append(-sum(part * chances[i, id] for id, part in parts.items()))
     np.testing.assert_allclose(found.objective[:-1], expected, rtol=1e-5)
     assert np.abs(found.objective[:4] - found.cross_entropy[:4]).min() > 1e-3
+    with tf.GradientTape() as tape:
+        losses = model.losses(batch, smoothing=Smoothing(bins, share))
+        total = tf.reduce_sum(losses.objective * losses.weight)
+    for gradient in tape.gradient(total, [variable.value for variable in model.trainable_variables]):
+        assert np.isfinite(tf.convert_to_tensor(gradient)).all()
 
 
 def test_evaluate_means_over_tokens_not_batches(model):

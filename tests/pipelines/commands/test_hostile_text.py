@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from gato_tokenize.view import printable
+from gato_tokenize.output import printable
 from pipelines.__main__ import main
 from pipelines.inspection.overview import schema
 

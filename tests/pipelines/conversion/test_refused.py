@@ -10,6 +10,7 @@ import pytest
 from conversions import convert, tree, write_documents, write_lines, write_pictures
 
 from gato_tokenize import Dataset
+from gato_tokenize.installing import how_to_install
 from pipelines.conversion.convert import convert as run_plan
 from pipelines.conversion.plan import PlanError, make_plan
 from pipelines.conversion.reject_budget import RejectBudget
@@ -161,4 +162,4 @@ def test_without_beam_an_error_says_what_to_install(
         monkeypatch.delitem(sys.modules, f"pipelines.{module}", raising=False)
     monkeypatch.setitem(sys.modules, "apache_beam", None)
     assert convert(write_documents()) == 2
-    assert "needs the package apache_beam: pip install 'gato-toolchain[beam]'" in capsys.readouterr().err
+    assert f"convert needs the package apache_beam: {how_to_install('beam')} installs it" in capsys.readouterr().err

@@ -219,3 +219,97 @@ def test_print_is_light_and_without_what_one_presses(many: Path, tabs: Tabs) -> 
         int, tab.evaluate("getComputedStyle(document.body).backgroundColor").strip("rgb()").split(",")
     )
     assert min(red, green, blue) > 240
+
+
+def line(plot: Any, name: str) -> float | None:
+    """Where the line of this name stands in a chart, in percent of its axis; None: it is hidden."""
+    return plot.locator(f"b.{name}").evaluate(
+        "line => getComputedStyle(line).display === 'none' ? null : Number(line.style.getPropertyValue('--x'))"
+    )
+
+
+def test_a_chart_says_its_values(few: Path, tabs: Tabs) -> None:
+    tab = tabs.open(few)
+    plot = tab.locator("figure", has_text="observation: values").locator(".plot").first
+    marks = json.loads(plot.get_attribute("data-marks"))[:9]  # neighbours: 64 columns share the axis
+    plot.scroll_into_view_if_needed()
+    box, axis = plot.bounding_box(), plot.locator("svg").bounding_box()
+    for x, text in marks:  # the pointer stands where the SVG draws the column
+        place = box["x"] + axis["width"] * (0.14 + 0.81 * x / 100)
+        tab.mouse.move(place, box["y"] + box["height"] / 2)
+        assert tab.locator("#panel").inner_text() == text and line(plot, "at") == x
+        assert plot.locator(".at").bounding_box()["x"] == pytest.approx(place, abs=2)
+    tab.mouse.move(1, 1)
+    assert not tab.locator("#panel").is_visible() and line(plot, "at") is None
+    plot.focus()
+    for _, text in marks:
+        tab.keyboard.press("ArrowRight")
+        assert tab.locator("#panel").inner_text() == text
+    tab.keyboard.press("ArrowLeft")
+    assert tab.locator("#panel").inner_text() == marks[-2][1]
+    tab.keyboard.press("Escape")
+    assert not tab.locator("#panel").is_visible()
+    assert all(tab.locator(".plot").evaluate_all("all => all.map(plot => plot.ariaLabel)"))
+
+
+def test_a_filmstrip_plays_to_its_end_beside_its_curves(few: Path, tabs: Tabs) -> None:
+    tab = tabs.open(few)
+    episode = tab.locator("#task-2 .episode").first
+    assert episode.locator("figcaption").evaluate_all("all => all.map(c => c.firstChild.data.trim())") == [
+        "observation",
+        "action",
+        "reward",
+    ]
+    plot, steps = episode.locator(".plot").first, episode.locator(".step")
+    count = int(plot.get_attribute("data-steps"))
+    assert line(plot, "now") is None
+    button = episode.get_by_role("button", name="Play")
+    button.focus()
+    tab.keyboard.press("Enter")
+    assert button.count() == 0 and episode.get_by_role("button", name="Pause").is_visible()
+    tab.wait_for_function("() => document.querySelector('#task-2 .episode .step:nth-child(3).now')")
+    assert line(plot, "now") == pytest.approx(2.5 / count * 100)
+    tab.keyboard.press("Enter")
+    stopped = line(plot, "now")
+    tab.wait_for_timeout(700)
+    assert line(plot, "now") == stopped and button.is_visible()
+    button.click()
+    button.wait_for()  # it ends by itself
+    assert "now" in steps.last.get_attribute("class") and line(plot, "now") == pytest.approx(7.5 / count * 100)
+    assert steps.last.bounding_box()["x"] < WIDE["width"]
+    steps.nth(4).locator("i.t").first.hover()  # what is pointed at is at the playhead, too
+    assert line(plot, "now") == pytest.approx(4.5 / count * 100)
+
+
+def test_who_wants_no_motion_goes_step_by_step(few: Path, tabs: Tabs) -> None:
+    tab = tabs.open(few, reduced_motion="reduce")
+    episode = tab.locator("#task-2 .episode").first
+    for number in range(2):
+        episode.get_by_role("button", name="Next timestep").click()
+        tab.wait_for_timeout(700)
+        classes = episode.locator(".step").evaluate_all("all => all.map(step => step.classList.contains('now'))")
+        assert classes.index(True) == number and sum(classes) == 1
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_colours_are_told_apart(few: Path, tabs: Tabs, scheme: str) -> None:
+    """WCAG 2.2 AA: text has 4.5 times the luminance of what is behind it, or a fraction of that; marks 3 times."""
+    tab = tabs.open(few, color_scheme=scheme)
+
+    def luminance(name: str) -> float:
+        code = tab.evaluate(f"getComputedStyle(document.documentElement).getPropertyValue('--{name}')").strip("# ")
+        code = "".join(2 * digit for digit in code) if len(code) == 3 else code
+        parts = [int(code[at : at + 2], 16) / 255 for at in (0, 2, 4)]
+        red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+    marks = [kind.name.lower().replace("_", "-") for kind in Kind] + [f"curve-{n}" for n in range(6)]
+    for least, names in ((4.5, ["ink", "soft", "accent"]), (3, ["edge", "red", "green", "blue", *marks])):
+        for name in names:
+            for behind in ("page", "card"):
+                low, high = sorted((luminance(name), luminance(behind)))
+                assert (high + 0.05) / (low + 0.05) >= least, (name, behind)
+
+
+def test_the_page_is_small(many: Path) -> None:
+    assert many.stat().st_size < 50_000 + SEARCH_FROM * 15_000

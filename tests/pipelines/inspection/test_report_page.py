@@ -31,6 +31,7 @@ from gato_tokenize import (
     TextSpec,
     TextTokenizer,
 )
+from gato_tokenize.installing import how_to_install
 from gato_tokenize.storage.dataset import DatasetTokenizer, manifest_bytes
 from gato_tokenize.storage.episode_list import COLUMNS
 from pipelines.__main__ import main
@@ -186,6 +187,7 @@ def test_lengths_are_kept_to_three_digits() -> None:
 
 
 def test_charts_have_nothing_that_could_clash_or_load() -> None:
+    walk = np.random.default_rng(0).normal(size=(400, 7)).cumsum(axis=0)
     drawn = [
         charts.lengths_chart({7: 2, 9: 1}, Kind.TEXT, "tokens"),
         charts.lengths_chart({22000: 3}, Kind.TEXT, "tokens"),
@@ -195,23 +197,79 @@ def test_charts_have_nothing_that_could_clash_or_load() -> None:
         charts.bins_chart(np.arange(1024), Kind.CONTINUOUS_ACTION),
         charts.bins_chart(np.arange(7), Kind.CONTINUOUS_ACTION),
         charts.pixels_chart(np.ones((3, 256), np.int64)),
-        charts.shares_chart({"text": 4, "patch": 9}),
+        charts.curves_chart(np.zeros((2, 1)), [""], 1),
+        charts.curves_chart(walk[:, :6], list("012345"), 8),
     ]
-    for svg in drawn:
+    svgs = [*(chart.svg for chart in drawn), charts.shares_chart({"text": 4, "patch": 9})]
+    for svg in svgs:
         assert svg.startswith("<svg ") and svg.endswith("</svg>")
         assert not re.search(r"\bid=|href|url\(|http|<style|<script|#0001|nan", svg)
-    assert "var(--continuous-action)" in drawn[5] and "var(--text)" in drawn[8] and "var(--patch)" in drawn[8]
+    assert "var(--continuous-action)" in svgs[5] and "var(--text)" in svgs[-1] and "var(--patch)" in svgs[-1]
     assert charts.bins_chart(np.arange(1024), Kind.CONTINUOUS_ACTION) == drawn[5]
 
 
 def test_the_heights_of_a_chart() -> None:
     """Two columns, the one twice as high as the other: 0, 4, 8 stand at the lines of the axis."""
-    svg = charts.lengths_chart({1: 4, 2: 8}, Kind.TEXT, "tokens")
+    svg = charts.lengths_chart({1: 4, 2: 8}, Kind.TEXT, "tokens").svg
     outline = re.search(r'<path d="([^"]*)" style="fill: var\(--text\)"', svg)
     assert outline
     rows = [float(y) for _, y in re.findall(r"[ML] ([\d.]+) ([\d.]+)", outline[1])]
     low, middle, high = sorted(set(rows), reverse=True)
-    assert low - high == pytest.approx(2 * (low - middle), abs=1e-3)
+    assert low - high == pytest.approx(2 * (low - middle), abs=0.2)
+
+
+def ticks(svg: str) -> list[str]:
+    """The numbers below a chart: texts in the middle of their place, but for the axis' name."""
+    return re.findall(r"text-anchor: middle[^>]*>([^<]*)</text>", svg)[:-1]
+
+
+def test_an_axis_of_integers_has_a_tick_below_columns_alone() -> None:
+    assert ticks(charts.values_chart(np.array([0, 1, 1, 0]), Kind.DISCRETE, "value").svg) == ["0", "1"]
+    assert ticks(charts.values_chart(np.array([0, 5]), Kind.DISCRETE, "value").svg) == list("012345")
+    for most in (7, 9, 20, 63, 64, 300, 5000):
+        for svg in (
+            charts.values_chart(np.arange(most), Kind.DISCRETE, "value").svg,
+            charts.lengths_chart(dict.fromkeys(range(1, most), 1), Kind.TEXT, "tokens").svg,
+        ):
+            assert len(ticks(svg)) > 1 and not any(tick.startswith(("-", "\u2212")) for tick in ticks(svg))
+
+
+def test_what_charts_say() -> None:
+    assert charts.lengths_chart({1: 4, 3: 1}, Kind.TEXT, "tokens").marks == [
+        (37.5, "tokens 1: 4 episodes"),
+        (62.5, "tokens 3: 1 episode"),
+    ]
+    wide = charts.lengths_chart({0: 1, 1000: 1234}, Kind.TEXT, "tokens").marks
+    assert [text for _, text in wide] == ["tokens 0 to 15: 1 episode", "tokens 992 to 1,007: 1,234 episodes"]
+    values = charts.values_chart(np.array([-1.0, -1.0, 1.0]), Kind.CONTINUOUS, "value").marks
+    assert [text for _, text in values] == ["value -1 to -0.9688: 2 times", "value 0.9688 to 1: 1 time"]
+    bins = charts.bins_chart(np.eye(1, 1024, 8, dtype=np.int64)[0], Kind.CONTINUOUS).marks
+    assert [text for _, text in bins] == ["bin 8 to 15: 1 time"]
+    pixels = charts.pixels_chart(np.eye(3, 256, 4, dtype=np.int64)).marks
+    assert [text for _, text in pixels][1] == "pixel value 4 to 7: red 1, green 1, blue 1" and len(pixels) == 64
+
+
+def test_a_curve_by_hand() -> None:
+    chart = charts.curves_chart(np.array([[0.0, 5], [1, 5], [2, 5], [4, 5]]), ["0", "1"], 2)
+    assert chart.marks == [(12.5 + 25 * t, f"timestep {t}: 0 = {v}, 1 = 5") for t, v in enumerate((0, 1, 2, 4))]
+    line = re.search(r'<path d="([^"]*)" style="fill: none; stroke: var\(--curve-0\)', chart.svg)
+    assert line
+    heights = [float(y) for y in re.findall(r"[ML] [\d.]+ ([\d.]+)", line[1])]
+    rises = np.subtract(heights[:-1], heights[1:])
+    assert rises / rises[0] == pytest.approx([1, 1, 2], abs=0.02)
+
+
+def test_a_long_curve_keeps_its_extremes_and_stays_small() -> None:
+    values = np.zeros((100_000, 6))
+    values[54_321] = 7.5
+    chart = charts.curves_chart(values, list("012345"), 8)
+    peaks = [text for _, text in chart.marks if "7.5" in text]
+    assert len(peaks) == 1 and "0 = 0 to 7.5" in peaks[0]
+    first, last = (int(n.replace(",", "")) for n in re.findall(r"timestep ([\d,]+) to ([\d,]+):", peaks[0])[0])
+    assert first <= 54_321 <= last
+    noise = np.random.default_rng(0).normal(size=(100_000, 6))
+    noisy = charts.curves_chart(noise, list("012345"), 8)
+    assert len(noisy.svg) + sum(len(text) for _, text in noisy.marks) < 25_000
 
 
 # ----------------------------------------------------------------------------------------------------- the page
@@ -302,7 +360,7 @@ def test_it_loads_nothing(page: Page) -> None:
 
 
 def test_hostile_strings_are_only_text(page: Page) -> None:
-    words, titles = "".join(page.words), [div["aria-label"] for div in page.all("div") if "aria-label" in div]
+    words, titles = "".join(page.words), [div["aria-label"] for div in page.all("div") if div.get("class") == "strip"]
     assert sum(title.endswith(HOSTILE) for title in titles) == 2  # of two documents: whole, in an attribute and as text
     assert all(title.removeprefix("tokens of ") in words for title in titles)
     assert HOSTILE not in page.text and len(page.all("script")) == 1
@@ -401,7 +459,44 @@ def test_what_later_statistics_add_is_shown(here: Path) -> None:
     assert "lints" in words and "black images: observation/image" in words and "1,234" in words
 
 
+def test_curves_are_the_records(made: Path, page: Page) -> None:
+    """The marks beside each strip of the lander are what its record decodes to, and its rewards."""
+    dataset = Dataset.open(made / "out/toy/1.0.0")
+    records = [record for split in dataset.splits for record in dataset.records(split)]
+    plots = [plot for plot in page.all("div") if "data-steps" in plot]
+    strips = [strip["aria-label"] for strip in page.all("div") if strip.get("class") == "strip"]
+    landers = [record for record in records if record.metadata.task.startswith("LunarLander")]
+    landers.sort(key=lambda record: strips.index(f"tokens of {record.metadata.episode_id}"))
+    wanted = []
+    for record in landers:
+        episode = dataset.tokenizer.task(record.metadata.task).decode(record.sequence)
+        wanted += [episode.fields["observation"][:, :6], episode.fields["action"], record.rewards]
+    found = [plot for plot in plots if int(plot["data-steps"]) > 50]
+    assert len(found) == len(wanted) == 6
+    for plot, values in zip(found, wanted, strict=True):
+        said = [re.sub(r"\d = ", "", text.split(": ")[1]) for _, text in json.loads(plot["data-marks"])]
+        numbers = [float(number) for text in said for number in re.split(", | to ", text)]
+        assert (min(numbers), max(numbers)) == pytest.approx((values.min(), values.max()), rel=1e-3)
+
+
 # -------------------------------------------------------------------------------------------------- the command
+
+
+def test_the_page_is_written_task_by_task(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So memory does not grow with the number of tasks: a task is read when the one before it is written."""
+    counted: list[int] = []
+    whole = report.count_sample
+
+    def counting(dataset: Dataset, places: list[object]) -> report.Sample:
+        counted.append(1)
+        return whole(dataset, places)
+
+    monkeypatch.setattr(report, "count_sample", counting)
+    begun = 0
+    for part in report.render(Dataset.open(made / "out/toy/1.0.0"), 2, 8):
+        begun += part.count('id="task-')
+        assert len(counted) <= begun + 1
+    assert begun == len(counted) == 4
 
 
 def test_the_page_depends_on_the_dataset_alone(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -479,7 +574,7 @@ def test_a_damaged_record_leaves_no_page(here: Path, capsys: pytest.CaptureFixtu
 def test_without_its_extra(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setitem(sys.modules, "jinja2", None)
     assert main(["report", "out/toy/1.0.0"]) == 2
-    assert "pip install 'gato-toolchain[report]'" in capsys.readouterr().err
+    assert f"report needs the package jinja2: {how_to_install('report')} installs it" in capsys.readouterr().err
 
 
 def test_what_its_import_brings_along() -> None:

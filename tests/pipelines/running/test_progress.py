@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from gato_tokenize.storage.durable import TEMPORARY
 from pipelines.conversion.journal import Journal, JournalReader
 from pipelines.conversion.plan import Plan
 from pipelines.conversion.reject_budget import RejectBudget, RejectBudgetError
@@ -159,7 +160,7 @@ def test_a_budget_is_exceeded_for_sure(text: str, rejected: int, most: int | Non
     if not sure:
         budget.check_early({"why": rejected}, most, Path("out"))
         return
-    with pytest.raises(RejectBudgetError, match=f"stopped early: {rejected} episodes.*{rejected} why"):
+    with pytest.raises(RejectBudgetError, match=f"stopped early: {rejected} episode.*{rejected} why"):
         budget.check_early({"why": rejected}, most, Path("out"))
 
 
@@ -169,11 +170,14 @@ def test_episodes_are_counted_while_a_partition_is_written(path: Path, capsys: p
     monkeypatch.setattr("pipelines.running.progress._LINE_SECONDS", 0.0)
     folder = folder_of(path, dataclasses.replace(PLAIN, limit=10), dataclasses.replace(PLAIN, limit=10))
     finish(folder, 0, 10)
+    (path / f".toy.tfrecord{TEMPORARY}1").write_bytes(bytes(5 * 2**19))
     with showing(Progress(folder)) as show, Journal(folder.journal_path(1)) as journal:
         time.sleep(0.02)
         journal(step(4))
         show()
         finish(folder, 1, 10)
     lines = capsys.readouterr().err.splitlines()
-    assert re.fullmatch(r"[\d:]{8} 14 episodes read, [\d.]+/s, 1/2 shards, about [\d:]+ left", lines[0]), lines
-    assert re.fullmatch(r"[\d:]{8} 20 episodes read, [\d.]+/s, 2/2 shards", lines[-1]), lines
+    assert re.fullmatch(
+        r"[\d:]{8} 14 episodes read, [\d.]+/s, 2\.5 MiB written, 1 of 2 shards, about [\d:]+ left", lines[0]
+    ), lines
+    assert re.fullmatch(r"[\d:]{8} 20 episodes read, [\d.]+/s, 2\.5 MiB written, 2 of 2 shards", lines[-1]), lines

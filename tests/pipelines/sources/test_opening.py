@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from gato_tokenize import Dataset
+from gato_tokenize.installing import how_to_install
 from pipelines.sources import open_source, source_class
 from pipelines.sources.source import SourceError
 
@@ -21,7 +22,7 @@ ROOT = Path(__file__).parents[3]
     [
         (
             ModuleNotFoundError("No module named 'h5py'", name="h5py"),
-            "needs h5py: pip install 'gato-toolchain[minari]'",
+            f"needs the package h5py: {how_to_install('minari')} installs it",
         ),
         (ImportError("libhdf5.so: cannot open"), "a package that is installed but cannot be loaded: libhdf5.so"),
     ],

@@ -1,0 +1,127 @@
+"""Play a trained model, its experts and chance in every environment of the recipes, on seeds that no recipe uses.
+
+    python -m recipes.scores RUN --out results/scores.jsonl [--episodes 50] [RECIPE ...]
+
+One line a task is added to the file as soon as it is played; the same command goes on with the tasks that are not in
+it. A score is by success where the environment tells success, else by return, over the same number of steps for all
+three: 0 plays like chance, 1 like the expert.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import json
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gato_model.acting.policy import GatoPolicy
+from gato_model.acting.pretrained import load_model
+from gato_model.evaluation.evaluate import Evaluation, evaluate
+from gato_model.evaluation.scores import mean_interval
+from gato_tokenize.environments.families import Ending
+from gato_tokenize.storage.dataset import DatasetTokenizer
+from pipelines.sources import open_source
+from pipelines.sources.rollouts.rollout import Rollout, play
+from pipelines.sources.rollouts.source import RolloutSource
+from recipes.make_corpus import QUICKEST_FIRST, read_recipe
+
+FIRST_SEED = 1_000_000  # those of the recipes are far below; choices are made on seeds from 2,000,000
+
+
+def rollouts(names: list[str]) -> Iterator[tuple[str, Rollout]]:
+    """Yield (recipe's name, rollout) for each environment that the recipes play."""
+    for name in names:
+        for text in read_recipe(name)["sources"]:
+            source = open_source(text)
+            if isinstance(source, RolloutSource):
+                yield name, source.rollout
+
+
+def played(rollout: Rollout, seeds: range) -> dict[str, Any]:
+    """Play a rollout's own policy for each seed."""
+    with contextlib.redirect_stdout(sys.stderr):  # whatever environments print
+        return _numbers(rollout, [play(rollout, seed).ending for seed in seeds])
+
+
+def by_model(policy: GatoPolicy, rollout: Rollout, seeds: range) -> dict[str, Any]:
+    """Play the model for each seed."""
+    found: Evaluation = evaluate(
+        policy, rollout.recipe, seeds, max_steps=rollout.max_steps, stop_at_success=rollout.stop_at_success
+    )
+    success = None if (found.successes < 0).any() else found.successes.astype(float).tolist()
+    return {"returns": found.returns.tolist(), "successes": success}
+
+
+def _numbers(rollout: Rollout, endings: list[Ending]) -> dict[str, Any]:
+    judged = [rollout.recipe.success(ending) for ending in endings]
+    success = None if None in judged else [float(bool(one)) for one in judged]
+    return {"returns": [ending.return_ for ending in endings], "successes": success}
+
+
+def score(task: dict[str, Any]) -> tuple[list[float], str] | None:
+    """Compute the normalised score of each of the model's episodes, and by what: "success" or "return".
+
+    None where the expert is no better than chance on these seeds.
+    """
+    by = "returns" if task["gato"]["successes"] is None else "successes"
+    chance, expert = (float(np.mean(task[name][by])) for name in ("random", "expert"))
+    if not expert > chance:
+        return None
+    return [(one - chance) / (expert - chance) for one in task["gato"][by]], by.removesuffix("s").removesuffix("e")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m recipes.scores", description=__doc__)
+    parser.add_argument("run", type=Path, help="a training run's folder, or an export")
+    parser.add_argument("recipes", nargs="*", metavar="RECIPE", help="(default: all)")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="a line of JSON for each task")
+    parser.add_argument("--episodes", type=int, default=50, metavar="N", help="of each task (default 50)")
+    parser.add_argument("--first-seed", type=int, default=FIRST_SEED, metavar="N")
+    parser.add_argument("--temperature", type=float, default=1.0, metavar="T")
+    parser.add_argument("--continuous", choices=("draw", "mean"), default="draw")
+    parser.add_argument("--which", choices=("best", "last"), default="best")
+    parser.add_argument("--tasks", nargs="+", metavar="NAME", help="these tasks alone")
+    arguments = parser.parse_args()
+    seeds = range(arguments.first_seed, arguments.first_seed + arguments.episodes)
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    there = set()
+    if arguments.out.exists():
+        there = {json.loads(line)["task"] for line in arguments.out.read_text().splitlines()}
+    tokenizer, model = DatasetTokenizer.load(arguments.run), load_model(arguments.run, arguments.which)
+    acting = {"rows": min(50, arguments.episodes), "temperature": arguments.temperature}
+    for recipe, rollout in rollouts(arguments.recipes or list(QUICKEST_FIRST)):
+        task = rollout.recipe.task
+        wanted = not arguments.tasks or task in arguments.tasks
+        if not wanted or task in there or task not in tokenizer.specs:
+            continue
+        began = time.monotonic()
+        policy = GatoPolicy(model, tokenizer.task(task), continuous=arguments.continuous, **acting)
+        line = {
+            "recipe": recipe,
+            "task": task,
+            "seeds": [seeds.start, seeds.stop],
+            "acting": {**acting, "continuous": arguments.continuous, "which": arguments.which},
+            "gato": by_model(policy, rollout, seeds),
+            "expert": played(dataclasses.replace(rollout, noise=0.0), seeds),
+            "random": played(dataclasses.replace(rollout, noise=0.0, policy="random"), seeds),
+        }
+        with arguments.out.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        print(f"{_shown(line)}, {time.monotonic() - began:.0f} s", flush=True)
+    return 0
+
+
+def _shown(task: dict[str, Any]) -> str:
+    found = score(task)
+    if found is None:
+        return f"{task['task']}: the expert is no better than chance on these seeds"
+    return f"{task['task']}: {mean_interval(found[0])} of the expert's {found[1]}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
