@@ -17,8 +17,8 @@ from gato_tokenize.modalities.discrete import DiscreteTokenizer
 from gato_tokenize.modalities.image import PATCH
 from gato_tokenize.modalities.text import TextTokenizer
 from gato_tokenize.sequence import TokenSequence
-from gato_tokenize.spaces import tuple_to_dict
 from gato_tokenize.spec import EpisodeSpec, flatten, match_keys, unflatten
+from gato_tokenize.steps import tuple_to_dict
 from gato_tokenize.vocabulary import Kind, Vocabulary
 
 

@@ -50,6 +50,7 @@ WHOLE = (
     "whole/test_site.py",
     "whole/test_truncation.py",
     "whole/test_two_ways_in.py",
+    "whole/test_typed_docs.py",
     "whole/test_wheel.py",
 )
 
