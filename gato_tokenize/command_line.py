@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from gato_tokenize import config_file
-from gato_tokenize.output import EXIT_FAILED, Output, write
+from gato_tokenize.output import EXIT_FAILED, Output, printable_lines, write
 from gato_tokenize.storage.place import local_path
 from gato_tokenize.version import __version__
 
@@ -56,7 +56,7 @@ class CommandParser(argparse.ArgumentParser):
             self.add_flag(name, about) if self._has_config else self.add_argument(name, action="store_true", help=about)
 
     def add_config(self) -> None:
-        """Add --config and --print-config."""
+        """Add --config and --print-config. Call it before `add_output`, whose options may stand in the file, too."""
         self._has_config = True
         about = "a TOML file of options by their long names; those of the command line win"
         self.add_argument("--config", type=local_path, metavar="FILE", help=about)
@@ -112,6 +112,10 @@ class CommandParser(argparse.ArgumentParser):
             write(config_file.write(arguments, self, more), sys.stdout)
         except config_file.ConfigError as error:
             self.refuse(error)
+        except ModuleNotFoundError as error:
+            from gato_tokenize.installing import missing  # not needed for help
+
+            self.refuse(missing("--print-config", error, ""))
         self.exit(0)
 
     def _print_message(self, message: str, file: Any = None) -> None:
@@ -123,8 +127,9 @@ class CommandParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Stop with the usage, as argparse does; with --json, the message is on standard output, too."""
-        Output(self.prog, json=self._as_json).line({"error": message})
-        super().error(message)
+        shown = printable_lines(message)
+        Output(self.prog, json=self._as_json).line({"error": shown})
+        super().error(shown)
 
 
 def parser_of(program: str, about: str | None, commands: Mapping[str, Command]) -> CommandParser:

@@ -191,7 +191,7 @@ class EpisodeTokenizer:
         try:
             if isinstance(field, ContinuousSpec):
                 low, high = field.bounds() if slot.action else (-1.0, 1.0)
-                return ContinuousTokenizer(not slot.action, low, high, vocabulary=self.vocabulary)
+                return ContinuousTokenizer(companded=not slot.action, low=low, high=high, vocabulary=self.vocabulary)
             if isinstance(field, DiscreteSpec):
                 low, size = field.bounds()
                 return DiscreteTokenizer(size, low, vocabulary=self.vocabulary)

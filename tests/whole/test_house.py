@@ -16,7 +16,7 @@ MOST_LINES = 300
 FLOORS = {
     "gato_tokenize": (
         {"version", "arrays", "defaults", "output", "installing"},
-        {"vocabulary", "field_spec"},
+        {"markdown", "vocabulary", "field_spec"},
         {"modalities", "spec", "sequence", "roles"},
         {"boxes", "array_spaces"},
         {"steps"},
