@@ -3,7 +3,6 @@
 import dataclasses
 import importlib.metadata
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -11,8 +10,6 @@ from gato_tokenize import installing
 from pipelines.__main__ import main
 from pipelines.sources import SOURCES, source_class
 from pipelines.sources.catalogue import Known, known_sources
-from tests.pipelines.sources.test_opening import here as here
-from tests.pipelines.sources.test_opening import install
 
 
 def known(name: str) -> Known:
@@ -28,14 +25,6 @@ def test_every_source_has_a_line_and_the_options_of_its_class() -> None:
         assert list(found[name].options) == [field.name for field in dataclasses.fields(source_class(name).Options)]
     assert found["zarr"].extra == "zarr" and found["rlds"].extra == ""
     assert found["text"].options["by"][0] == "file"
-
-
-def test_a_source_of_an_installed_package_is_listed_by_its_package(here: Path) -> None:
-    (here / "my_words.py").write_text('"""Words: words, one an episode."""\n' + (here / "my_words.py").read_text())
-    install(here, "gato-words", words="my_words:Words", broken="my_broken:Words")
-    words, broken = known("words"), known("broken")
-    assert (words.reads, words.extra, words.package, words.status) == ("words, one an episode", "", "gato-words", "yes")
-    assert broken.status.startswith("no: ") and "no_such_library" in broken.fault and broken.options == {}
 
 
 def test_what_is_missing_is_named_with_what_to_type(

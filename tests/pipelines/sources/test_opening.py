@@ -12,6 +12,7 @@ import pytest
 from gato_tokenize import Dataset
 from gato_tokenize.installing import how_to_install
 from pipelines.sources import open_source, source_class
+from pipelines.sources.catalogue import known_sources
 from pipelines.sources.source import SourceError
 
 ROOT = Path(__file__).parents[3]
@@ -161,3 +162,12 @@ def test_a_command_finds_the_module_in_the_current_folder(here: Path, way: str, 
     assert done.returncode == 0, done.stderr
     named = [record.metadata.episode_id for record in Dataset.open("out/toy/1.0.0").records()]
     assert named == [f"words/{i}" for i in range(3)]
+
+
+def test_a_source_of_an_installed_package_is_listed_by_its_package(here: Path) -> None:
+    (here / "my_words.py").write_text('"""Words: words, one an episode."""\n' + (here / "my_words.py").read_text())
+    install(here, "gato-words", words="my_words:Words", broken="my_broken:Words")
+    listed = {source.name: source for source in known_sources()}
+    words, broken = listed["words"], listed["broken"]
+    assert (words.reads, words.extra, words.package, words.status) == ("words, one an episode", "", "gato-words", "yes")
+    assert broken.status.startswith("no: ") and "no_such_library" in broken.fault and broken.options == {}
