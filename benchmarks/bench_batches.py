@@ -15,12 +15,15 @@ whole way through its iterator. "plain" is `parse_single_example`, inflating and
 Speeds are tokens of records or batches, without padding, per second of CPU time of all threads: medians of turns. Peak
 memory is what a separate process needs to read 100 batches, beyond what it had before.
 
-The second table has tokens per second of the clock without a cache, for one and two threads, in turns.
+The second table has tokens per second of the clock without a cache, for one thread, two threads, and two processes of
+one thread each, in turns. What two processes gain is what the machine's cores and memory allow; what two threads lack
+of that is Python's lock.
 """
 
 import argparse
 import contextlib
 import itertools
+import multiprocessing
 import os
 import random
 import subprocess
@@ -186,15 +189,37 @@ def print_speeds(folder: Path, name: str) -> None:
     print(f"{padding:>9.1%}{reader.bytes_read / reader.bytes_used:>11.2f}{peak(folder, name):>10.0f}", flush=True)
 
 
+def read_when_asked(folder: Path, name: str, pipe: Any) -> None:
+    """Answer each message with the number of tokens that were read for it."""
+    stream = map(opened(folder, name, cache_bytes=0).batch, itertools.count())
+    while pipe.recv():
+        pipe.send(read(stream))
+
+
 def print_threads(folder: Path, name: str) -> None:
-    """Print how fast one and two threads read the same batches by the clock."""
+    """Print how fast one thread, two threads and two processes read batches by the clock."""
     readers = {threads: opened(folder, name, cache_bytes=0, threads=threads) for threads in (1, 2)}
     streams = {threads: map(reader.batch, itertools.count()) for threads, reader in readers.items()}
-    tokens = {threads: read(stream) for threads, stream in streams.items()}
-    calls = {str(threads): lambda stream=stream: read(stream) for threads, stream in streams.items()}  # type: ignore[misc]
+    context, pipes = multiprocessing.get_context("spawn"), []
+    for _ in range(2):
+        mine, theirs = context.Pipe()
+        context.Process(target=read_when_asked, args=(folder, name, theirs), daemon=True).start()
+        pipes.append(mine)
+
+    def processes() -> int:
+        for pipe in pipes:
+            pipe.send(True)
+        return sum(pipe.recv() for pipe in pipes)
+
+    calls: dict[str, Callable[[], int]] = {
+        "one": lambda: read(streams[1]), "two": lambda: read(streams[2]), "processes": processes,
+    }  # fmt: skip
+    tokens = {way: call() for way, call in calls.items()}
     seconds = in_turns(calls, 5, 1, time.perf_counter)
-    one, two = (tokens[threads] / seconds[str(threads)] / 1e6 for threads in (1, 2))
-    print(f"{name:<12}{one:>10.2f}{two:>10.2f}{two / one:>9.2f}x", flush=True)
+    for pipe in pipes:
+        pipe.send(False)
+    one, two, both = (tokens[way] / seconds[way] / 1e6 for way in calls)
+    print(f"{name:<12}{one:>10.2f}{two:>10.2f}{both:>13.2f}{two / one:>9.2f}x{both / one:>9.2f}x", flush=True)
 
 
 HEADINGS = ("uncached", "cached", "tf.data", "plain")
@@ -236,7 +261,7 @@ def main() -> None:
         )
         for name in (*NAMES, "mixture"):
             print_speeds(folder, name)
-        print(f"\nmillion tokens a second\n{'':<12}{'1 thread':>10}{'2 threads':>10}{'ratio':>10}")
+        print(f"\nmillion tokens a second\n{'':<12}{'1 thread':>10}{'2 threads':>10}{'2 processes':>13}{'ratios':>10}")
         for name in (*NAMES, "mixture"):
             print_threads(folder, name)
 

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from gato_tokenize.sequence import TokenSequence as TokenSequence
     from gato_tokenize.spaces import read_spaces as read_spaces
     from gato_tokenize.spaces import spec_from_spaces as spec_from_spaces
-    from gato_tokenize.spaces import tuple_to_dict as tuple_to_dict
     from gato_tokenize.spec import EpisodeSpec as EpisodeSpec
+    from gato_tokenize.steps import tuple_to_dict as tuple_to_dict
     from gato_tokenize.storage.dataset import Dataset as Dataset
     from gato_tokenize.storage.records import Record as Record
     from gato_tokenize.storage.shards import read_record as read_record
@@ -50,7 +50,7 @@ _HOMES = {  # in the order in which data meets them
     "spec_from_spaces": "spaces",
     "read_spaces": "spaces",
     "Roles": "roles",
-    "tuple_to_dict": "spaces",
+    "tuple_to_dict": "steps",
     "Episode": "episode",
     "EpisodeMetadata": "episode",
     "Vocabulary": "vocabulary",

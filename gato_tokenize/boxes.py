@@ -113,7 +113,7 @@ class _Box:
             if self.unbounded:
                 return FieldReading(DiscreteSpec(UNBOUNDED_SIZE, self.shape), f"{why}, from 0 to {UNBOUNDED_SIZE - 1}")
             low, high = self.low.astype(object), self.high.astype(object)  # no overflow at 2^63
-            return FieldReading(DiscreteSpec(high - low + 1, self.shape, low), why)  # type: ignore[arg-type]
+            return FieldReading(DiscreteSpec(high - low + 1, self.shape, low), why)
         if self.is_action:
             raise RoleError(f"an action is discrete or continuous, so its role cannot be {role}")
         return self._picture(role, resize, why)
@@ -140,11 +140,11 @@ class _Box:
             return ContinuousSpec(self.shape)
         if self.unbounded:
             high = np.broadcast_to(_power_of_two(*self.seen) if self.seen else 1.0, self.shape)
-            return ContinuousSpec(self.shape, -high, high)  # type: ignore[arg-type]
+            return ContinuousSpec(self.shape, -high, high)
         # An element with a bound that is infinite, or beyond float32's range, has the paper's [-1, 1].
         low, high = self.low.astype(np.float64), self.high.astype(np.float64)
         finite = np.maximum(np.abs(low), np.abs(high)) <= np.finfo(np.float32).max
-        return ContinuousSpec(self.shape, np.where(finite, low, -1.0), np.where(finite, high, 1.0))  # type: ignore[arg-type]
+        return ContinuousSpec(self.shape, np.where(finite, low, -1.0), np.where(finite, high, 1.0))
 
     @property
     def _looked_at(self) -> str:

@@ -4,17 +4,20 @@ Nothing is imported but the standard library until a command runs: help and a re
 """
 
 import argparse
+import contextlib
 import dataclasses
 import importlib
 import os
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from gato_tokenize import config_file
-from gato_tokenize.output import EXIT_FAILED, Output, write
+from gato_tokenize.output import EXIT_FAILED, Output, printable_lines, write
 from gato_tokenize.storage.place import local_path
 from gato_tokenize.version import __version__
 
@@ -53,7 +56,7 @@ class CommandParser(argparse.ArgumentParser):
             self.add_flag(name, about) if self._has_config else self.add_argument(name, action="store_true", help=about)
 
     def add_config(self) -> None:
-        """Add --config and --print-config."""
+        """Add --config and --print-config. Call it before `add_output`, whose options may stand in the file, too."""
         self._has_config = True
         about = "a TOML file of options by their long names; those of the command line win"
         self.add_argument("--config", type=local_path, metavar="FILE", help=about)
@@ -109,6 +112,10 @@ class CommandParser(argparse.ArgumentParser):
             write(config_file.write(arguments, self, more), sys.stdout)
         except config_file.ConfigError as error:
             self.refuse(error)
+        except ModuleNotFoundError as error:
+            from gato_tokenize.installing import missing  # not needed for help
+
+            self.refuse(missing("--print-config", error, ""))
         self.exit(0)
 
     def _print_message(self, message: str, file: Any = None) -> None:
@@ -120,8 +127,9 @@ class CommandParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Stop with the usage, as argparse does; with --json, the message is on standard output, too."""
-        Output(self.prog, json=self._as_json).line({"error": message})
-        super().error(message)
+        shown = printable_lines(message)
+        Output(self.prog, json=self._as_json).line({"error": shown})
+        super().error(shown)
 
 
 def parser_of(program: str, about: str | None, commands: Mapping[str, Command]) -> CommandParser:
@@ -160,9 +168,8 @@ def run_command(
 
 def _run(command: Command, arguments: argparse.Namespace, output: Output, load: Callable[[str], Any]) -> int:
     try:
-        module = load(command.module)
-    except KeyboardInterrupt:
-        _interrupted("stopped before it began", output)
+        with _ending_at_once(output):
+            module = load(command.module)
     except ModuleNotFoundError as error:
         from gato_tokenize.installing import missing  # not needed for help
 
@@ -176,6 +183,28 @@ def _run(command: Command, arguments: argparse.Namespace, output: Output, load: 
     except Exception as error:
         traceback.print_exc()
         return output.error(f"{type(error).__name__}: {error}", EXIT_FAILED)
+
+
+@contextlib.contextmanager
+def _ending_at_once(output: Output) -> Iterator[None]:
+    """Let Ctrl-C end the process at once, in one line: a library that is being imported may take a KeyboardInterrupt
+    for a failure of its own, and shows where it was."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        yield
+        return
+    message, shown = "stopped before it began", os.dup(2)  # `load` may have turned descriptor 2 elsewhere
+
+    def end(*_: object) -> None:
+        os.write(shown, f"\n{output.program}: {message}\n".encode())
+        output.line({"error": message})
+        os._exit(EXIT_INTERRUPTED)
+
+    before = signal.signal(signal.SIGINT, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        os.close(shown)
 
 
 def _interrupted(message: str, output: Output) -> NoReturn:

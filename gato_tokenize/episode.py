@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gato_tokenize.arrays import plain_array
-from gato_tokenize.spec import EpisodeSpec, flatten, match_keys
+from gato_tokenize.spec import EpisodeSpec, flatten, match_keys, unflatten
+from gato_tokenize.steps import stack_steps
 
 # The values accepted for a field of each type. The type of a record's feature follows the field, not the value.
 _ACCEPTED: dict[Any, Any] = {
@@ -20,6 +21,7 @@ _ACCEPTED: dict[Any, Any] = {
     float: (int, float, np.integer, np.floating),
 }
 _LARGEST = float(np.finfo(np.float32).max)
+FINAL_OBSERVATION = "final observation left out"  # the note of an episode with T + 1 observations of T actions
 _ROUNDING = 1e-5  # of the sum of the absolute rewards: by float32, in which sources and records may add and store them
 
 
@@ -71,29 +73,35 @@ def _types() -> tuple[Any, ...]:
 
 @dataclasses.dataclass(frozen=True, eq=False)  # a comparison of arrays has no single truth value
 class Episode:
-    """T timesteps of a task with each field stacked along time: float[T, ...], int[T, ...], uint8[T, height, width, 3],
-    T strings or T pictures. A document or a sample (a spec with `timesteps=False`) is an episode with T = 1.
+    """T timesteps of a task. A document or a sample (a spec with `timesteps=False`) is an episode with T = 1.
 
+    observations, actions: a list with one for each timestep, as a loop over an environment makes it (a tuple in it has
+        the keys that `tuple_to_dict` gives it), or the fields stacked along time: float[T, ...], int[T, ...],
+        uint8[T, height, width, 3], T strings or T pictures. They are kept stacked. There may be T + 1 observations
+        before and after T actions: no action follows the last one, which is left out and counted in `notes`.
     rewards: T finite numbers, kept as float32[T] or float64[T], one for the action of each timestep; None: unknown. The
     return in the metadata is filled in with their sum, unless it is given: then it must be their sum.
 
     Raises ValueError naming the path of a field that does not fit the spec (a missing or unknown key, another shape,
-    dtype or length, a value that is not finite or out of range), and ValueError if there are no timesteps.
+    dtype or length, a value that is not finite or out of range), and the index of its timestep if it is in a list; and
+    ValueError if there are no timesteps.
 
     >>> from gato_tokenize import DiscreteSpec, ContinuousSpec
     >>> spec = EpisodeSpec({"joint": ContinuousSpec(2)}, DiscreteSpec(4))
-    >>> Episode(spec, {"joint": [[0.0, 1.0], [0.5, 2.0]]}, [3, 0]).num_steps
-    2
+    >>> seen = [{"joint": [0.0, 1.0]}, {"joint": [0.5, 2.0]}, {"joint": [1.0, 3.0]}]
+    >>> episode = Episode(spec, observations=seen, actions=[3, 0], rewards=[0.0, 1.0])
+    >>> episode.num_steps, episode.metadata.return_, episode.notes
+    (2, 1.0, {'final observation left out': 1})
     >>> Episode(spec, {"joint": [[0.0, 1.0], [0.5, 2.0]]}, [3, 4])
     Traceback (most recent call last):
     ValueError: action: 4 at index [1] is outside [0, 4)
     """
 
     spec: EpisodeSpec
-    observation: Any
-    action: Any = dataclasses.field(default_factory=dict)
+    observations: Any
+    actions: Any = dataclasses.field(default_factory=dict)
     metadata: EpisodeMetadata = EpisodeMetadata()
-    notes: Mapping[str, int] = dataclasses.field(default_factory=dict)  # what the source left out: {what: how often}
+    notes: Mapping[str, int] = dataclasses.field(default_factory=dict)  # what was left out: {what: how often}
     rewards: Any = None
     fields: dict[str, Any] = dataclasses.field(init=False, repr=False)  # {path: stacked values}, in token order
 
@@ -103,16 +111,28 @@ class Episode:
 
     def __post_init__(self) -> None:
         for role in ("observation", "action"):
-            match_keys(getattr(self.spec, role), getattr(self, role), role)
-        specs = self.spec.fields
-        flat = {**flatten(self.observation, "observation"), **flatten(self.action, "action")}
-        steps = _length(flat, next(iter(specs)))
+            stacked = stack_steps(getattr(self.spec, role), getattr(self, f"{role}s"), role)
+            match_keys(getattr(self.spec, role), stacked, role)
+            object.__setattr__(self, f"{role}s", stacked)
+        steps = self._number_of_steps()
         if not self.spec.timesteps and steps != 1:
-            raise ValueError(f"{next(iter(specs))}: a document or sample has one value a field, not {steps}")
-        fields = {path: spec.validate(flat[path], path, steps) for path, spec in specs.items()}
+            raise ValueError(f"{next(iter(self.spec.fields))}: a document or sample has one value a field, not {steps}")
+        flat = {**flatten(self.observations, "observation"), **flatten(self.actions, "action")}
+        fields = {path: spec.validate(flat[path], path, steps) for path, spec in self.spec.fields.items()}
         object.__setattr__(self, "fields", fields)
         if self.rewards is not None:
             self._take_rewards(steps)
+
+    def _number_of_steps(self) -> int:
+        """Return T. Leaves out an observation after the last action."""
+        observed = {path: _length(value, path) for path, value in flatten(self.observations, "observation").items()}
+        acted = {path: _length(value, path) for path, value in flatten(self.actions, "action").items()}
+        steps = next(iter((acted or observed).values()))
+        if acted and set(observed.values()) == {steps + 1}:
+            values = {path: value[:steps] for path, value in flatten(self.observations, "observation").items()}
+            object.__setattr__(self, "observations", unflatten(values, "observation"))
+            object.__setattr__(self, "notes", {**self.notes, FINAL_OBSERVATION: 1})
+        return steps
 
     def _take_rewards(self, steps: int) -> None:
         if not self.spec.timesteps:
@@ -144,8 +164,7 @@ def _checked_rewards(rewards: Any, steps: int) -> NDArray[np.floating[Any]]:
     return array
 
 
-def _length(flat: dict[str, Any], path: str) -> int:
-    value = flat[path]
+def _length(value: Any, path: str) -> int:
     if isinstance(value, str | bytes) or not hasattr(value, "__len__") or getattr(value, "shape", None) == ():
         raise ValueError(f"{path}: expected one value a timestep, got {type(value).__name__}")
     if len(value) == 0:

@@ -3,11 +3,11 @@
 import dataclasses
 import math
 import operator
-from collections.abc import Callable
-from typing import Any, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from gato_tokenize.arrays import check_unmasked, plain_array
 
@@ -51,19 +51,29 @@ def _per_element(value: Any, shape: tuple[int, ...], cast: Callable[[Any, str], 
     return flat[0] if all(v == flat[0] for v in flat) else flat
 
 
-def _stacked(value: Any, shape: tuple[int, ...], steps: int | None, path: str, what: str) -> NDArray[Any]:
-    """Return `value` as an array of the field's shape, with a leading time axis if `steps` is given."""
+def _stacked(
+    value: Any, shape: tuple[int, ...], steps: int | None, path: str, what: str, kinds: str, hint: str = ""
+) -> NDArray[Any]:
+    """Return `value` as an array of the field's shape, with a leading time axis if `steps` is given.
+
+    kinds: the characters of the dtypes that it may have, or of their kinds. Raises ValueError, which names the index of
+    the first timestep that does not fit if `value` is a list of them.
+    """
     expected = shape if steps is None else (steps, *shape)
     check_unmasked(value, path)
     try:
         array = np.asarray(value)
-    except ValueError as error:  # numpy raises it for lists of unequal lengths
-        raise ValueError(f"{path}: expected {what} of shape {list(expected)}, got ragged lists") from error
-    if array.shape != expected:
-        raise ValueError(
-            f"{path}: expected {what} of shape {list(expected)}, got {array.dtype} of shape {list(array.shape)}"
-        )
-    return array
+        found = f"{array.dtype} of shape {list(array.shape)}"
+    except ValueError:  # numpy raises it for lists of unequal lengths
+        array, found = None, "ragged lists"
+    if array is not None and array.shape == expected and {array.dtype.kind, array.dtype.char} & set(kinds):
+        return array
+    if steps is not None and isinstance(value, list | tuple) and len(value) == steps:
+        for i, member in enumerate(value):
+            _stacked(member, shape, None, f"{path}[{i}]", what, kinds, hint)
+    if array is not None and array.shape == expected:
+        raise ValueError(f"{path}: expected {what}, got {array.dtype}{hint}")
+    raise ValueError(f"{path}: expected {what} of shape {list(expected)}, got {found}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,6 +111,10 @@ class ImageSpec:
     shape: tuple[int, ...] | None = None
     resize: tuple[int, int] | None = None
 
+    if TYPE_CHECKING:  # the fields hold tuples, whatever they are made from
+
+        def __init__(self, shape: Sequence[int] | None = None, resize: Sequence[int] | None = None) -> None: ...
+
     def __post_init__(self) -> None:
         if self.shape is not None:
             shape = _shape(self.shape, "an image's shape")
@@ -120,10 +134,7 @@ class ImageSpec:
                     where = path if steps is None else f"{path}[{i}]"
                     raise ValueError(f"{where}: expected an image or its file's bytes, got {type(picture).__name__}")
             return value
-        array = _stacked(value, self.shape, steps, path, "uint8")
-        if array.dtype != np.uint8:
-            raise ValueError(f"{path}: expected uint8, got {array.dtype}: scale the pixels to 0..255 first")
-        return array
+        return _stacked(value, self.shape, steps, path, "uint8", "B", ": scale the pixels to 0..255 first")
 
     def describe(self) -> str:
         size = "any size" if self.shape is None else f"uint8{list(self.shape)}"
@@ -140,6 +151,10 @@ class DiscreteSpec:
     size: int | tuple[int, ...]
     shape: tuple[int, ...] = ()
     low: int | tuple[int, ...] = 0
+
+    if TYPE_CHECKING:
+
+        def __init__(self, size: ArrayLike, shape: int | Sequence[int] = (), low: ArrayLike = 0) -> None: ...
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", _shape(self.shape, "a discrete field's shape"))
@@ -159,9 +174,7 @@ class DiscreteSpec:
         return tuple(v if isinstance(v, int) else np.array(v).reshape(self.shape) for v in (self.low, self.size))  # type: ignore[return-value]
 
     def validate(self, value: Any, path: str = "value", steps: int | None = None) -> NDArray[Any]:
-        array = _stacked(value, self.shape, steps, path, "whole numbers")
-        if array.dtype.kind not in "iub":
-            raise ValueError(f"{path}: expected whole numbers, got {array.dtype}")
+        array = _stacked(value, self.shape, steps, path, "whole numbers", "iub")
         low, last = self.bounds()[0], self._last().astype(np.int64)
         last = last.reshape(self.shape) if last.ndim else last
         outside = (array < low) | (array > last)  # not by their difference, which may overflow int64
@@ -193,6 +206,10 @@ class ContinuousSpec:
     low: float | tuple[float, ...] = -1.0
     high: float | tuple[float, ...] = 1.0
 
+    if TYPE_CHECKING:
+
+        def __init__(self, shape: int | Sequence[int] = (), low: ArrayLike = -1.0, high: ArrayLike = 1.0) -> None: ...
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", _shape(self.shape, "a continuous field's shape"))
         for name in ("low", "high"):
@@ -205,9 +222,7 @@ class ContinuousSpec:
         return tuple(v if isinstance(v, float) else np.array(v).reshape(self.shape) for v in (self.low, self.high))  # type: ignore[return-value]
 
     def validate(self, value: Any, path: str = "value", steps: int | None = None) -> NDArray[Any]:
-        array = _stacked(value, self.shape, steps, path, "real numbers")
-        if array.dtype.kind not in "fiu":
-            raise ValueError(f"{path}: expected real numbers, got {array.dtype}")
+        array = _stacked(value, self.shape, steps, path, "real numbers", "fiu")
         finite = np.isfinite(array)
         if not finite.all():
             index = tuple(int(i) for i in np.argwhere(~finite)[0])

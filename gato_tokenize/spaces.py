@@ -11,6 +11,7 @@ from gato_tokenize.field_spec import DiscreteSpec, ImageSpec, TextSpec
 from gato_tokenize.modalities.image import target_size
 from gato_tokenize.roles import RoleError, Roles
 from gato_tokenize.spec import EpisodeSpec, flatten, join_path
+from gato_tokenize.steps import tuple_to_dict
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,19 +96,6 @@ def space_tree(space: Any, path: str) -> Any:
     return {key: space_tree(member, join_path(path, key)) for key, member in members.items()}
 
 
-def tuple_to_dict(value: Any) -> Any:
-    """Turn the tuples in an observation or action, at any depth, into the dicts that `spec_from_spaces` describes.
-
-    >>> tuple_to_dict(({"a": 1}, 2))
-    {'0': {'a': 1}, '1': 2}
-    """
-    if isinstance(value, tuple):
-        return {key: tuple_to_dict(member) for key, member in zip(numbered(len(value)), value, strict=True)}
-    if hasattr(value, "items"):
-        return {str(key): tuple_to_dict(member) for key, member in value.items()}
-    return value
-
-
 def _converted(value: Any, path: str, convert: Mapping[str, Callable[[Any], Any]]) -> Any:
     if isinstance(value, Mapping):
         return {key: _converted(member, join_path(path, key), convert) for key, member in value.items()}
@@ -172,7 +160,7 @@ def _other(space: Any, names: set[str], role: str) -> FieldReading:
     if "MultiDiscrete" in names:
         nvec = np.asarray(space.nvec)
         start = np.broadcast_to(getattr(space, "start", 0), nvec.shape)
-        return FieldReading(DiscreteSpec(nvec, nvec.shape, start), why)  # type: ignore[arg-type]
+        return FieldReading(DiscreteSpec(nvec, nvec.shape, start), why)
     if "MultiBinary" in names:
         return FieldReading(DiscreteSpec(2, tuple(space.shape)), why)
     raise ValueError(f"no field can stand for a {type(space).__name__} space")

@@ -17,8 +17,8 @@ from gato_tokenize.modalities.discrete import DiscreteTokenizer
 from gato_tokenize.modalities.image import PATCH
 from gato_tokenize.modalities.text import TextTokenizer
 from gato_tokenize.sequence import TokenSequence
-from gato_tokenize.spaces import tuple_to_dict
 from gato_tokenize.spec import EpisodeSpec, flatten, match_keys, unflatten
+from gato_tokenize.steps import tuple_to_dict
 from gato_tokenize.vocabulary import Kind, Vocabulary
 
 
@@ -191,7 +191,7 @@ class EpisodeTokenizer:
         try:
             if isinstance(field, ContinuousSpec):
                 low, high = field.bounds() if slot.action else (-1.0, 1.0)
-                return ContinuousTokenizer(not slot.action, low, high, vocabulary=self.vocabulary)
+                return ContinuousTokenizer(companded=not slot.action, low=low, high=high, vocabulary=self.vocabulary)
             if isinstance(field, DiscreteSpec):
                 low, size = field.bounds()
                 return DiscreteTokenizer(size, low, vocabulary=self.vocabulary)

@@ -14,6 +14,7 @@ from gato_tokenize.storage.place import local_path
 from gato_tokenize.storage.records import Record
 from gato_tokenize.storage.segments import MAX_BYTES, MAX_TOKENS, segments
 from gato_tokenize.storage.tfrecord import shard_writer
+from pipelines.conversion.card import Card
 from pipelines.conversion.limit import limited_works
 from pipelines.conversion.own_shards import describe_partition, publish_shards
 from pipelines.conversion.reject_budget import RejectBudget
@@ -140,7 +141,7 @@ class PublishDataset(beam.PTransform):  # type: ignore[misc]
     folder: .../NAME/VERSION, into which the shards of dataset NAME were written, all splits with one `count`, and
     nothing else. tokenizer: the one that made the tokens. inputs: {"uri", "bytes", "sha256"} of what was read, if that
     is to be in the manifest. max_rejects: a count such as 10, or a share such as 0.5%; with more rejects, nothing is
-    published.
+    published. card: what README.md says of it.
 
     Adds the episode list, statistics, TFDS's files, the plan and, last, the manifest: `gato-data verify`, `Dataset` and
     `batches` read the result. Its statistics are counted from the tokens (docs/editing.md), and it counts as read what
@@ -154,10 +155,11 @@ class PublishDataset(beam.PTransform):  # type: ignore[misc]
         tokenizer: DatasetTokenizer,
         inputs: Sequence[dict[str, Any]] = (),
         max_rejects: str = "0",
+        card: Card | None = None,
     ) -> None:
         super().__init__()
         self.folder, self.tokenizer = local_path(folder), tokenizer
-        self.inputs, self.budget = tuple(inputs), RejectBudget(max_rejects)
+        self.inputs, self.budget, self.card = tuple(inputs), RejectBudget(max_rejects), card or Card()
         if (self.folder / MANIFEST).exists():
             raise ValueError(f"{folder} is a complete dataset already: write into another folder")
 
@@ -176,7 +178,7 @@ class PublishDataset(beam.PTransform):  # type: ignore[misc]
         return describe_partition(self.folder, group[0], list(group[1]), self.tokenizer)
 
     def _publish(self, _: None, parts: list[Done], rejects: list[Reject]) -> dict[str, Any]:
-        return publish_shards(self.folder, parts, rejects, self.tokenizer, self.inputs, self.budget)
+        return publish_shards(self.folder, parts, rejects, self.tokenizer, self.inputs, self.budget, self.card)
 
 
 def _shard_of(record: Record, count: int) -> int:

@@ -50,6 +50,7 @@ WHOLE = (
     "whole/test_site.py",
     "whole/test_truncation.py",
     "whole/test_two_ways_in.py",
+    "whole/test_typed_docs.py",
     "whole/test_wheel.py",
 )
 
@@ -60,7 +61,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell starts a background job this way; the processes that tests start would inherit it and ignore Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-os.environ.pop("COLUMNS", None)  # pytest-xdist sets it, and tables would be folded
+# Readline, which pytest imports, sets it behind Python's back: processes that tests start would fold their tables.
+os.environ.pop("COLUMNS", None)
+os.unsetenv("COLUMNS")
 
 # Many tests crash a forked process on purpose. It would inherit pytest's fault handler and dump its stack into a
 # passing run; a crash of the test process itself is still reported.

@@ -21,7 +21,7 @@ from gato_model.training.checkpoint import CheckpointError
 from gato_tokenize import Dataset, EpisodeTokenizer, Record
 from gato_tokenize.environments.minigrid import IMAGES
 from gato_tokenize.environments.recipe import Recipe
-from gato_tokenize.output import Output
+from gato_tokenize.output import Output, counted
 from gato_tokenize.roles import Roles, size_of
 from gato_tokenize.storage.dataset import DatasetTokenizer
 
@@ -76,9 +76,8 @@ def _check(arguments: argparse.Namespace, tasks: int) -> None:
     if arguments.expert_return is not None and arguments.data:
         raise ValueError("--data and --expert-return both give the expert's return: leave one out")
     if arguments.expert_return is not None and len(arguments.expert_return) != tasks:
-        raise ValueError(
-            f"--expert-return gives {len(arguments.expert_return)} returns for {tasks} tasks: one for each"
-        )
+        given = counted(len(arguments.expert_return), "return")
+        raise ValueError(f"--expert-return gives {given} for {counted(tasks, 'task')}: one for each")
 
 
 def _task(arguments: argparse.Namespace, number: int, recipe: Recipe, tokenizer: DatasetTokenizer) -> _Task:
@@ -160,5 +159,7 @@ def seeds_of(text: str | None, episodes: int | None) -> list[int]:
     if not seeds or min(seeds) < 0 or max(seeds) >= 2**31 or (colon and "," in first):
         raise ValueError(f"--seeds {text} and --episodes {episodes} give no seeds in [0, 2^31)")
     if episodes is not None and len(seeds) != episodes:
-        raise ValueError(f"--seeds {text} gives {len(seeds)} seeds, but --episodes is {episodes}: leave one out")
+        raise ValueError(
+            f"--seeds {text} gives {counted(len(seeds), 'seed')}, but --episodes is {episodes}: leave one out"
+        )
     return seeds

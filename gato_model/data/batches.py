@@ -220,7 +220,8 @@ class Batches:
     def _read_round(self, number: int) -> dict[int, Batch]:
         """Read the batches of a round: {index in the round: batch}.
 
-        Each record is read once, and unpacked straight into the batches that hold parts of it.
+        Each record is read once, and sliced. One with patches is unpacked straight into the batches that hold parts of
+        it; others are let go before.
         """
         tables = [one.draw_table for one in self._opened]
         shares, planned = plan_round(tables, self.weights, self._shape, self._prompt_share, self._seed, number)
@@ -233,14 +234,17 @@ class Batches:
         large = sum(self._size(*number) for number in numbers) >= _LARGE * len(numbers)
         with _mapped(self._threads if large else 1) as mapped:
             windows: dict[int, Window] = {}
-            records = list(mapped(lambda number: self._opened[number[0]].reader.open(number[1]), numbers))
-            for one, record in zip(numbers, records, strict=True):
+            packed: dict[tuple[int, int], OpenedRecord] = {}
+            opened = mapped(lambda number: self._opened[number[0]].reader.open(number[1]), numbers)
+            for one, record in zip(numbers, opened, strict=True):
                 found = [self._window(mine[index], record.unread) for index in wanted[one]]
                 self.bytes_used += self._size(*one) * sum(map(len, found)) / len(record.window)
                 windows.update(zip(wanted[one], found, strict=True))
+                if any(len(window.patches) for window in found):
+                    packed[one] = record
             batches, patches = self._packed(mine, windows, shares)
-            parts = [[patches[index] for index in wanted[one] if index in patches] for one in numbers]
-            for _ in mapped(_fill, records, parts):
+            parts = [[patches[index] for index in wanted[one] if index in patches] for one in packed]
+            for _ in mapped(OpenedRecord.fill, packed.values(), parts):
                 pass
         return batches
 
@@ -276,11 +280,6 @@ class Batches:
             shortest = int(np.diff(sequence.step_splits).min())
             raise ValueError(too_long(table.tasks[task], shortest, self.sequence_length))
         return sequence.slice(start, stop)
-
-
-def _fill(record: OpenedRecord, parts: list[tuple[UnreadPatches, NDArray[np.uint8]]]) -> None:
-    if parts:
-        record.fill(parts)
 
 
 @contextlib.contextmanager

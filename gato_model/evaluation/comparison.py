@@ -11,6 +11,7 @@ from rich.table import Table
 
 from gato_model.evaluation.evaluate import Evaluation
 from gato_model.evaluation.scores import normalised
+from gato_tokenize.output import counted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +52,8 @@ class Comparison:
 
     def print(self, console: Console) -> None:
         """Print a table of the policies, the normalised score and the time that the policy took."""
-        table = Table("", "return", "success", "steps", title=escape(f"{self.task}, {len(self.gato.seeds)} episodes"))
+        title = f"{self.task}, {counted(len(self.gato.seeds), 'episode')}"
+        table = Table("", "return", "success", "steps", title=escape(title))
         for name, played in (("gato", self.gato), ("random", self.random)):
             success = played.success_interval()
             shown = "" if success is None else str(success)
@@ -63,7 +65,8 @@ class Comparison:
         elif self.expert_return is not None:
             console.print("no normalised score: the expert's return is not above the random policy's")
         low, high = 1e3 * self.gato.latency(0.5), 1e3 * self.gato.latency(0.95)
-        console.print(f"an action for {self.gato.rows} environments at a time: median {low:.1f} ms, p95 {high:.1f} ms")
+        together = counted(self.gato.rows, "environment")
+        console.print(f"an action for {together} at a time: median {low:.1f} ms, p95 {high:.1f} ms")
         console.print("brackets: 95% bootstrap intervals over the episodes")
 
 

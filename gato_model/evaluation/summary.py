@@ -8,6 +8,7 @@ from rich.table import Table
 
 from gato_model.evaluation.comparison import Comparison
 from gato_model.evaluation.scores import Interval, interquartile_mean, mean_of_tasks
+from gato_tokenize.output import counted
 
 HALF = 0.5  # of the expert's score: the paper counts the tasks above it
 
@@ -62,7 +63,7 @@ class Summary:
         rows = [(names[name], str(interval)) for name, interval in self.intervals.items()]
         rows.append(("tasks above half of the expert", f"{self.above_half} of {known}"))
         left_out = "" if known == count else f" ({count - known} without a score are left out)"
-        table = Table("", "normalised score", title=f"over {known} tasks{left_out}")
+        table = Table("", "normalised score", title=f"over {counted(known, 'task')}{left_out}")
         for row in rows:
             table.add_row(*row)
         console.print(table)

@@ -3,6 +3,7 @@
 RUN/config.json            the model's sizes
 RUN/run.json               everything else that the run depends on
 RUN/tokenizer/             spec.json and text.model: the tasks it was trained on, and the meaning of every id
+RUN/README.md              the run's card: data, parameters, steps, losses, the command
 RUN/metrics.jsonl          a line for each logged step; tensorboard/ holds the same
 RUN/checkpoints/last/      the last few checkpoints: weights and optimizer
 RUN/checkpoints/best/      the checkpoint with the lowest loss on held-out episodes

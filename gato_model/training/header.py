@@ -6,17 +6,19 @@ import tensorflow as tf
 
 from gato_model.training.settings import TrainSettings
 from gato_tokenize import Dataset
+from gato_tokenize.output import counted
 
 
 def header(settings: TrainSettings, model: Any, strategy: Any) -> list[str]:
     """Return the lines that a run prints before its first step."""
     table = settings.config.vocabulary_size * settings.config.width
     tokens = settings.batch_size * settings.config.sequence_length
+    rows, length = counted(settings.batch_size, "sequence"), counted(settings.config.sequence_length, "token")
+    steps = counted(settings.steps, "step") + (" is" if settings.steps == 1 else " are")
     return [
         f"model: {model.count_params():,} parameters, {table:,} of them the table of tokens; {settings.dtype}",
         *_data(settings),
-        f"a step: {settings.batch_size} sequences of {settings.config.sequence_length} tokens, {tokens:,} in all;"
-        f" {settings.steps:,} steps are {settings.steps * tokens:,} tokens",
+        f"a step: {rows} of {length}, {tokens:,} in all; {steps} {settings.steps * tokens:,} tokens",
         f"devices: {', '.join(_devices(strategy))}",
     ]
 
@@ -37,6 +39,6 @@ def _data(settings: TrainSettings) -> list[str]:
     for share in settings.data:
         dataset = Dataset.open(share.path)
         split = dataset.manifest["splits"]["train"]
-        counted = f"{split['records']:,} records, {split['tokens']:,} tokens"
-        lines.append(f"data: {share.path}: {counted}; {share.weight / whole:.1%} of the rows")
+        holds = f"{counted(split['records'], 'record')}, {counted(split['tokens'], 'token')}"
+        lines.append(f"data: {share.path}: {holds}; {share.weight / whole:.1%} of the rows")
     return lines

@@ -19,11 +19,13 @@ from gato_model.network.model import Gato, Smoothing
 from gato_model.training.checkpoint import Checkpoints, load_weights
 from gato_model.training.header import header
 from gato_model.training.loss import LossTable
+from gato_model.training.run_card import write_run_card
 from gato_model.training.run_folder import RefusedError, TrainingError, open_run
 from gato_model.training.run_log import RunLog, best_loss, duration
 from gato_model.training.settings import RunOptions, TrainSettings
 from gato_model.training.training_step import TrainingStep
 from gato_tokenize import Dataset, Kind
+from gato_tokenize.output import counted
 from gato_tokenize.storage.dataset import DatasetTokenizer
 
 ROUNDING = ("TF_ENABLE_ONEDNN_OPTS", "TF_XLA_FLAGS", "XLA_FLAGS", "NVIDIA_TF32_OVERRIDE", "TF_DETERMINISTIC_OPS")
@@ -104,6 +106,7 @@ class _Run:
             for note in notes:
                 log.note(str(note))
             self.best = best_loss(self.out)
+            self._write_card(start, quiet)
             streams = [[stack.enter_context(reader.iterate(start)) for reader in part] for part in self.readers]
             for number in range(start, settings.steps):
                 self._learn(number, [self._on_replicas(map(next, part), i) for i, part in enumerate(streams)], log)
@@ -112,10 +115,15 @@ class _Run:
                     self._evaluate(done, log)
                 if self._due(done, options.save_every):
                     self.checkpoints.save(done)
+                    self._write_card(done, quiet)
             if start < settings.steps:
-                log.note(f"trained {settings.steps - start} steps in {duration(time.monotonic() - began)};"
+                log.note(f"trained {counted(settings.steps - start, 'step')} in {duration(time.monotonic() - began)};"
                          f" {self.out} holds the run and its checkpoints")  # fmt: skip
         return self.table
+
+    def _write_card(self, done: int, quiet: bool) -> None:
+        if not quiet:
+            write_run_card(self.out, done, self.step.model.count_params())
 
     def _due(self, done: int, every: int) -> bool:
         return done % every == 0 or done == self.settings.steps

@@ -59,7 +59,7 @@ class ContinuousTokenizer:
     """
 
     def __init__(
-        self, companded: bool, low: ArrayLike = -1.0, high: ArrayLike = 1.0, vocabulary: Vocabulary | None = None
+        self, *, companded: bool, low: ArrayLike = -1.0, high: ArrayLike = 1.0, vocabulary: Vocabulary | None = None
     ) -> None:
         self.companded = companded
         self.vocabulary = v = vocabulary or Vocabulary()

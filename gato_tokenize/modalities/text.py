@@ -6,6 +6,7 @@ was made. `train_text_model` makes another from any text with the same settings.
 
 import hashlib
 import importlib.resources
+import itertools
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -140,6 +141,64 @@ class TextTokenizer:
         kept = array[~self._silent[array]]
         text: str = self._processor.decode(kept.tolist())
         return text
+
+    def decode_batch(self, rows: Sequence[ArrayLike]) -> list[str]:
+        """`decode` each row of ids, in order. Raises as `decode` does, naming the index of the row."""
+        texts = []
+        for at, ids in enumerate(rows):
+            try:
+                texts.append(self.decode(ids))
+            except ValueError as error:
+                raise ValueError(f"row {at}: {error}") from error
+        return texts
+
+    def pieces(self, text_or_ids: str | ArrayLike) -> list[str]:
+        r"""The pieces of a text or of int[n] ids, as the model spells them: a space is U+2581, a byte is <0xE2>.
+
+        >>> TextTokenizer().pieces("stack it"), TextTokenizer().pieces([6905, 275])
+        (['stack', '\u2581it'], ['stack', '\u2581the'])
+
+        Raises as `encode` or `decode` does.
+        """
+        ids = self.encode(text_or_ids) if isinstance(text_or_ids, str) else text_or_ids
+        return [self._processor.id_to_piece(i) for i in self._checked(ids).tolist()]
+
+    def offsets(self, text: str) -> NDArray[np.int64]:
+        """The span [start, stop) in characters of `text` that each id of `encode(text)` stands for: int64[n, 2].
+
+        The bytes of one character all have its span. A model that normalizes may give an id a span of another length
+        than its piece, or an empty one.
+
+        >>> TextTokenizer().offsets("stack the red block").tolist()
+        [[0, 5], [5, 9], [9, 13], [13, 19]]
+
+        Raises as `encode` does.
+        """
+        self.encode(text)  # refuses what is no Unicode text
+        spans: list[tuple[int, int]] = []
+        at = 0
+        for number, part in enumerate(text.split(SPACE_MARK) if self._mark_ids else [text]):
+            if number:
+                spans += [(at, at + 1)] * len(self._mark_ids)
+                at += 1
+            spans += [(at + start, at + stop) for start, stop in self._spans(part)]
+            at += len(part)
+        return np.array(spans, np.int64).reshape(-1, 2)
+
+    def _spans(self, text: str) -> list[tuple[int, int]]:
+        """The spans of a text as the library finds them: in bytes, a character's at the last of its byte pieces."""
+        starts = itertools.accumulate((len(character.encode()) for character in text), initial=0)
+        characters = {byte: i for i, byte in enumerate(starts)}
+        spans: list[tuple[int, int]] = []
+        waiting = 0  # byte pieces before the last of their character
+        for piece in self._processor.encode(text, return_type="proto").pieces:
+            span = characters[piece.begin], characters[piece.end]
+            if self._processor.is_byte(piece.id) and piece.begin == piece.end:
+                waiting += 1
+                continue
+            spans += [span] * (waiting + 1)
+            waiting = 0
+        return spans
 
     def unknown_count(self, ids: ArrayLike) -> int:
         """Count the ids of the unknown piece, each a loss; the shipped model makes none. Raises as `decode` does."""

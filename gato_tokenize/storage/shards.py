@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable, Iterator
 from typing import Literal
 
+from gato_tokenize.output import counted
 from gato_tokenize.storage.records import Record
 from gato_tokenize.storage.tfrecord import (
     FOOTER,
@@ -67,7 +68,7 @@ def read_record(path: "str | os.PathLike[str]", number: int, dataset: str = "") 
     """
     extents = read_index(index_path(path))
     if not 0 <= number < len(extents):
-        raise IndexError(f"{os.fspath(path)} has {len(extents)} records, so there is no record {number}")
+        raise IndexError(f"{os.fspath(path)} has {counted(len(extents), 'record')}, so there is no record {number}")
     offset, length = extents[number]
     data = read_frame_at(path, offset, number)
     if len(data) + HEADER + FOOTER != length:

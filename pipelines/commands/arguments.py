@@ -49,6 +49,7 @@ def convert(parser: CommandParser) -> None:
         default=LOCAL_RUNNER,
         help="a Beam runner (default: %(default)s, on this machine); Beam's own options may follow",
     )
+    _card(parser)
     _run_options(parser, max_rejects="0")
     parser.add_config()
     parser.pass_on(BEAM_OPTIONS)
@@ -90,6 +91,7 @@ def rejects(parser: CommandParser) -> None:
 def merge(parser: CommandParser) -> None:
     parser.add_argument("out", type=local_path, metavar="OUT", help="the folder NAME/VERSION of the new dataset")
     parser.add_argument("datasets", nargs="+", type=local_path, metavar="IN", help="folders NAME/VERSION, in order")
+    _card(parser)
     parser.add_output(_MADE)
 
 
@@ -130,6 +132,12 @@ def _two_folders(parser: argparse.ArgumentParser) -> None:
     """Add the dataset that is read and the one that is made."""
     parser.add_argument("dataset", type=local_path, metavar="IN", help="the folder NAME/VERSION of a dataset")
     parser.add_argument("out", type=local_path, metavar="OUT", help="the folder NAME/VERSION of the new one")
+    _card(parser)
+
+
+def _card(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--card", type=local_path, metavar="FILE", help="TOML: name, description, licence, citation,"
+                        " url, creators, for the dataset's README.md and croissant.json")  # fmt: skip
 
 
 def _run_options(parser: argparse.ArgumentParser, max_rejects: str | None) -> None:

@@ -12,6 +12,7 @@ from pipelines.commands.exit_codes import exit_code
 from pipelines.commands.made import ALREADY_THERE, document_of, summary
 from pipelines.commands.made import how_to_resume as how_to_resume
 from pipelines.commands.run_options import limits_of
+from pipelines.conversion.card import Card
 from pipelines.conversion.convert import convert
 from pipelines.conversion.plan import Plan, make_plan
 from pipelines.conversion.reject_budget import RejectBudget
@@ -42,6 +43,7 @@ def _run(arguments: argparse.Namespace, output: Output) -> int:
         shard_bytes=size_of(arguments.shard_size),
         validation_fraction=arguments.validation_fraction,
         split_seed=arguments.split_seed,
+        card=Card.read(arguments.card) if arguments.card else Card(),
     )
     if arguments.dry_run:
         reasons, notes = _reasons(arguments.sources), _notes(arguments.sources)

@@ -10,7 +10,7 @@ from pipelines.editing.rules import Filter
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
     """Run the command; returns its exit code: see `exit_code`."""
-    return run_edit([arguments.dataset], arguments.out, lambda: _rule(arguments), output)
+    return run_edit(arguments, [arguments.dataset], lambda: _rule(arguments), output)
 
 
 def _rule(arguments: argparse.Namespace) -> Filter:

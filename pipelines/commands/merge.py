@@ -9,4 +9,4 @@ from pipelines.editing.rules import Merge
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
     """Run the command; returns its exit code: see `exit_code`."""
-    return run_edit(arguments.datasets, arguments.out, Merge, output)
+    return run_edit(arguments, arguments.datasets, Merge, output)

@@ -10,8 +10,8 @@ from pipelines.editing.rules import Split
 def run(arguments: argparse.Namespace, output: Output) -> int:
     """Run the command; returns its exit code: see `exit_code`."""
     return run_edit(
+        arguments,
         [arguments.dataset],
-        arguments.out,
         lambda: Split(arguments.validation, arguments.test, arguments.seed),
         output,
     )

@@ -15,6 +15,7 @@ from gato_tokenize.storage.episode_list import episode_line, line_bytes
 from gato_tokenize.storage.records import Record
 from gato_tokenize.storage.shards import read_records
 from gato_tokenize.storage.tfrecord import index_path, read_index
+from pipelines.conversion.card import Card
 from pipelines.conversion.plan import Plan
 from pipelines.conversion.publish import DOCUMENTS, PublishError, publish
 from pipelines.conversion.reject_budget import RejectBudget, listed_reasons
@@ -102,6 +103,7 @@ def publish_shards(
     tokenizer: DatasetTokenizer,
     inputs: Sequence[dict[str, Any]],
     budget: RejectBudget,
+    card: Card,
 ) -> dict[str, Any]:
     """Publish the shards in `folder` (.../NAME/VERSION), described by `parts`, as a dataset; returns its manifest.
 
@@ -115,7 +117,7 @@ def publish_shards(
     read = sum(part.read for part in parts) + len(rejects)
     if not budget.allows(len(rejects), read):
         raise PublishError(
-            f"{len(rejects)} of {read} episodes were rejected ({listed_reasons(reasons)}), and max_rejects is"
+            f"{len(rejects)} of {counted(read, 'episode')} rejected ({listed_reasons(reasons)}), and max_rejects is"
             f" {budget.text}. Nothing is published"
         )
     hashes = [{split: shard["sha256"] for split, shard in part.shards.items()} for part in parts]
@@ -126,6 +128,7 @@ def publish_shards(
         inputs=tuple(inputs),
         tokenizer_sha256=tokenizer.sha256,
         source_splits=tuple(sorted(splits)),
+        card=card,
     )
     work = WorkFolder(folder, plan)
     work.clean()

@@ -22,6 +22,7 @@ from gato_tokenize.storage.dataset import DatasetTokenizer, shard_name
 from gato_tokenize.storage.place import local_path
 from gato_tokenize.storage.schema import SCHEMA_VERSION
 from gato_tokenize.storage.segments import MAX_BYTES, MAX_TOKENS
+from pipelines.conversion.card import Card
 from pipelines.conversion.limit import limited_works
 from pipelines.conversion.work import Work
 from pipelines.sources import open_source
@@ -49,6 +50,7 @@ class Plan:
     schema_version: int = SCHEMA_VERSION
     generator: str = f"gato-toolchain {__version__}"
     source_splits: tuple[str, ...] = ()  # of the sources themselves; a validation fraction replaces them
+    card: Card = Card()
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9_]*", self.dataset):
@@ -91,6 +93,9 @@ class Plan:
             del content["shard_bytes"]
         if not self.source_splits:
             del content["source_splits"]
+        del content["card"]
+        if self.card:
+            content["card"] = self.card.to_json()
         return json.dumps(content, indent=1, sort_keys=True) + "\n"
 
     @classmethod
@@ -99,7 +104,8 @@ class Plan:
         data = json.loads(text)
         works = map(Work.from_json, data.pop("partitions", ()))
         splits = tuple(data.pop("source_splits", ()))
-        return cls(partitions=tuple(works), inputs=tuple(data.pop("inputs", ())), source_splits=splits, **data)
+        card, inputs = Card.from_json(data.pop("card", {})), tuple(data.pop("inputs", ()))
+        return cls(partitions=tuple(works), inputs=inputs, source_splits=splits, card=card, **data)
 
     @functools.cached_property
     def sha256(self) -> str:

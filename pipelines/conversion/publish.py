@@ -1,4 +1,4 @@
-"""Done-files -> manifest, TFDS's JSON, statistics, and the one final rename.
+"""Done-files -> manifest, TFDS's JSON, statistics, cards, and the one final rename.
 
 What was written is read from disk, never from what a runner reports, and must account for every candidate of the plan.
 """
@@ -21,6 +21,8 @@ from gato_tokenize.storage.dataset import FORMAT_VERSION, MANIFEST, SPEC, STATS,
 from gato_tokenize.storage.durable import durable_file, sync_folder
 from gato_tokenize.storage.episode_list import EPISODES, read_lines
 from gato_tokenize.storage.tfrecord import index_path
+from pipelines.conversion.croissant import croissant_json
+from pipelines.conversion.readme import readme, summary
 from pipelines.conversion.reject_budget import RejectBudget, how_to_list, listed_reasons
 from pipelines.conversion.tfds_files import dataset_info_json, features_json
 from pipelines.conversion.work import Done
@@ -29,7 +31,8 @@ from pipelines.stats.episode_stats import merge_stats
 from pipelines.stats.lints import complete
 
 FEATURES, DATASET_INFO = "features.json", "dataset_info.json"  # TFDS's own
-DOCUMENTS = (DATASET_INFO, FEATURES, STATS, EPISODES)
+README, CROISSANT = "README.md", "croissant.json"
+DOCUMENTS = (DATASET_INFO, FEATURES, STATS, EPISODES, README, CROISSANT)
 
 
 class PublishError(RuntimeError):
@@ -64,10 +67,11 @@ def publish(folder: WorkFolder, final: Path, budget: RejectBudget) -> dict[str, 
         budget.check(_total(part.rejected for part in done), read, written, folder.path)
         _check_ids(folder)
         splits = _splits(folder, done)
-        _write_documents(folder, done, splits)
-        manifest = dataclasses.asdict(_manifest(folder, done, splits))
+        manifest = _manifest(folder, done, splits)
+        _write_documents(folder, done, manifest)
+        hashes = {name: _sha256(folder.path / name) for name in _other_files(folder, splits)}
         with durable_file(folder.path / MANIFEST) as file:
-            file.write(manifest_bytes(manifest))
+            file.write(manifest_bytes(dataclasses.asdict(dataclasses.replace(manifest, files=hashes))))
     content: dict[str, Any] = json.loads((folder.path / MANIFEST).read_text(encoding="utf-8"))
     _remove_spare(folder, content["splits"])
     os.rename(folder.path, final)
@@ -169,10 +173,11 @@ def _nothing_written(folder: WorkFolder, done: list[Done]) -> str:
     )
 
 
-def _write_documents(folder: WorkFolder, done: list[Done], splits: dict[str, Any]) -> None:
+def _write_documents(folder: WorkFolder, done: list[Done], manifest: Manifest) -> None:
     stats: dict[str, Any] = {}
     for part in done:
         merge_stats(stats, part.stats)
+    splits = manifest.splits
     completed = {split: {task: complete(counts) for task, counts in stats[split].items()} for split in splits}
     _write_json(folder.path / STATS, completed)
     _write_json(folder.path / FEATURES, features_json())
@@ -181,6 +186,16 @@ def _write_documents(folder: WorkFolder, done: list[Done], splits: dict[str, Any
         for index in folder.indices:
             with open(folder.episodes_path(index), "rb") as part_file:
                 shutil.copyfileobj(part_file, file)
+    _write_cards(folder, completed, dataclasses.asdict(manifest))
+
+
+def _write_cards(folder: WorkFolder, stats: dict[str, Any], manifest: dict[str, Any]) -> None:
+    """Write what tells people and catalogues about the dataset."""
+    card, tokenizer = folder.plan.card, folder.tokenizer
+    about = croissant_json(manifest, card, summary(manifest, stats), _sha256(folder.path / EPISODES))
+    _write_json(folder.path / CROISSANT, about)
+    with durable_file(folder.path / README) as file:
+        file.writelines(f"{line}\n".encode() for line in readme(manifest, stats, tokenizer, card))
 
 
 def _manifest(folder: WorkFolder, done: list[Done], splits: dict[str, Any]) -> Manifest:
@@ -201,7 +216,7 @@ def _manifest(folder: WorkFolder, done: list[Done], splits: dict[str, Any]) -> M
             "duplicates": 0,  # an id that stands twice refuses the whole dataset (`_check_ids`)
         },
         splits=splits,
-        files={name: _sha256(folder.path / name) for name in _other_files(folder, splits)},
+        files={},  # none is written yet
     )
 
 

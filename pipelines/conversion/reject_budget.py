@@ -5,6 +5,8 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
+from gato_tokenize.output import counted
+
 
 class RejectBudgetError(RuntimeError):
     """More episodes were rejected than `--max-rejects` allows."""
@@ -54,8 +56,8 @@ class RejectBudget:
             else f"not one was written: mend the sources, remove the folder {shlex.quote(str(folder))}, convert anew"
         )
         raise RejectBudgetError(
-            f"{rejected} of {read} episodes were rejected ({listed_reasons(reasons)}), --max-rejects is {self.text}."
-            f" Nothing is published. {how_to_list(folder)} shows each; {cure}"
+            f"{rejected} of {counted(read, 'episode')} rejected ({listed_reasons(reasons)}), --max-rejects is"
+            f" {self.text}. Nothing is published. {how_to_list(folder)} shows each; {cure}"
         )
 
     def check_early(self, reasons: Mapping[str, int], most: int | None, folder: Path) -> None:
@@ -66,8 +68,9 @@ class RejectBudget:
         rejected = sum(reasons.values())
         if (self.is_share and most is None) or self.allows(rejected, most or 0):
             return
+        share = f" of {most} at most" if self.is_share else ""
         raise RejectBudgetError(
-            f"stopped early: {rejected} episodes{f' of {most} at most' if self.is_share else ''} are rejected already"
+            f"stopped early: {counted(rejected, 'episode')}{share} rejected already"
             f" ({listed_reasons(reasons)}), --max-rejects is {self.text}. Nothing is published. {how_to_list(folder)}"
             " shows them; what is done is kept, and the same command with a larger --max-rejects goes on"
         )

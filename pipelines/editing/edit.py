@@ -8,6 +8,7 @@ from typing import Any
 
 from gato_tokenize.storage.dataset import Dataset
 from gato_tokenize.storage.place import local_path
+from pipelines.conversion.card import Card
 from pipelines.conversion.convert import convert
 from pipelines.conversion.plan import PlanError
 from pipelines.conversion.reject_budget import RejectBudget
@@ -19,9 +20,15 @@ from pipelines.editing.write_group import write_group
 from pipelines.inspection.verify import verify
 
 
-def edit(paths: "Sequence[str | os.PathLike[str]]", out: "str | os.PathLike[str]", rule: Rule) -> dict[str, Any]:
+def edit(
+    paths: "Sequence[str | os.PathLike[str]]",
+    out: "str | os.PathLike[str]",
+    rule: Rule,
+    card: Card | None = None,
+) -> dict[str, Any]:
     """Make the dataset `out` (.../NAME/VERSION) of what `rule` takes of the datasets at `paths`; returns its manifest.
 
+    card: what its README.md says of it; None: what those of all the datasets say, if they say the same.
     No episode is tokenized again. Like a conversion it can be killed and given again, and what is there already is
     left alone. Raises FileNotFoundError for a path without a dataset, PlanError if one is damaged, if they do not go
     together or if nothing is taken, ConvertError if `out` has other content, OSError for a full disk.
@@ -31,7 +38,7 @@ def edit(paths: "Sequence[str | os.PathLike[str]]", out: "str | os.PathLike[str]
     surveys = [Survey.of(dataset, rule) for dataset in datasets]
     if isinstance(rule, Filter):
         _check_names(surveys, rule)
-    plan, tokenizer = plan_edit(surveys, out)
+    plan, tokenizer = plan_edit(surveys, out, card)
     return convert(plan, tokenizer, out, RejectBudget("0"), lambda folder: _write(folder, surveys))
 
 

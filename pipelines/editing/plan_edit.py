@@ -8,6 +8,7 @@ from typing import Any
 from gato_tokenize.storage.dataset import DatasetTokenizer
 from gato_tokenize.storage.schema import READABLE
 from gato_tokenize.vocabulary import Vocabulary
+from pipelines.conversion.card import Card
 from pipelines.conversion.plan import Plan, PlanError
 from pipelines.conversion.publish import double_ids
 from pipelines.conversion.retry import fingerprint
@@ -17,9 +18,10 @@ from pipelines.editing.survey import Survey, lines_of
 from pipelines.sources.pieces import SHARD_BYTES
 
 
-def plan_edit(surveys: Sequence[Survey], out: Path) -> tuple[Plan, DatasetTokenizer]:
+def plan_edit(surveys: Sequence[Survey], out: Path, card: Card | None) -> tuple[Plan, DatasetTokenizer]:
     """Return the plan of `out`, which takes what the surveys found, in their order, and its tokenizer.
 
+    card: None: the one that all the datasets have, if they have the same.
     Raises PlanError if the datasets do not go together, an episode id stands twice, or nothing is taken.
     """
     tokenizer = common_tokenizer(surveys)
@@ -37,6 +39,7 @@ def plan_edit(surveys: Sequence[Survey], out: Path) -> tuple[Plan, DatasetTokeni
             Work(name, {"sha256": given["sha256"], "partitions": group}, carried=True) for group in survey.groups()
         ]
         splits |= {new for taken in survey.taken for _, new in taken.records}
+    common = plans[0].card if all(old.card == plans[0].card for old in plans) else Card()
     plan = Plan(
         dataset=out.parent.name,
         version=out.name,
@@ -47,6 +50,7 @@ def plan_edit(surveys: Sequence[Survey], out: Path) -> tuple[Plan, DatasetTokeni
         max_bytes=max(old.max_bytes for old in plans),
         shard_bytes=SHARD_BYTES,
         source_splits=tuple(sorted(splits)),
+        card=common if card is None else card,
     )
     return plan, tokenizer
 

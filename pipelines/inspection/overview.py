@@ -44,11 +44,11 @@ def overview(dataset: Dataset, console: Console) -> None:
                     rows = fit_report(spec, path.split("/")[0] == "action", field, dataset.tokenizer.vocabulary.m)
                     fit += [[task, split, path, *cells] for cells in _fit_cells(rows)]
             noticed += [[task, split, *cells] for cells in _noticed_cells(counts)]
-    _print(console, tasks, ["episodes", "timesteps", "tokens", "in the loss", "tokens by kind"])
-    _print(console, fields, ["field", "spec", "statistics"])
-    _print(console, noticed, ["kind", "what", "count"])
+    print_rows(console, tasks, ["episodes", "timesteps", "tokens", "in the loss", "tokens by kind"])
+    print_rows(console, fields, ["field", "spec", "statistics"])
+    print_rows(console, noticed, ["kind", "what", "count"])
     words = ["field", "element", "range", "clipped", "saturated", "error", "levels", "scaling"]
-    _print(console, fit, words, above=3)
+    print_rows(console, fit, words, above=3)
 
 
 def _task_cells(counts: dict[str, Any]) -> list[str]:
@@ -84,7 +84,7 @@ def schema(console: Console) -> None:
     console.print(_table(("key", "kind", "content", "absent"), rows))
 
 
-def _print(console: Console, rows: list[list[str]], columns: list[str], above: int = 2) -> None:
+def print_rows(console: Console, rows: list[list[str]], columns: Sequence[str], above: int = 2) -> None:
     """Print rows of (task, split, *columns) as one table.
 
     If that is too wide, print one for each task and split with their names, the first `above` cells, above it.
@@ -100,12 +100,14 @@ def _print(console: Console, rows: list[list[str]], columns: list[str], above: i
 
 
 def _table(columns: Sequence[str], rows: list[list[str]]) -> Table:
-    """Return a table that shows its cells as they are: brackets in data are no markup."""
+    """Return a table that shows its cells as they are: brackets in data are no markup. It has no empty column, and a
+    narrow one breaks no word of its heading."""
+    filled = [number for number in range(len(columns)) if any("".join(row[number : number + 1]) for row in rows)]
     table = Table(show_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for cells in rows:
-        table.add_row(*(Text(printable(cell)) for cell in cells))
+    for number in filled:
+        table.add_column(columns[number], overflow="fold", min_width=max(map(len, columns[number].split())))
+    for row in rows:
+        table.add_row(*(Text(printable(row[number])) for number in filled if number < len(row)))
     return table
 
 

@@ -22,6 +22,7 @@ SOURCES = {
     "minari": "pipelines.sources.minari.source:MinariSource",
     "d4rl": "pipelines.sources.d4rl.source:D4rlSource",
     "aloha": "pipelines.sources.aloha.source:AlohaSource",
+    "python": "pipelines.sources.python:PythonSource",
     "robomimic": "pipelines.sources.robomimic.source:RobomimicSource",
     "zarr": "pipelines.sources.zarr.source:ZarrSource",
 }

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 
 from gato_tokenize import Episode, EpisodeMetadata, EpisodeSpec
+from gato_tokenize.episode import FINAL_OBSERVATION
 from gato_tokenize.field_spec import TextSpec
 from gato_tokenize.spaces import SpaceReading, read_spaces
 from gato_tokenize.spec import unflatten
 from pipelines.sources.episode_options import EpisodeOptions
 from pipelines.sources.source import SourceError
 from pipelines.sources.step_fields import INSTRUCTION, StepFields, choose_fields
-from pipelines.stats.lints import FINAL_OBSERVATION
 
 BEYOND_MAX_STEPS = "timesteps beyond max_steps left out"
 BETWEEN = "timesteps left out by fps"

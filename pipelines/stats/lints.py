@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gato_tokenize import Episode, TokenSequence
+from gato_tokenize.episode import FINAL_OBSERVATION
 from gato_tokenize.field_spec import ContinuousSpec
 from pipelines.stats.fit import fits
 
-FINAL_OBSERVATION = "final observation left out"  # a source with T + 1 observations of T actions notes it
 VIDEO_DRIFT = "videos longer or shorter than their rows"  # these two are noted by a source with videos
 STILL_CAMERA = "cameras that show one picture for a second or longer"
 

@@ -36,10 +36,10 @@ def episode(**changed):
 
 
 ENTRIES = {
-    "continuous": (ContinuousTokenizer(True).encode, NUMBERS),
-    "continuous, clipped": (ContinuousTokenizer(True).clipped, NUMBERS),
-    "continuous, decoded": (ContinuousTokenizer(True).decode, NUMBERS + 32000),
-    "bounds": (lambda high: ContinuousTokenizer(False, -1, high), NUMBERS + 1),
+    "continuous": (ContinuousTokenizer(companded=True).encode, NUMBERS),
+    "continuous, clipped": (ContinuousTokenizer(companded=True).clipped, NUMBERS),
+    "continuous, decoded": (ContinuousTokenizer(companded=True).decode, NUMBERS + 32000),
+    "bounds": (lambda high: ContinuousTokenizer(companded=False, low=-1, high=high), NUMBERS + 1),
     "mu-law": (mu_law, NUMBERS),
     "mu-law, inverse": (inverse_mu_law, NUMBERS),
     "discrete": (DiscreteTokenizer(9).encode, NUMBERS),
@@ -76,4 +76,4 @@ def test_one_masked_number():
     with pytest.raises(ValueError, match="^value is masked"):
         plain_array(np.ma.masked)
     with pytest.raises(ValueError, match=r"at index \[1\] is masked"):
-        ContinuousTokenizer(True).encode([1.0, np.ma.masked])
+        ContinuousTokenizer(companded=True).encode([1.0, np.ma.masked])

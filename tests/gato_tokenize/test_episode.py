@@ -40,7 +40,7 @@ def changed(path, value):
         del node[key]
     else:
         node[key] = value
-    return Episode(SPEC, **tree)
+    return Episode(SPEC, tree["observation"], tree["action"])
 
 
 def test_by_hand():
@@ -80,7 +80,7 @@ def test_arrays_of_text():
         ("observation/say", None, r"observation: missing \['say'\]"),
         ("observation/arm/grip", None, r"observation/arm: missing \['grip'\]"),
         ("observation/arm/elbow", [0, 0], r"observation/arm: unknown \['elbow'\]"),
-        ("observation/arm", [0, 0], r"observation/arm: expected a mapping with keys \['grip', 'joint'\], got list"),
+        ("observation/arm", [0, 0], r"observation/arm\[0\]: expected a mapping with keys \['grip', 'joint'\], got int"),
         ("observation/say", {"a": "go"}, r"observation/say: expected text, got a mapping with keys \['a'\]"),
         (
             "observation/arm/joint",
@@ -92,25 +92,33 @@ def test_arrays_of_text():
             np.zeros((3, 2)),
             r".*/joint: expected real numbers of shape \[2, 2\], got .*\[3, 2\]",
         ),
-        ("observation/arm/joint", [[0], [1, 2]], r".*/joint: expected real numbers of shape \[2, 2\], got ragged"),
-        ("observation/arm/joint", [["a", "b"]] * 2, "observation/arm/joint: expected real numbers, got <U1"),
+        (
+            "observation/arm/joint",
+            [[0], [1, 2]],
+            r".*/joint\[0\]: expected real numbers of shape \[2\], got int64 of shape \[1\]",
+        ),
+        ("observation/arm/joint", [["a", "b"]] * 2, r"observation/arm/joint\[0\]: expected real numbers, got <U1"),
         ("observation/arm/joint", [[0, 1], [np.nan, 1]], r".*/joint: nan at index \[1, 0\] is not finite"),
         ("observation/arm/joint", [[0, 1], [1, -np.inf]], r".*/joint: -inf at index \[1, 1\] is not finite"),
         ("observation/arm/grip", [0, 2], r"observation/arm/grip: 2 at index \[1\] is outside \[-1, 2\)"),
-        ("observation/arm/grip", [0.0, 1.0], "observation/arm/grip: expected whole numbers, got float64"),
+        ("observation/arm/grip", [0.0, 1.0], r"observation/arm/grip\[0\]: expected whole numbers, got float64"),
         (
             "observation/arm/grip",
             [[0], [1]],
-            r".*/grip: expected whole numbers of shape \[2\], got int64 of shape \[2, 1",
+            r".*/grip\[0\]: expected whole numbers of shape \[\], got int64 of shape \[1\]",
         ),
         ("observation/eye", np.zeros((2, 4, 4)), "observation/eye: expected uint8, got float64"),
         ("observation/eye", np.zeros((2, 4, 4, 3), np.uint8), r"observation/eye: expected uint8 of shape \[2, 4, 4\]"),
         ("observation/say", ["go"], "observation/say: expected 2 str, got 1"),
         ("observation/say", ["go", 3], r"observation/say\[1\]: expected str, got int"),
-        ("observation/say", "go", "observation/say: expected a sequence of 2 str, got str"),
-        ("observation/say", np.array("go"), "observation/say: expected a sequence of 2 str, got an array without axes"),
+        ("observation/say", "go", "observation/say: expected one value a timestep, got str"),
+        ("observation/say", np.array("go"), "observation/say: expected one value a timestep, got ndarray"),
         ("action", [[0, 4], [2, 0]], r"action: 2 at index \[1, 0\] is outside \[0, 2\)"),
-        ("action", [[0, 4]], r"action: expected whole numbers of shape \[2, 2\], got int64 of shape \[1, 2\]"),
+        (
+            "action",
+            [[0, 4]] * 3,
+            r"observation/arm/grip: expected whole numbers of shape \[3\], got int64 of shape \[2\]",
+        ),
         ("action", {}, r"action: expected discrete, int\[2\].*, got a mapping with keys \[\]"),
     ],
 )
@@ -230,3 +238,88 @@ def test_masked_rewards_and_those_of_a_document_are_refused():
         of_rewards(np.ma.array([1.0, 2.0, 3.0], mask=[0, 1, 0]))
     with pytest.raises(ValueError, match="rewards: a document or sample has none"):
         Episode(EpisodeSpec.document(), {"text": ["a"]}, rewards=[1.0])
+
+
+def looped(count, actions=ACTION, **changes):
+    """An episode of the lists that a loop fills, whose timesteps hold arrays, dicts and tuples. changes: {index of a
+    timestep: another one}."""
+    spec = EpisodeSpec(
+        {"say": TextSpec(), "arm": {"0": ContinuousSpec(2), "1": DiscreteSpec(3)}, "eye": ImageSpec((4, 4))},
+        DiscreteSpec((2, 5), 2),
+    )
+    steps = [
+        {"say": f"step {i}", "arm": (np.array([i, -i], np.float32), i % 3), "eye": np.full((4, 4), i, np.uint8)}
+        for i in range(count)
+    ]
+    for index, step in changes.items():
+        steps[int(index[1:])] = step
+    return Episode(spec, observations=steps, actions=[np.array(action) for action in actions], rewards=[0.5, 1.0])
+
+
+class TestLoops:
+    def test_lists_of_timesteps_are_stacked_by_field(self):
+        episode = looped(2)
+        assert episode.num_steps == 2 and episode.metadata.return_ == 1.5 and episode.notes == {}
+        assert episode.observations["say"] == ["step 0", "step 1"]
+        assert episode.fields["observation/arm/0"].tolist() == [[0, 0], [1, -1]]
+        assert episode.fields["observation/arm/1"].tolist() == [0, 1]
+        assert episode.fields["observation/eye"].shape == (2, 4, 4)
+        assert episode.fields["action"].tolist() == ACTION
+
+    @pytest.mark.parametrize("stacked", [False, True])
+    def test_the_observation_after_the_last_action_is_left_out_and_noted(self, stacked):
+        three = looped(3, ACTION)
+        if stacked:
+            joint = np.arange(6.0).reshape(3, 2)
+            three = Episode(EpisodeSpec(ContinuousSpec(2), DiscreteSpec(3)), joint, [1, 2], notes={"other": 4})
+            assert three.notes["other"] == 4 and three.observations.tolist() == [[0, 1], [2, 3]]
+        assert three.num_steps == 2 and three.notes["final observation left out"] == 1
+        assert all(len(values) == 2 for values in three.fields.values())
+
+    @pytest.mark.parametrize(("observed", "acted"), [(4, 2), (2, 3), (1, 2)])
+    def test_other_numbers_of_observations_are_refused(self, observed, acted):
+        with pytest.raises(ValueError, match="observation/arm/0: expected real numbers of shape|expected 2|expected 3"):
+            looped(observed, ACTION[:1] * acted)
+
+    def test_fields_of_different_lengths_are_refused(self):
+        spec = EpisodeSpec({"a": DiscreteSpec(9), "b": DiscreteSpec(9)}, DiscreteSpec(9))
+        with pytest.raises(ValueError, match=r"observation/a: expected whole numbers of shape \[2\], got .*\[3\]"):
+            Episode(spec, {"a": [1, 2, 3], "b": [1, 2]}, [1, 2])
+
+    def test_rewards_are_one_an_action(self):
+        spec = EpisodeSpec(DiscreteSpec(9), DiscreteSpec(9))
+        with pytest.raises(ValueError, match="rewards: expected 2 numbers"):
+            Episode(spec, [1, 2, 3], [1, 2], rewards=[0, 0, 0])
+
+    @pytest.mark.parametrize(
+        ("step", "message"),
+        [
+            ({"say": "", "arm": (np.zeros(2), 0)}, r"observation\[1\]: missing \['eye'\]"),
+            ({"say": "", "arm": (np.zeros(2),), "eye": np.zeros((4, 4), np.uint8)}, r"observation\[1\]/arm: missing"),
+            (np.zeros(2), r"observation\[1\]: expected a mapping with keys \['arm', 'eye', 'say'\], got ndarray"),
+            (
+                {"say": "", "arm": (np.zeros(3), 0), "eye": np.zeros((4, 4), np.uint8)},
+                r"observation/arm/0\[1\]: expected real numbers of shape \[2\], got float64 of shape \[3\]",
+            ),
+            (
+                {"say": "", "arm": (np.zeros(2), 0.0), "eye": np.zeros((4, 4), np.uint8)},
+                r"observation/arm/1\[1\]: expected whole numbers, got float64",
+            ),
+            (
+                {"say": "", "arm": (np.zeros(2), 0), "eye": np.zeros((4, 4))},
+                r"observation/eye\[1\]: expected uint8, got float64: scale",
+            ),
+        ],
+    )
+    def test_a_timestep_that_differs_is_named_by_its_index(self, step, message):
+        with pytest.raises(ValueError, match="^" + message):
+            looped(3, ACTION, _1=step)
+
+    def test_a_tuple_of_timesteps_is_ambiguous(self):
+        spec = EpisodeSpec({"0": DiscreteSpec(9), "1": DiscreteSpec(9)})
+        with pytest.raises(ValueError, match="observation: a tuple holds fields or timesteps: give a list"):
+            Episode(spec, ([1, 2], [3, 4]))
+
+    def test_no_timesteps(self):
+        with pytest.raises(ValueError, match="observation: the episode is empty: it has no timesteps"):
+            Episode(EpisodeSpec({"a": DiscreteSpec(9)}, DiscreteSpec(9)), [], [])

@@ -85,7 +85,7 @@ class TestFrames:
         read, stack = reading(of(0, 255, (16, 32, 4)), "frames"), pixels(16, 32, 4)
         tokenizer = EpisodeTokenizer(read.spec)
         sequence = tokenizer.encode(Episode(read.spec, read.observation(stack[None]), [1]))
-        decoded = tokenizer.decode(sequence).observation
+        decoded = tokenizer.decode(sequence).observations
         np.testing.assert_array_equal(np.stack([decoded[str(i)][0] for i in range(4)], axis=-1), stack)
 
     def test_more_than_ten_stay_in_order(self):
@@ -209,7 +209,7 @@ def test_any_key_there_and_back():
     observation = {**{key: [i] for i, key in enumerate(keys)}, "w": {"pos": [8]}}
     tokenizer = EpisodeTokenizer(spec)
     decoded = tokenizer.decode(tokenizer.encode(Episode(spec, observation, {"a/b": [2]})))
-    assert decoded.observation == observation and decoded.action == {"a/b": [2]}
+    assert decoded.observations == observation and decoded.actions == {"a/b": [2]}
     one = {**{key: i for i, key in enumerate(keys)}, "w": {"pos": 8}}
     assert tokenizer.encode_observation(one).ids.tolist() == tokenizer.encode(decoded).ids.tolist()[:-1]
     assert tokenizer.decode_action([2]) == {"a/b": 2}

@@ -107,7 +107,7 @@ def test_what_makes_no_dataset_is_not_published(golden: tuple[list[Record], Data
         ("out/c/own/1.0.0", {"train": (records[:-4], 2)}, tokenizer, {}, "golden/arm-v1/1' lacks a segment"),
         ("out/d/own/1.0.0", {"train": (records * 2, 2)}, tokenizer, {}, "must name one episode"),
         ("out/e/own/1.0.0", train, texts, {}, "no task"),
-        ("out/f/own/1.0.0", train, tokenizer, {"rejects": [reject]}, "1 of 9 episodes were rejected"),
+        ("out/f/own/1.0.0", train, tokenizer, {"rejects": [reject]}, "1 of 9 episodes rejected"),
         ("out/g/own/1.0.0", {"train": ([], 2)}, tokenizer, {}, "there is nothing to publish"),
     ):
         with pytest.raises(Exception, match=message):

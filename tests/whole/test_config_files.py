@@ -234,3 +234,17 @@ main({[command, *words]})"""
     modules = {name.partition(".")[0] for name in done.stdout.splitlines()[-1].split()}
     assert done.returncode == (0 if words == ["--help"] else 2), done.stderr
     assert modules - set(sys.stdlib_module_names) - {"__main__"} <= {"gato_tokenize", "pipelines", "gato_model"}
+
+
+def test_without_tomli_w(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setitem(sys.modules, "tomli_w", None)
+    with pytest.raises(SystemExit) as stopped:
+        parsed("train", *REQUIRED["train"], "--print-config")
+    assert stopped.value.code == 2
+    assert "--print-config needs the package tomli_w: pip install tomli_w installs it" in capsys.readouterr().err
+
+
+def test_a_refused_word_moves_no_cursor(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parsed("train", *REQUIRED["train"], "--x\x1b[2J")
+    assert "--x\\x1b[2J" in capsys.readouterr().err

@@ -16,9 +16,10 @@ MOST_LINES = 300
 FLOORS = {
     "gato_tokenize": (
         {"version", "arrays", "defaults", "output", "installing"},
-        {"vocabulary", "field_spec"},
+        {"markdown", "vocabulary", "field_spec"},
         {"modalities", "spec", "sequence", "roles"},
         {"boxes", "array_spaces"},
+        {"steps"},
         {"spaces", "layout", "fields", "episode", "environments", "view"},
         {"tokenizer"},
         {"storage"},

@@ -1,12 +1,15 @@
 """What the commands print: text, one JSON document with --json, nothing but errors with --quiet; into closed pipes."""
 
 import argparse
+import io
 import json
 import os
 import pty
 import re
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -230,3 +233,51 @@ def test_colours_of_a_record() -> None:
     assert "\x1b[" in in_a_terminal("gato_tokenize", "show", str(shard))
     assert "\x1b" not in in_a_terminal("gato_tokenize", "show", str(shard), NO_COLOR="1")
     assert "\x1b" not in process("gato_tokenize", "show", str(shard)).stdout
+
+
+@pytest.mark.parametrize("words", [f"inspect {TOY}", f"inspect {TOY} --schema"])
+def test_tables_in_80_columns_and_in_a_pipe(words: str) -> None:
+    narrow = process("pipelines", *words.split(), env={**os.environ, "COLUMNS": "80"}).stdout.splitlines()
+    assert 60 < max(map(len, narrow)) <= 80
+    free = process("pipelines", *words.split()).stdout.splitlines()
+    if "schema" in words:
+        assert len(free) < len(narrow)  # no cell is folded
+        assert sum(line.startswith(" episode_metadata/episode_id ") for line in free) == 1
+
+
+def test_no_heading_is_broken_and_no_column_is_empty() -> None:
+    """The widest table: of a continuous field, with `scaling` filled for a field that fits its bins badly only."""
+    from rich.console import Console
+
+    from pipelines.inspection.overview import print_rows
+
+    columns = ("field", "element", "range", "clipped", "saturated", "error", "levels", "scaling")
+    row = ["task", "train", "observation/proprio", "all", "-1.09 to 1.448", "0.00%", "25.40%", "0.0007, at most 0.001"]
+    row += ["685"]
+    console = Console(width=80, file=io.StringIO())
+    print_rows(console, [[*row, ""]], columns)
+    text = console.file.getvalue()
+    assert all(re.search(rf"\b{name}\b", text) for name in columns[:-1]) and "scaling" not in text
+    assert max(map(len, text.splitlines())) <= 80
+    print_rows(console, [[*row, "low=-0.001, high=0.001"]], columns)
+    assert "scaling" in console.file.getvalue()
+
+
+def test_ctrl_c_while_a_library_is_imported_is_one_line(tmp_path: Path) -> None:
+    """The library takes every exception for a failure of its own."""
+    (tmp_path / "tensorflow.py").write_text(
+        "import pathlib, time\ntry:\n    pathlib.Path('importing').touch(); time.sleep(60)\n"
+        "except BaseException as e:\n    raise ImportError('a library is broken') from e\n"
+    )
+    words = [sys.executable, "-m", "gato_model", "train", "--data", "a", "--out", "b", "--steps", "1", "--json"]
+    path = {**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    with subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=path
+    ) as child:
+        while not (tmp_path / "importing").exists():
+            assert child.poll() is None, child.communicate()
+            time.sleep(0.05)
+        child.send_signal(signal.SIGINT)
+        out, err = child.communicate(timeout=30)
+    assert (child.returncode, err) == (130, "\ngato-model train: stopped before it began\n")
+    assert json.loads(out) == {"error": "stopped before it began"}

@@ -34,8 +34,8 @@ class MyError(Exception):
 
 gymnasium.register("My/Env-v0", Mine)
 """
-PROBE = "def run(arguments): print('found'); return 0\n"
-ADD_PROBE = "command.COMMANDS['show'] = command.Command('', lambda parser: None, 'probe')"
+PROBE = "def run(*arguments): print('found'); return 0\n"
+ADD_PROBE = "command.COMMANDS['show'] = command.Command('', lambda parser: parser.add_output(''), 'probe')"
 ROOT = Path(__file__).parents[2]
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from gato_tokenize import Episode, EpisodeMetadata, EpisodeSpec
 from gato_tokenize.array_spaces import Box
+from gato_tokenize.output import counted
 from pipelines.sources.formats.parquet import numbers_of
 from pipelines.sources.lerobot.episode import EpisodeMaker, LeRobotOptions
 from pipelines.sources.lerobot.fields import Fields, Range, fields_of
@@ -134,7 +135,7 @@ class LeRobotSource(Source):
             raise SourceError(f"{why}; info.json does not say which episodes it lists")
         count = sum(stop - first for first, stop in absent)
         missing = [{"count": count, "missing": absent, "why": why}] if absent else []
-        notes = [f"{count} episodes are {ANNOUNCED}"] if absent and not why else []
+        notes = [f"{counted(count, 'episode')} {ANNOUNCED}"] if absent and not why else []
         notes += listing.notes
         return listing.inputs, rows, missing, notes
 

@@ -11,6 +11,7 @@ import pyarrow.parquet
 from numpy.typing import NDArray
 
 from gato_tokenize import tuple_to_dict
+from gato_tokenize.episode import FINAL_OBSERVATION
 from pipelines.sources.formats.limits import MAX_FIELD_BYTES
 from pipelines.sources.formats.natural_order import natural_key
 from pipelines.sources.minari.spaces import Box, Dict, Discrete, Text, Tuple
@@ -45,7 +46,7 @@ class ArrowEpisodeReader:
 
     def observation(self, space: Any) -> Any:
         """Read the T observations at which the actions were taken; the last, which no action follows, is left out."""
-        self.notes["final observation left out"] = 1
+        self.notes[FINAL_OBSERVATION] = 1
         return tuple_to_dict(self._node(self._column("observations"), space, f"{self._root}/observations"))
 
     def action(self, space: Any) -> Any:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gato_tokenize import tuple_to_dict
+from gato_tokenize.episode import FINAL_OBSERVATION
 from pipelines.sources.formats.hdf5 import child, values_of
 from pipelines.sources.minari.spaces import Box, Dict, Text, Tuple
 from pipelines.sources.minari.values import decoded_pictures, text_of_value
@@ -33,7 +34,7 @@ class EpisodeReader:
 
     def observation(self, space: Any) -> Any:
         """Read the T observations at which the actions were taken; the last, which no action follows, is left out."""
-        self.notes["final observation left out"] = 1
+        self.notes[FINAL_OBSERVATION] = 1
         return tuple_to_dict(self._tree("observations", space, self.steps + 1))
 
     def action(self, space: Any) -> Any:

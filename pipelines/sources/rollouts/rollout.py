@@ -16,7 +16,8 @@ from gato_tokenize.arrays import plain_array
 from gato_tokenize.environments.families import Ending
 from gato_tokenize.environments.playing import PlayedEpisode, legal, mission
 from gato_tokenize.environments.recipe import Recipe
-from gato_tokenize.spaces import SpaceReading, read_spaces, tuple_to_dict
+from gato_tokenize.spaces import SpaceReading, read_spaces
+from gato_tokenize.steps import tuple_to_dict
 from pipelines.sources.imported import module_sha256
 from pipelines.sources.rollouts.experts import Policy, expert_of, own_policy
 from pipelines.sources.source import SourceError

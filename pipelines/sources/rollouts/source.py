@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from gato_tokenize import Episode, EpisodeMetadata, EpisodeSpec
 from gato_tokenize.environments.recipe import MakeError, Recipe
+from gato_tokenize.episode import FINAL_OBSERVATION
 from gato_tokenize.layout import Slot, slots
 from gato_tokenize.vocabulary import Kind
 from pipelines.sources.field_options import FieldOptions
@@ -176,7 +177,7 @@ class RolloutSource(Source):
             truncated=played.truncated,
         )
         # The player saw T + 1 observations, but an episode's sequence ends with an action.
-        notes = {"final observation left out": 1}
+        notes = {FINAL_OBSERVATION: 1}
         if played.clipped:
             notes["action values beyond their bounds, played at the bound"] = played.clipped
         reading = description.reading

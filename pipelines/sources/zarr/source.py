@@ -13,6 +13,7 @@ import numpy as np
 from gato_tokenize import Episode, EpisodeMetadata, EpisodeSpec
 from gato_tokenize.array_spaces import PictureFiles, Text
 from gato_tokenize.field_spec import ImageSpec
+from gato_tokenize.installing import how_to_install
 from gato_tokenize.modalities.image import resized
 from pipelines.sources.episode_options import EpisodeOptions
 from pipelines.sources.formats.files import names_and_sizes
@@ -221,5 +222,5 @@ def _said(error: Exception) -> str:
     """What is wrong; that of a codec which is not installed also says how to go on."""
     said = f"{error}" if isinstance(error, ValueError | OSError) else f"{type(error).__name__}: {error}"
     if "imagecodecs" in said:
-        return f"{said}; pip install imagecodecs installs this codec"
+        return f"{said}; {how_to_install('', 'imagecodecs')} installs this codec"
     return said

@@ -170,7 +170,7 @@ class TestCommand:
             (["--seeds", "a"], "--seeds is FIRST"),
             (["--video", "out.avi"], "a video is .gif or .mp4"),
             (["--data", "d", "--expert-return", "1"], "leave one out"),
-            (["--expert-return", "1", "2"], "--expert-return gives 2 returns for 1 tasks"),
+            (["--expert-return", "1", "2"], "--expert-return gives 2 returns for 1 task"),
             (
                 ["--video", "a.gif", "--env-options", "{}", '{"a": 1}'],
                 "for one task, but --env and --env-options give 2",

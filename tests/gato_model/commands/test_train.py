@@ -1,5 +1,6 @@
 """The command `train`: every option has its effect, the page names them all, refusals."""
 
+import json
 import os
 import re
 import subprocess
@@ -15,6 +16,7 @@ from gato_model.commands import arguments, train
 from gato_model.config import GatoConfig
 from gato_model.data.share import Share
 from gato_model.training.optimizer import OptimizerSettings
+from gato_model.training.run_log import RunLog, read_metrics
 from gato_tokenize.command_line import CommandParser
 
 PAGE = (Path(__file__).parents[3] / "docs/training.md").read_text()
@@ -179,3 +181,20 @@ def test_tensorflow_is_silent_unless_asked(level, tmp_path):
     assert done.returncode == 2
     assert lines[-1].startswith("gato-model train: a")
     assert (len(lines) == 1) == (level is None)
+
+
+def test_json_prints_each_line_of_the_log_as_it_is_written(tmp_path, monkeypatch, capsys):
+    write_dataset_of_documents(tmp_path / "data", 30, 80)
+    (data,) = (tmp_path / "data").glob("*/*/manifest.json")
+
+    def logged(settings, out, options, strategy):
+        out.mkdir()
+        with RunLog(out, 0, 1, 8, shown=options.shown, on_line=options.on_line) as log:
+            log.write(1, {"loss": 2.5})
+            assert json.loads(capsys.readouterr().out) == {"step": 1, "loss": 2.5} == read_metrics(out)[0]
+
+    monkeypatch.setattr(train, "train", logged)
+    run = str(tmp_path / "run")
+    assert main(["train", "--data", str(data.parent), "--out", run, "--steps", "1", "--json", "--quiet"]) == 0
+    out, err = capsys.readouterr()
+    assert (json.loads(out), err) == ({"run": run, "steps": 1}, "")

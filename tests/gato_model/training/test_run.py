@@ -481,6 +481,8 @@ def test_a_step_is_the_number_of_steps_done_everywhere(data, tmp_path):
     assert ["tokens_per_second" in line for line in lines] == [False, True, True]
     assert {line["step"] for line in read_metrics(tmp_path / "run") if "held_out/loss" in line} == {3}
     assert best_step(tmp_path / "run") == 3
+    assert "trained for 3 of 3 steps" in (tmp_path / "run/README.md").read_text()
+    assert "| 3 | " in (tmp_path / "run/README.md").read_text()
 
 
 def test_a_run_of_an_older_release_counts_on(data, tmp_path):

@@ -175,7 +175,7 @@ def test_any_floats_against_the_definition(values):
 @pytest.mark.parametrize("companded", [True, False])
 def test_other_vocabularies(bins, companded):
     vocabulary = Vocabulary(text_size=1024, continuous_bins=bins, mu=50, m=10)
-    tokenizer = ContinuousTokenizer(companded, vocabulary=vocabulary)
+    tokenizer = ContinuousTokenizer(companded=companded, vocabulary=vocabulary)
     ids = np.arange(1024, 1024 + bins)
     assert (tokenizer.encode(tokenizer.decode(ids)) == ids).all()
     x = np.linspace(-11, 11, 1 << 16, dtype=np.float32)
@@ -190,12 +190,12 @@ def test_bins_that_float32_cannot_separate_are_refused(m):
     with pytest.raises(
         ValueError, match=rf"float32 cannot tell 1024 bins apart with mu=100.0 and m={re.escape(str(m))}"
     ):
-        ContinuousTokenizer(True, vocabulary=Vocabulary(m=m)).encode([0])
+        ContinuousTokenizer(companded=True, vocabulary=Vocabulary(m=m)).encode([0])
 
 
 @pytest.mark.parametrize("bins", [1 << 14, 20_000])  # the second times 2**17 is more than an int32
 def test_bins_over_all_of_float32_s_range(bins):
-    tokenizer = ContinuousTokenizer(True, vocabulary=Vocabulary(continuous_bins=bins, mu=1e37, m=3e38))
+    tokenizer = ContinuousTokenizer(companded=True, vocabulary=Vocabulary(continuous_bins=bins, mu=1e37, m=3e38))
     edges, centres, table, _ = bins_of(*tokenizer._grid)
     assert table is not None
     x = np.concatenate([edges, np.nextafter(edges, np.float32(0)), centres, [np.float32(3.4e38)]])
@@ -230,7 +230,7 @@ def test_every_id_comes_back_between_any_bounds(low, high):
     low, high = min(low, high), max(low, high)
     assume(low < high)
     try:
-        tokenizer = ContinuousTokenizer(False, low, high)
+        tokenizer = ContinuousTokenizer(companded=False, low=low, high=high)
     except ValueError as error:
         assert "too close" in str(error)
         assert high - low <= 2048 * float(np.spacing(np.float32(max(abs(low), abs(high)))))
@@ -243,7 +243,7 @@ def test_every_id_comes_back_between_any_bounds(low, high):
 
 
 def test_bounds_count_as_float32_like_the_values():
-    tokenizer = ContinuousTokenizer(False, low=-0.1, high=0.1)  # float32(0.1) > 0.1
+    tokenizer = ContinuousTokenizer(companded=False, low=-0.1, high=0.1)  # float32(0.1) > 0.1
     assert tokenizer.clipped(np.float32([-0.1, 0.1])).tolist() == [False, False]
 
 
@@ -251,7 +251,7 @@ def test_clipped():
     assert observation.clipped([-257, -256, 0, 256, 257]).tolist() == [True, False, False, False, True]
     assert action.clipped([[-1.1, -1], [1, 1.1]]).tolist() == [[True, False], [False, True]]
     assert action.clipped(np.nextafter(np.float32(1), np.float32(2)))
-    bounded = ContinuousTokenizer(False, low=[0, -5], high=[10, 5])
+    bounded = ContinuousTokenizer(companded=False, low=[0, -5], high=[10, 5])
     assert bounded.clipped([[-1, -1], [6, 6]]).tolist() == [[True, False], [False, True]]
     assert action.clipped([]).shape == (0,)
 
@@ -318,12 +318,12 @@ def test_ids_that_are_refused(tokenizer, ids, message):
 )
 def test_bounds_that_are_refused(companded, low, high, message):
     with pytest.raises(ValueError, match=message):
-        ContinuousTokenizer(companded, low, high)
+        ContinuousTokenizer(companded=companded, low=low, high=high)
 
 
 @pytest.mark.parametrize("shape", [(), (1,), (4, 1), (3, 3)])
 def test_bounds_must_fit_the_last_axes(shape):
-    tokenizer = ContinuousTokenizer(False, low=[0, 0], high=[1, 2])
+    tokenizer = ContinuousTokenizer(companded=False, low=[0, 0], high=[1, 2])
     for call, fill in ((tokenizer.encode, 0), (tokenizer.clipped, 0), (tokenizer.decode, 32000)):
         with pytest.raises(ValueError, match=r"low or high of shape \(2,\) does not fit the last axes"):
             call(np.full(shape, fill))
@@ -333,12 +333,12 @@ def test_what_is_given_out_is_not_shared():
     observation.decode(ALL_IDS)[:] = 0
     assert (observation.encode(observation.decode(ALL_IDS)) == ALL_IDS).all()
     values = np.zeros(3, np.float32)
-    ContinuousTokenizer(False, 0, 5).encode(values)
+    ContinuousTokenizer(companded=False, low=0, high=5).encode(values)
     assert (values == 0).all()
 
 
 def test_tokenizers_travel_between_processes():
-    tokenizer = ContinuousTokenizer(False, low=[0, -5], high=[10, 5])
+    tokenizer = ContinuousTokenizer(companded=False, low=[0, -5], high=[10, 5])
     tokenizer.encode([1, 1])
     assert len(pickle.dumps(tokenizer)) < 2000  # settings only, no tables
     assert (pickle.loads(pickle.dumps(tokenizer)).encode([7, 3]) == tokenizer.encode([7, 3])).all()

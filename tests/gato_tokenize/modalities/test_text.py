@@ -246,3 +246,59 @@ def test_english_is_as_short_as_in_a_model_known_to_be_good() -> None:
         "\n".join(pydoc_data.topics.topics.values()),
     ):
         assert len(TOKENIZER.encode(text)) <= len(good.encode(text)) / 0.95
+
+
+@pytest.fixture(scope="module")
+def normalizing(tmp_path_factory: pytest.TempPathFactory, corpus: list[Path]) -> TextTokenizer:
+    """A model of NFKC, which merges and drops spaces, with a space before every text and with bytes."""
+    prefix = str(tmp_path_factory.mktemp("model") / "normalizing")
+    settings = {"input": str(corpus[0]), "model_prefix": prefix, "vocab_size": 600, "byte_fallback": True}
+    sentencepiece.SentencePieceTrainer.train(**settings, normalization_rule_name="nmt_nfkc", minloglevel=2)
+    return TextTokenizer.from_file(f"{prefix}.model")
+
+
+class TestSpans:
+    def test_by_hand(self):
+        tokenizer = TOKENIZER
+        text = "go \u2603 \u2581x"
+        pieces, spans = tokenizer.pieces(text), tokenizer.offsets(text).tolist()
+        assert pieces == tokenizer.pieces(tokenizer.encode(text))
+        snowman = pieces.index("<0xE2>")
+        assert pieces[snowman : snowman + 3] == ["<0xE2>", "<0x98>", "<0x83>"]
+        assert spans[snowman : snowman + 3] == [[3, 4]] * 3
+        assert spans[-4:-1] == [[5, 6]] * 3 and spans[-1] == [6, 7]
+        assert tokenizer.offsets("").shape == (0, 2)
+
+    @given(st.text(max_size=40) | st.text("a\u2581 \u2603\U0001f642x\u0301\n", max_size=20))
+    def test_spans_lie_side_by_side_and_hold_their_pieces(self, text):
+        tokenizer = TOKENIZER
+        last = None
+        ids, spans = tokenizer.encode(text), tokenizer.offsets(text)
+        assert spans.shape == (len(ids), 2)
+        stop = 0
+        for i, (start, end) in zip(ids, spans.tolist(), strict=True):
+            piece = tokenizer.pieces([i])[0]
+            if not piece.startswith("<0x"):
+                assert tokenizer.decode([i]) == text[start:end]
+            assert (start == stop and end > start) or (start, end) == last
+            last, stop = (start, end), end
+        assert stop == len(text)
+
+    @given(st.text(max_size=30) | st.text("a \ufb01\uff21\u00bd\u2581  ", max_size=20))
+    def test_a_model_that_normalizes_keeps_the_spans_of_the_original(self, normalizing, text):
+        spans = normalizing.offsets(text)
+        assert len(spans) == len(normalizing.encode(text))
+        assert (spans[:, 0] <= spans[:, 1]).all() and (np.diff(spans, axis=0) >= 0).all()
+        assert spans.size == 0 or 0 <= spans.min() <= spans.max() <= len(text)
+
+    def test_a_ligature_is_one_character_of_the_text(self, normalizing):
+        text = "a \ufb01 b"
+        spans = normalizing.offsets(text)
+        assert "fi" in "".join(normalizing.pieces(text))
+        parts = [text[start:stop] for start, stop in sorted(set(map(tuple, spans.tolist())))]
+        assert "".join(parts).replace(" ", "") == "a\ufb01b"
+
+    def test_rows_are_decoded_in_order_and_named(self):
+        assert TOKENIZER.decode_batch([*TOKENIZER.encode_batch(["one", "", "two"])]) == ["one", "", "two"]
+        with pytest.raises(ValueError, match=r"row 1: ids\[0\] is -1"):
+            TOKENIZER.decode_batch([[5], [-1]])

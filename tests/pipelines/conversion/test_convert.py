@@ -52,6 +52,7 @@ def test_the_folder_is_what_the_documentation_says() -> None:
         *shards,
         *(f"index/{shard}.idx" for shard in shards),
         *("manifest.json", "dataset_info.json", "features.json", "stats.json", "episodes.jsonl.gz"),
+        *("README.md", "croissant.json"),
         *("tokenizer/spec.json", "tokenizer/text.model", "_run/plan.json"),
         *(f"_run/part-{n:05d}.done.json" for n in range(3)),
     }

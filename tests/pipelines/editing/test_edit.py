@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from pipelines.editing import edit as editing
 from pipelines.editing.edit import edit
 from pipelines.editing.rules import Filter, Merge, Split
 from pipelines.inspection.verify import verify
+from pipelines.sources import open_source
 from pipelines.stats.from_tokens import COUNTED_FROM_TOKENS
 
 GOLDEN = Path(__file__).parents[2] / "data/golden"
@@ -28,8 +30,10 @@ ARM = ["golden/arm-v1/0", "golden/arm-v1/1"]
 
 
 @pytest.fixture(autouse=True)
-def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.chdir(tmp_path)
+    yield
+    open_source.cache_clear()  # the next test may have files of the same names
 
 
 @pytest.fixture

@@ -160,7 +160,7 @@ def test_a_budget_is_exceeded_for_sure(text: str, rejected: int, most: int | Non
     if not sure:
         budget.check_early({"why": rejected}, most, Path("out"))
         return
-    with pytest.raises(RejectBudgetError, match=f"stopped early: {rejected} episodes.*{rejected} why"):
+    with pytest.raises(RejectBudgetError, match=f"stopped early: {rejected} episode.*{rejected} why"):
         budget.check_early({"why": rejected}, most, Path("out"))
 
 

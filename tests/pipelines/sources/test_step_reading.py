@@ -76,9 +76,9 @@ def test_by_hand() -> None:
     assert "512 numbers" in read.left_out["observation/goal_embedding"]
     assert "16 bits" in read.left_out["observation/depth"] and "fields=extra" in read.left_out["extra"]
     one = episode(read, arrays(), rewards=[1, 2, 3])
-    assert one.observation["arm"]["joints"].tolist() == [[0, 1], [2, 3], [4, 5]]
-    assert one.observation["instruction"] == ["lift 0", "lift 1", "lift 2"]
-    assert one.action["gripper"].tolist() == [True, False, True]
+    assert one.observations["arm"]["joints"].tolist() == [[0, 1], [2, 3], [4, 5]]
+    assert one.observations["instruction"] == ["lift 0", "lift 1", "lift 2"]
+    assert one.actions["gripper"].tolist() == [True, False, True]
     named = one.metadata
     assert (named.return_, named.instruction, named.terminated, named.truncated) == (6.0, "lift 0", True, False)
     assert one.notes == {} and EpisodeTokenizer(read.spec).encode(one).num_steps == 3
@@ -107,7 +107,7 @@ class TestFields:
         assert moved.spec.action == ContinuousSpec(2)
         assert list(moved.spec.observation_fields) == ["observation/eye", "observation/instruction"]
         assert moved.left_out["action/move"] == "action= does not name it"
-        assert episode(moved, arrays()).action.tolist() == [[0, 1], [2, 3], [4, 5]]
+        assert episode(moved, arrays()).actions.tolist() == [[0, 1], [2, 3], [4, 5]]
 
     def test_another_instruction_or_none(self) -> None:
         assert reading(instruction="comment").places["observation/instruction"] == "comment"
@@ -123,7 +123,7 @@ class TestFields:
         fields = StepFields({"observation/w~1pos": Box((2,), FLOAT), "observation/v": Box((), FLOAT),
                              "action": Discrete(3)})  # fmt: skip
         one = episode(reading(fields), {"observation/w~1pos": np.ones((1, 2)), "observation/v": [0.0], "action": [1]})
-        assert one.observation["w/pos"].tolist() == [[1, 1]]
+        assert one.observations["w/pos"].tolist() == [[1, 1]]
 
     @pytest.mark.parametrize(
         ("options", "message"),
@@ -218,7 +218,7 @@ class TestRanges:
         fields = StepFields({"observation": Box((16, 16), FLOAT), "action": Discrete(2)})
         read = reading(fields, roles="observation:image")
         half = episode(read, {"observation": np.full((1, 16, 16), 0.5), "action": [1]})
-        assert half.observation.max() == 128
+        assert half.observations.max() == 128
         with pytest.raises(ValueError, match=r"outside \[0, 1\]"):
             episode(read, {"observation": np.full((1, 16, 16), 2.0), "action": [1]})
 
@@ -231,7 +231,7 @@ class TestEpisodes:
 
     def test_max_steps_and_a_stride(self) -> None:
         one = episode(reading(stride=2, max_steps="2"), arrays(8), rewards=np.arange(8.0))
-        assert one.observation["arm"]["joints"][:, 0].tolist() == [0, 4]
+        assert one.observations["arm"]["joints"][:, 0].tolist() == [0, 4]
         assert one.notes == {"timesteps beyond max_steps left out": 4, "timesteps left out by fps": 2}
         assert (one.metadata.return_, one.metadata.terminated, one.metadata.truncated) == (6.0, False, True)
         assert one.rewards.tolist() == [0 + 1, 2 + 3]
@@ -278,7 +278,7 @@ class TestEpisodes:
             episode(reading(), arrays(), rewards=rewards)
 
     def test_one_text_holds_in_every_timestep(self) -> None:
-        assert episode(reading(), {**arrays(), "command": "lift"}).observation["instruction"] == ["lift"] * 3
+        assert episode(reading(), {**arrays(), "command": "lift"}).observations["instruction"] == ["lift"] * 3
 
 
 class TestOptions:

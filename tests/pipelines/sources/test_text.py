@@ -47,7 +47,7 @@ def texts(source: TextSource, limit: int | None = None) -> list[str]:
     """The documents. Any other result is an error of the test."""
     read = [result for _, result in read_source(source, limit)]
     assert all(isinstance(result, Episode) for result in read), read
-    return [result.observation["text"][0] for result in read]
+    return [result.observations["text"][0] for result in read]
 
 
 def messages(source: TextSource) -> list[str]:
@@ -60,7 +60,7 @@ class TestByHand:
         path.write_bytes(b'{"text": "Hello."}\n{"text": "Ahoy!"}\n')
         source = open_text(str(path))
         (_, one), (_, two) = read_source(source)
-        assert (one.observation, two.observation) == ({"text": ["Hello."]}, {"text": ["Ahoy!"]})
+        assert (one.observations, two.observations) == ({"text": ["Hello."]}, {"text": ["Ahoy!"]})
         assert one.metadata.episode_id == f"{path}#1" and two.metadata.episode_id == f"{path}#2"
         assert (two.metadata.domain, two.metadata.task) == ("text", "text")
         assert (two.metadata.source_uri, two.metadata.source_index) == (str(path), 2)
@@ -71,14 +71,14 @@ class TestByHand:
         path = tmp_path / "a.txt"
         path.write_bytes("\ufeffone\r\n\n  two\u2028 \n".encode())
         ((_, episode),) = read_source(open_text(str(path)))
-        assert episode.observation == {"text": ["\ufeffone\r\n\n  two\u2028 \n"]}
+        assert episode.observations == {"text": ["\ufeffone\r\n\n  two\u2028 \n"]}
         assert (episode.metadata.episode_id, episode.metadata.source_index) == (str(path), 0)
 
     def test_by_line_only_newlines_end_a_document(self, tmp_path: Path) -> None:
         path = tmp_path / "a.txt"
         path.write_bytes("\ufeffone\r\n two\u2028\x0b\x85 \n\r\na\rb\nlast\r".encode())
         read = read_source(open_text(str(path), by="line"))
-        got = [result.observation["text"][0] if isinstance(result, Episode) else str(result) for _, result in read]
+        got = [result.observations["text"][0] if isinstance(result, Episode) else str(result) for _, result in read]
         assert got == ["\ufeffone", " two\u2028\x0b\x85 ", "blank line", "a\rb", "last\r"]
         assert isinstance(read[2][1], Filtered)
         assert [candidate.source_index for candidate, _ in read] == [1, 2, 3, 4, 5]
@@ -172,7 +172,7 @@ class TestOptions:
         (tmp_path / "c.txt").write_bytes("\ufeff\n".encode())
         source = open_text(f"{tmp_path}/*", strip=strip)
         read = [result for _, result in read_source(source)]
-        got = [result.observation["text"][0] if isinstance(result, Episode) else result.message for result in read]
+        got = [result.observations["text"][0] if isinstance(result, Episode) else result.message for result in read]
         if strip == "true":
             assert got == [" one\r\ntwo \ufeff"] * 2 + [f"{tmp_path}/c.txt: empty document"]
         else:
@@ -232,7 +232,7 @@ class TestFaults:
     def test_a_mark_before_the_first_object_is_no_text(self, tmp_path: Path) -> None:
         (tmp_path / "a.jsonl").write_bytes(b'\xef\xbb\xbf{"text": "one"}\n\xef\xbb\xbf{"text": "two"}\n')
         (_, one), (_, two) = read_source(open_text(f"{tmp_path}/a.jsonl"))
-        assert one.observation == {"text": ["one"]} and "BOM" in two.message
+        assert one.observations == {"text": ["one"]} and "BOM" in two.message
 
     @pytest.mark.parametrize("ending", ["", *ENDINGS])
     def test_a_line_beyond_the_limit_costs_itself(
@@ -299,7 +299,7 @@ class TestTruncation:
         for size in range(len(whole) + 1):
             path.write_bytes(whole[:size])
             read = [result for _, result in read_source(open_text(str(path)))]
-            got = [result.observation["text"][0] for result in read if isinstance(result, Episode)]
+            got = [result.observations["text"][0] for result in read if isinstance(result, Episode)]
             assert got == ["one", "zwei", "drüben", "one", "zwei", "drüben"][: len(got)]
             if size in borders:
                 assert len(read) == len(got) == len(whole[:size]) // borders[0] * 3
@@ -335,7 +335,7 @@ class TestTruncation:
         for place in range(len(whole)):
             path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :])
             read = read_source(open_text(str(path)))
-            good = [r.observation["text"][0] for _, r in read if isinstance(r, Episode)]
+            good = [r.observations["text"][0] for _, r in read if isinstance(r, Episode)]
             assert good == ["one", "zwei", "drüben"] or any(isinstance(r, Reject) for _, r in read)
 
     def test_what_follows_compressed_data_is_an_error(self, tmp_path: Path) -> None:
@@ -425,7 +425,7 @@ class TestPartitions:
         assert all(one["stop"] == two["start"] for one, two in zip(ranges, ranges[1:], strict=False))
         assert [candidate.episode_id for candidate, _ in read_source(source)] == uncut
         good = [
-            result.observation["text"][0].encode() for _, result in read_source(source) if isinstance(result, Episode)
+            result.observations["text"][0].encode() for _, result in read_source(source) if isinstance(result, Episode)
         ]
         assert good == rows
         for limit in range(45):

@@ -130,7 +130,7 @@ def test_an_action_with_the_bounds_proposed_fits(place: float, size: float, sign
     assert found and bool(found[0]) == fit.bad
     if fit.bad:
         bounds = (float(found[1]), float(found[2]))
-        (better,) = fits(counted(x, ContinuousTokenizer(False, *bounds)))
+        (better,) = fits(counted(x, ContinuousTokenizer(companded=False, low=bounds[0], high=bounds[1])))
         assert not better.bad and better.clipped == 0
 
 

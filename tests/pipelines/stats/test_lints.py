@@ -19,10 +19,11 @@ from gato_tokenize import (
     EpisodeTokenizer,
     ImageSpec,
 )
+from gato_tokenize.episode import FINAL_OBSERVATION
 from pipelines.__main__ import main
 from pipelines.sources import open_source
 from pipelines.stats.episode_stats import as_json, episode_stats, merge_stats
-from pipelines.stats.lints import FINAL_OBSERVATION, LINTS, complete, listed, repeats
+from pipelines.stats.lints import LINTS, complete, listed, repeats
 
 ROOT = Path(__file__).parents[3]
 JOINT = EpisodeSpec({"joint": ContinuousSpec(2)}, ContinuousSpec(2))

@@ -49,7 +49,7 @@ def open_pairs(pattern: Path | str, **options: str) -> ImageTextSource:
 def values(source: ImageTextSource) -> list[Any]:
     """The observation of each episode, the message of each reject."""
     read = [result for _, result in read_source(source)]
-    return [r.observation if isinstance(r, Episode) else getattr(r, "message", str(r)) for r in read]
+    return [r.observations if isinstance(r, Episode) else getattr(r, "message", str(r)) for r in read]
 
 
 def write_lines(folder: Path, *rows: Any) -> Path:
@@ -69,8 +69,8 @@ class TestByHand:
         )
         source = open_pairs(path)
         (_, one), (_, two) = read_source(source)
-        assert one.observation == {"image": [png()], "caption": ["A cat."]}
-        assert two.observation == {"image": [png()], "question": ["Who?"], "answer": ["cat"]}
+        assert one.observations == {"image": [png()], "caption": ["A cat."]}
+        assert two.observations == {"image": [png()], "question": ["Who?"], "answer": ["cat"]}
         assert (one.metadata.task, two.metadata.task) == ("caption", "vqa")
         assert (one.metadata.episode_id, two.metadata.episode_id) == (f"{path}#1", "7")
         assert (two.metadata.source_uri, two.metadata.source_index) == (str(path), 2)
@@ -86,8 +86,8 @@ class TestByHand:
         path.write_bytes(tar([("x/1.png", png()), ("x/1.txt", b"A cat.\n"), ("x/2.json", asked), ("x/2.JPG", png(1))]))
         source = open_pairs(path)
         (_, one), (_, two) = read_source(source)
-        assert one.observation == {"image": [png()], "caption": ["A cat.\n"]}
-        assert two.observation == {"image": [png(1)], "question": ["Who?"], "answer": ["cat"]}
+        assert one.observations == {"image": [png()], "caption": ["A cat.\n"]}
+        assert two.observations == {"image": [png(1)], "question": ["Who?"], "answer": ["cat"]}
         assert (one.metadata.episode_id, two.metadata.episode_id) == (f"{path}#1", "q1")
         assert (two.metadata.source_uri, two.metadata.source_index) == (f"{path}/x/2", 2)
         data = path.read_bytes()
@@ -322,7 +322,7 @@ class TestWebdatasetsNames:
         notes = json.dumps({"id": "x", "caption": "a cat", "width": 3, "question": None}).encode()
         path.write_bytes(tar([("1.png", png()), ("1.txt", b"a cat"), ("1.json", notes)]))
         ((candidate, episode),) = read_source(open_pairs(path))
-        assert candidate.episode_id == "x" and episode.observation["caption"] == ["a cat"]
+        assert candidate.episode_id == "x" and episode.observations["caption"] == ["a cat"]
 
 
 class TestFaultsOfArchives:
@@ -416,7 +416,7 @@ class TestTruncation:
             if not complete:
                 assert str(path) in read[-1]
             assert [value for value in read[:1]] == [
-                r.observation if isinstance(r, Episode) else r.message for _, r in read_source(source, 1)[:1]
+                r.observations if isinstance(r, Episode) else r.message for _, r in read_source(source, 1)[:1]
             ]
 
     def test_of_an_archive_in_pieces(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -513,13 +513,13 @@ class TestPartitions:
             (f"{i:02}.{kind}", png(i) if kind == "png" else b"words") for i in range(11) for kind in ("png", "txt")
         ]
         path.write_bytes(tar(members))
-        uncut = [(c.episode_id, r.observation) for c, r in read_source(open_pairs(path))]
+        uncut = [(c.episode_id, r.observations) for c, r in read_source(open_pairs(path))]
         monkeypatch.setattr(pieces, "PIECE_BYTES", 5_000)
         source = open_pairs(path)
         assert len(source.partitions()) > 3 and len(uncut) == 11
-        assert [(c.episode_id, r.observation) for c, r in read_source(source)] == uncut
+        assert [(c.episode_id, r.observations) for c, r in read_source(source)] == uncut
         for limit in range(13):
-            assert [(c.episode_id, r.observation) for c, r in read_source(source, limit)] == uncut[:limit]
+            assert [(c.episode_id, r.observations) for c, r in read_source(source, limit)] == uncut[:limit]
 
     def test_lines_are_cut_by_the_weight_of_their_pictures(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -564,5 +564,5 @@ def test_the_pictures_of_easy_vqa(tmp_path: Path) -> None:
         rows.append({"image": f"{number}.png", "question": question, "answer": answer})
     source = open_source(f"image-text:{write_lines(tmp_path, *rows)}?task=easy")
     read = [result for part in source.partitions() for _, result in read_partition(source, part)]
-    assert [episode.observation["question"][0] for episode in read] == questions[:20]
+    assert [episode.observations["question"][0] for episode in read] == questions[:20]
     assert {episode.metadata.task for episode in read} == {"easy-vqa"}

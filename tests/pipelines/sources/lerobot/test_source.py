@@ -180,7 +180,7 @@ def test_episodes_that_are_announced_but_not_stored_are_filtered_and_noted(folde
     assert [str(result) for _, result in read if isinstance(result, Filtered)] == [
         "announced by info.json, but not stored"
     ] * 3
-    assert "3 episodes are announced by info.json, but not stored" in source.notes()
+    assert "3 episodes announced by info.json, but not stored" in source.notes()
 
 
 def test_a_timestamp_out_of_tolerance_costs_its_episode(folder: Path) -> None:

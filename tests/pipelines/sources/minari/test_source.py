@@ -48,11 +48,11 @@ class TestByHand:
         assert source.specs() == {"toy/hand-v0": spec}
         _, episode, _ = results(source)
         assert episode.num_steps == 2
-        assert episode.observation["word"] == ["wörd 0", "wörd 1"]
-        assert episode.observation["joint"].tolist() == [[1, 1], [1, 1]]
-        assert episode.action.tolist() == [1, 2]
+        assert episode.observations["word"] == ["wörd 0", "wörd 1"]
+        assert episode.observations["joint"].tolist() == [[1, 1], [1, 1]]
+        assert episode.actions.tolist() == [1, 2]
         oracle = [np.asarray(Image.open(io.BytesIO(encoded(pixels(i)).tobytes()))) for i in range(2)]
-        assert np.array_equal(episode.observation["camera"], oracle)
+        assert np.array_equal(episode.observations["camera"], oracle)
         assert episode.notes == {"final observation left out": 1, "observations/camera: image is from lossy JPEG": 2}
         named = episode.metadata
         assert (named.episode_id, named.source_index, named.task) == ("toy/hand-v0/1", 1, "toy/hand-v0")
@@ -202,8 +202,8 @@ class TestRoles:
         seen, task = candidate.load(), "toy/hand-v0/roles=observation/eye:frames"
         assert list(source.specs()) == list(source.reasons()) == [seen.metadata.task] == [task]
         for i in range(4):
-            np.testing.assert_array_equal(seen.observation["eye"][str(i)], self.FRAMES[:1, i])
-        assert seen.observation["w/pos"].tolist() == [[1, 1]] and seen.observation["w/vel"].tolist() == [[0, 0]]
+            np.testing.assert_array_equal(seen.observations["eye"][str(i)], self.FRAMES[:1, i])
+        assert seen.observations["w/pos"].tolist() == [[1, 1]] and seen.observations["w/vel"].tolist() == [[0, 0]]
 
     def test_a_member_that_no_key_names_is_refused(self, tmp_path: Path) -> None:
         folder = stacked(tmp_path, self.FRAMES, **{"w/more": np.zeros((2, 2))})
@@ -446,10 +446,10 @@ class TestFaults:
             camera(*(encoded(frame, "PNG") for frame in frames))(file["episode_1"].parent["episode_1"])
             replaced(file["episode_2/observations"], "camera", np.stack([encoded(frames[0])] * 4))
         read = results(open_minari(tmp_path))
-        assert np.array_equal(read[0].observation["camera"], frames[:1])
-        assert np.array_equal(read[1].observation["camera"], frames[:2])
+        assert np.array_equal(read[0].observations["camera"], frames[:1])
+        assert np.array_equal(read[1].observations["camera"], frames[:2])
         assert read[0].notes == read[1].notes == {"final observation left out": 1}
-        assert len(read[2].observation["camera"]) == 3 and len(read[2].notes) == 2
+        assert len(read[2].observations["camera"]) == 3 and len(read[2].notes) == 2
 
     def test_a_file_that_changed_since_it_was_planned(self, tmp_path: Path) -> None:
         folder = by_hand(tmp_path / "set")

@@ -59,9 +59,9 @@ def test_by_hand(folder: Path) -> None:
     ]
     episode = read[0][1]
     assert isinstance(episode, Episode) and episode.num_steps == 2
-    assert episode.observation["eye"] == [eye(0), eye(1)]  # the file's own bytes
-    assert np.allclose(episode.observation["state"], [[0, 0.1, 0.2], [0.3, 0.4, 0.5]])
-    assert np.allclose(episode.action, [[0, 0.01], [0.02, 0.03]])
+    assert episode.observations["eye"] == [eye(0), eye(1)]  # the file's own bytes
+    assert np.allclose(episode.observations["state"], [[0, 0.1, 0.2], [0.3, 0.4, 0.5]])
+    assert np.allclose(episode.actions, [[0, 0.01], [0.02, 0.03]])
     named = episode.metadata
     assert (named.task, named.domain, named.instruction) == ("toy", "rlds", "lift block 0")
     assert (named.return_, named.success, named.terminated, named.truncated) == (2.0, -1, True, False)
@@ -78,9 +78,9 @@ class TestEndings:
     def test_the_action_of_the_last_step_is_left_out_or_kept(self, folder: Path) -> None:
         action = np.array([0, 0, 0.5, 0.5, 9, 9], np.float32)
         features = record(3, **{"steps/action": action})
-        assert one(folder, features).action.tolist() == [[0, 0], [0.5, 0.5]]
+        assert one(folder, features).actions.tolist() == [[0, 0], [0.5, 0.5]]
         kept = one(folder, features, "last_step=keep")
-        assert kept.action.tolist() == [[0, 0], [0.5, 0.5], [9, 9]] and kept.notes == {}
+        assert kept.actions.tolist() == [[0, 0], [0.5, 0.5], [9, 9]] and kept.notes == {}
         assert kept.metadata.return_ == 3.0
 
     def test_an_episode_that_was_cut_keeps_every_step_and_has_no_end(self, folder: Path) -> None:
@@ -120,11 +120,11 @@ class TestFields:
         features = record(3, **{"steps/language_instruction": None, "episode_metadata/language_instruction": [b"push"]})
         metadata = {"episode_metadata": group(language_instruction=TEXT)}
         episode = one(folder, features, step={"language_instruction": None}, episode=metadata)
-        assert episode.observation["instruction"] == ["push", "push"] and episode.metadata.instruction == "push"
+        assert episode.observations["instruction"] == ["push", "push"] and episode.metadata.instruction == "push"
 
     def test_another_instruction_can_be_chosen(self, folder: Path) -> None:
         features = record(2, **{"steps/note": [b"a", b"b"]})
-        assert one(folder, features, "instruction=note", step={"note": TEXT}).observation["instruction"] == ["a"]
+        assert one(folder, features, "instruction=note", step={"note": TEXT}).observations["instruction"] == ["a"]
 
     def test_an_embedding_is_left_out_unless_it_is_asked_for(self, folder: Path) -> None:
         features = record(2, **{"steps/language_embedding": np.ones(1024, np.float32)})
@@ -139,11 +139,11 @@ class TestFields:
         deep = picture(np.full((32, 48), 0x1234, np.uint16), "PNG")
         step = {"observation": group(depth=image(32, 48, 1, dtype="uint16"), state=tensor("float32", 3))}
         features = record(2, **{"steps/observation/depth": [deep, deep]})
-        assert "depth" not in one(folder, features, step=step).observation
+        assert "depth" not in one(folder, features, step=step).observations
         assert any("uint16" in note for note in opened(folder).notes())
         asked = opened(folder, "fields=observation/depth")
         (result,) = [result for _, result in read_source(asked)]
-        assert result.observation["depth"] == [deep]
+        assert result.observations["depth"] == [deep]
 
     def test_arrays_as_byte_strings(self, folder: Path) -> None:
         cloud = np.arange(8, dtype=np.float32).reshape(4, 2)
@@ -157,9 +157,9 @@ class TestFields:
             "steps/observation/any/shape": np.array([3, 2, 3, 2], np.int64),
         })  # fmt: skip
         episode = one(folder, features, "last_step=keep", step=step)
-        assert np.array_equal(episode.observation["cloud"], [cloud, cloud + 1])
-        assert episode.observation["raw"].tolist() == [[1, 200], [2, 3]]
-        assert episode.observation["any"].tolist() == [cloud[:3].tolist(), cloud[1:].tolist()]
+        assert np.array_equal(episode.observations["cloud"], [cloud, cloud + 1])
+        assert episode.observations["raw"].tolist() == [[1, 200], [2, 3]]
+        assert episode.observations["any"].tolist() == [cloud[:3].tolist(), cloud[1:].tolist()]
         assert episode.spec.fields["observation/raw"] == DiscreteSpec(256, 2)
 
     def test_rows_of_one_length_are_an_array_and_others_are_left_out(self, folder: Path) -> None:
@@ -175,9 +175,9 @@ class TestFields:
             flat("words"): [b"a"], rows("words", 0): np.array([1, 0]),
         })  # fmt: skip
         episode = one(folder, features, "last_step=keep", step=step)
-        assert episode.observation["three"].tolist() == [[0, 1, 2], [3, 4, 5]]
-        assert episode.observation["square"].tolist() == [[[0, 1], [2, 3]], [[4, 5], [6, 7]]]
-        assert set(episode.observation) == {"three", "square", "instruction"}
+        assert episode.observations["three"].tolist() == [[0, 1, 2], [3, 4, 5]]
+        assert episode.observations["square"].tolist() == [[[0, 1], [2, 3]], [[4, 5], [6, 7]]]
+        assert set(episode.observations) == {"three", "square", "instruction"}
         notes = "\n".join(opened(folder).notes())
         assert "ragged" in notes and "varies" in notes and "words is left out: a list of texts" in notes
 
@@ -207,8 +207,8 @@ class TestFields:
         assert fields["observation/bounded"] == DiscreteSpec(4, 2)
         assert fields["observation/label"] == DiscreteSpec(5)
         assert fields["observation/flag"] == DiscreteSpec(2, 1)
-        assert episode.observation["big"].tolist() == [2.0**64, 5]  # as float32, not -1
-        assert episode.observation["flag"].tolist() == [[True], [False]]
+        assert episode.observations["big"].tolist() == [2.0**64, 5]  # as float32, not -1
+        assert episode.observations["flag"].tolist() == [[True], [False]]
 
     def test_a_range_of_actions_comes_from_the_first_records(self, folder: Path) -> None:
         features = record(2, **{"steps/action": np.array([0.5, -3, 0.1, 2], np.float32)})
@@ -230,7 +230,7 @@ class TestFields:
     )
     def test_what_cannot_be_read_is_left_out_and_noted(self, folder: Path, said: Any, why: str) -> None:
         episode = one(folder, record(2), step={"observation": group(odd=said, state=tensor("float32", 3))})
-        assert set(episode.observation) == {"state", "instruction"}
+        assert set(episode.observations) == {"state", "instruction"}
         assert any("observation/odd" in note and why in note for note in opened(folder).notes())
 
 

@@ -50,7 +50,7 @@ def played(source: str) -> list[Any]:
 def test_a_policy_keeps_state_within_an_episode_and_is_made_anew_for_the_next(here: Path) -> None:
     for episode in played("rollouts:CartPole-v1?policy=my_agent:alternating&episodes=3"):
         assert isinstance(episode, Episode), episode
-        assert episode.action.tolist() == [(number + 1) % 2 for number in range(episode.num_steps)]
+        assert episode.actions.tolist() == [(number + 1) % 2 for number in range(episode.num_steps)]
         assert episode.metadata.agent_id == "my_agent:alternating"
         assert episode.metadata.episode_id.endswith("/my_agent:alternating")
 
@@ -92,7 +92,7 @@ def test_an_episode_stops_at_the_first_step_that_reports_success() -> None:
     base = "rollouts:Meta-World/MT1?env_name=reach-v3&episodes=1&max_steps=150"
     (whole,), (cut,) = played(base), played(f"{base}&stop=success")
     assert cut.num_steps < whole.num_steps == 150
-    np.testing.assert_array_equal(cut.action, whole.action[: cut.num_steps])
+    np.testing.assert_array_equal(cut.actions, whole.actions[: cut.num_steps])
     assert (cut.metadata.success, cut.metadata.terminated, cut.metadata.truncated) == (1, True, False)
     assert (whole.metadata.success, whole.metadata.terminated, whole.metadata.truncated) == (1, False, True)
 
@@ -101,13 +101,13 @@ def test_noise_changes_what_is_played_and_records_what_the_policy_chose(here: Pa
     quiet = played("rollouts:CartPole-v1?policy=my_agent:alternating&episodes=3")
     noisy = played("rollouts:CartPole-v1?policy=my_agent:alternating&episodes=3&noise=0.5")
     for one, other in zip(quiet, noisy, strict=True):
-        assert other.action.tolist() == [(number + 1) % 2 for number in range(other.num_steps)]
+        assert other.actions.tolist() == [(number + 1) % 2 for number in range(other.num_steps)]
         shared = min(one.num_steps, other.num_steps)
-        assert not np.array_equal(one.observation[:shared], other.observation[:shared])
+        assert not np.array_equal(one.observations[:shared], other.observations[:shared])
         assert other.metadata.episode_id == f"{one.metadata.episode_id}/noise=0.5"
     again = played("rollouts:CartPole-v1?policy=my_agent:alternating&episodes=3&noise=0.5")
     for one, other in zip(noisy, again, strict=True):
-        np.testing.assert_array_equal(one.observation, other.observation)
+        np.testing.assert_array_equal(one.observations, other.observations)
 
 
 def test_episodes_below_a_return_are_left_out_and_counted(here: Path) -> None:

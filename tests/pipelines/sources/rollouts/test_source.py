@@ -47,9 +47,9 @@ class TestAnEpisode:
     def test_of_counting_to_three(self) -> None:
         """Observations are copied before each action; the fourth, after the last action, is left out."""
         (episode,) = played(COUNT + "&episodes=1&seed=5")
-        assert episode.observation[:, 0].tolist() == [0, 1, 2]
-        assert episode.action.shape == (3, 1) and np.abs(episode.action).max() <= 2
-        assert (episode.observation.dtype, episode.action.dtype) == (np.float32, np.float32)
+        assert episode.observations[:, 0].tolist() == [0, 1, 2]
+        assert episode.actions.shape == (3, 1) and np.abs(episode.actions).max() <= 2
+        assert (episode.observations.dtype, episode.actions.dtype) == (np.float32, np.float32)
         assert episode.notes == {"final observation left out": 1}
         named = episode.metadata
         assert named.episode_id == "Faulty/Count-v0/seed=5/random"
@@ -74,9 +74,9 @@ class TestAnEpisode:
         assert opened.reasons()[task]["observation/eye/3"].startswith("chosen: frames, 4 along axis -1")
         assert opened.reasons()[task]["observation/w~1pos"].endswith("is real numbers")
         (episode,) = played(f"{source}&roles=observation/eye:frames&resize=16x16")
-        eyes = episode.observation["eye"]
+        eyes = episode.observations["eye"]
         assert [eyes[str(i)][:, 0, 0].tolist() for i in range(4)] == [[10 + i, 20 + i] for i in range(4)]
-        assert episode.observation["w/pos"].tolist() == [[1.0], [2.0]] and set(episode.action) == {"a/b"}
+        assert episode.observations["w/pos"].tolist() == [[1.0], [2.0]] and set(episode.actions) == {"a/b"}
         assert episode.metadata.task == task
 
     def test_a_masked_observation_is_a_reject(self) -> None:
@@ -99,7 +99,7 @@ class TestAnEpisode:
     def test_tuples_are_numbered_fields(self) -> None:
         (episode,) = played("rollouts:faulty_environments:Faulty/Global-v0?policy=random&episodes=1")
         paths = ["observation/0", "observation/1/text", "observation/2", "action/0", "action/1"]
-        assert list(episode.fields) == paths and set(episode.observation) == {"0", "1", "2"}
+        assert list(episode.fields) == paths and set(episode.observations) == {"0", "1", "2"}
 
     @pytest.mark.parametrize(
         "source", ["BabyAI-GoToLocal-v0?image=rgb", "BabyAI-GoToLocal-v0?policy=random", "CartPole-v1?policy=random"]
@@ -121,7 +121,7 @@ class TestAnEpisode:
             fields = observation if isinstance(observation, dict) else {"": observation}
             for key, value in fields.items():
                 np.testing.assert_array_equal(episode.fields[f"observation/{key}".rstrip("/")][t], value)
-            observation, reward, terminated, truncated, _ = environment.step(episode.action[t])
+            observation, reward, terminated, truncated, _ = environment.step(episode.actions[t])
             total += float(reward)
         environment.close()
         assert (total, terminated, truncated) == (
@@ -141,7 +141,7 @@ class TestFamilies:
             named = episode.metadata
             assert (named.domain, named.agent_id, named.success) == ("BabyAI", "BabyAIBot", 1)
             assert named.return_ > 0 and named.terminated
-            assert episode.observation["mission"] == [named.instruction] * episode.num_steps
+            assert episode.observations["mission"] == [named.instruction] * episode.num_steps
         (inputs,) = source.inputs()
         assert set(inputs["versions"]) == {"gymnasium", "minigrid", "numpy"}
 
@@ -151,9 +151,9 @@ class TestFamilies:
         (symbolic,) = played("rollouts:BabyAI-GoToLocal-v0?episodes=1&seed=3")
         assert episode.metadata.task == "BabyAI-GoToLocal-v0-cells"
         assert episode.spec.observation["image"] == DiscreteSpec(264, (7, 7))
-        cells, state = np.divmod(episode.observation["image"], 4)
-        assert np.array_equal(np.stack([*np.divmod(cells, 6), state], axis=-1), symbolic.observation["image"])
-        assert np.array_equal(episode.action, symbolic.action)
+        cells, state = np.divmod(episode.observations["image"], 4)
+        assert np.array_equal(np.stack([*np.divmod(cells, 6), state], axis=-1), symbolic.observations["image"])
+        assert np.array_equal(episode.actions, symbolic.actions)
         sequence = EpisodeTokenizer(episode.spec).encode(episode)
         pieces = len(TextTokenizer().encode(episode.metadata.instruction))
         assert len(sequence) == episode.num_steps * (49 + 1 + pieces + 1 + 1)
@@ -162,7 +162,7 @@ class TestFamilies:
         (episode,) = played("rollouts:BabyAI-GoToLocal-v0?episodes=1&image=rgb")
         assert episode.metadata.task == "BabyAI-GoToLocal-v0-rgb"
         assert episode.spec.observation["image"] == ImageSpec((56, 56, 3))
-        assert len(np.unique(episode.observation["image"])) > 3  # drawn, not black
+        assert len(np.unique(episode.observations["image"])) > 3  # drawn, not black
 
     @pytest.mark.parametrize(
         "source, task, action",
@@ -192,13 +192,13 @@ class TestFamilies:
             assert (named.domain, named.task) == ("Meta-World", "Meta-World/MT1/reach-v3")
             assert (named.agent_id, named.success) == ("metaworld.SawyerReachV3Policy", 1)
             assert (episode.num_steps, named.terminated, named.truncated) == (500, False, True)  # success goes on
-            assert episode.observation.shape == (500, 39) and np.abs(episode.action).max() <= 1
+            assert episode.observations.shape == (500, 39) and np.abs(episode.actions).max() <= 1
             assert (
                 episode.notes["action values beyond their bounds, played at the bound"]
-                >= np.sum(episode.action == 1)
+                >= np.sum(episode.actions == 1)
                 > 0
             )
-        assert not np.array_equal(one.observation[0, -3:], two.observation[0, -3:])  # another goal
+        assert not np.array_equal(one.observations[0, -3:], two.observations[0, -3:])  # another goal
         assert set(open_source(source).inputs()[0]["versions"]) == {"gymnasium", "metaworld", "mujoco", "numpy"}
 
     def test_the_expert_beats_chance(self) -> None:
@@ -251,7 +251,7 @@ class TestFaults:
         assert message in reject.message
         clean = played(f"{COUNT}&episodes=4")
         for i in (0, 2, 3):
-            np.testing.assert_array_equal(results[i].observation, clean[i].observation)
+            np.testing.assert_array_equal(results[i].observations, clean[i].observations)
 
     def test_of_the_expert(self) -> None:
         """The level's agent starts with an object in its hands, which the bot does not know."""
