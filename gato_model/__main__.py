@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import logging
 import os
 import sys
 import tempfile
@@ -40,6 +41,7 @@ def _import(name: str) -> Any:
     os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever ~/.keras/keras.json says
     if os.environ.setdefault(LOG_LEVEL, "3") != "3":
         return importlib.import_module(name)
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of every task that is compiled after the first
     with _silenced():
         return importlib.import_module(name)
 

@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import dataclasses
 import json
+import logging
 import sys
 import time
 from collections.abc import Iterator
@@ -92,6 +93,7 @@ def main() -> int:
     there = set()
     if arguments.out.exists():
         there = {json.loads(line)["task"] for line in arguments.out.read_text().splitlines()}
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of every task that is compiled after the first
     tokenizer, model = DatasetTokenizer.load(arguments.run), load_model(arguments.run, arguments.which)
     acting = {"rows": min(50, arguments.episodes), "temperature": arguments.temperature}
     for recipe, rollout in rollouts(arguments.recipes or list(QUICKEST_FIRST)):

@@ -79,7 +79,7 @@ def rows(name: str, corpus: Path, episodes: int) -> Iterator[str]:
 
 
 def _shown(number: Any) -> str:
-    return "" if number is None else f"{number:.3g}"
+    return "" if number is None else f"{number:,.4g}"
 
 
 def main() -> None:
