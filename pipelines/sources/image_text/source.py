@@ -187,6 +187,9 @@ def _record_of(sample: tar_samples.Sample, where: str, clean: Callable[[str], st
             raise _too_large(f"{where}.{kind}")
     decoded = {kind: lines.text_of(data or b"", f"{where}.{kind}") for kind, data in texts.items()}
     record = lines.object_of(decoded["json"], f"{where}.json") if "json" in decoded else {}
+    status = record.get("status", "success")
+    if isinstance(status, str) and status != "success" and not any(kind in sample.members for kind in IMAGES):
+        raise Filtered(f"no picture, and its status in the .json is {status[:100]!r}")
     if "txt" in decoded:
         caption = record.get("caption", decoded["txt"])
         if caption is not None and (not isinstance(caption, str) or clean(caption) != clean(decoded["txt"])):

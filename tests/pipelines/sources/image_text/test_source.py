@@ -325,6 +325,33 @@ class TestWebdatasetsNames:
         assert candidate.episode_id == "x" and episode.observations["caption"] == ["a cat"]
 
 
+class TestFailedDownloads:
+    """img2dataset keeps the .json of a download that failed, with its status."""
+
+    @staticmethod
+    def outcomes(tmp_path: Path, **changes: Any) -> list[Any]:
+        said = {"caption": "A cat.", "status": "success", "error_message": None, "url": "https://example.com/1.png"}
+        failed = json.dumps({**said, "status": "failed_to_download", "error_message": "HTTP Error 404", **changes})
+        members = [("0.png", png()), ("0.txt", b"A cat."), ("0.json", json.dumps(said).encode())]
+        (tmp_path / "00000.tar").write_bytes(tar([*members, ("1.txt", b"A cat."), ("1.json", failed.encode())]))
+        return [result for _, result in read_source(open_pairs(tmp_path / "00000.tar"))]
+
+    def test_they_are_filtered_by_their_status(self, tmp_path: Path) -> None:
+        one, two = self.outcomes(tmp_path)
+        assert isinstance(one, Episode) and isinstance(two, Filtered)
+        assert str(two) == "no picture, and its status in the .json is 'failed_to_download'"
+
+    @pytest.mark.parametrize("status", ["success", None, 404])
+    def test_a_picture_that_is_missing_for_no_such_reason_is_a_reject(self, tmp_path: Path, status: Any) -> None:
+        two = self.outcomes(tmp_path, status=status)[1]
+        assert isinstance(two, Reject) and "expected one image" in two.message
+
+    def test_the_status_of_a_sample_with_a_picture_counts_for_nothing(self, tmp_path: Path) -> None:
+        record = json.dumps({"caption": "A cat.", "status": "approved"}).encode()
+        (tmp_path / "a.tar").write_bytes(tar([("0.png", png()), ("0.json", record)]))
+        assert [type(result) for _, result in read_source(open_pairs(tmp_path / "a.tar"))] == [Episode]
+
+
 class TestFaultsOfArchives:
     @pytest.mark.parametrize(
         ("members", "expected"),
