@@ -11,6 +11,7 @@ PROGRAM = "gato-data"
 _COMMANDS = {  # {name: (what it does, its module, the extra that it needs)}
     "convert": ("convert sources into a dataset of TFRecord episodes", "convert", "beam"),
     "sources": ("list what can be read, from what, and whether it is installed", "sources", "inspect"),
+    "plan": ("show what a conversion would make of sources", "plan", ""),
     "verify": ("check every byte of a dataset", "verify", ""),
     "inspect": ("show what a dataset holds, or one episode of it", "show", "inspect"),
     "rejects": ("list what was rejected, or try it again after a fix", "rejects", ""),

@@ -9,10 +9,11 @@ from typing import Any
 import apache_beam as beam
 
 from gato_tokenize import Episode
-from gato_tokenize.storage.dataset import MANIFEST, DatasetTokenizer, parse_shard_name, shard_name
+from gato_tokenize.storage.dataset import MANIFEST, DatasetTokenizer
 from gato_tokenize.storage.place import local_path
 from gato_tokenize.storage.records import Record
 from gato_tokenize.storage.segments import MAX_BYTES, MAX_TOKENS, segments
+from gato_tokenize.storage.shards import parse_shard_name, shard_name
 from gato_tokenize.storage.tfrecord import shard_writer
 from pipelines.conversion.card import Card
 from pipelines.conversion.limit import limited_works

@@ -5,21 +5,22 @@ import functools
 import hashlib
 import json
 import os
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 from gato_tokenize.defaults import LOCAL_POSITIONS
 from gato_tokenize.episode import Episode
 from gato_tokenize.field_spec import TextSpec
 from gato_tokenize.modalities.text import TextTokenizer
+from gato_tokenize.output import counted
 from gato_tokenize.spec import EpisodeSpec
 from gato_tokenize.storage.durable import durable_file
-from gato_tokenize.storage.episode_list import EPISODES, read_lines
+from gato_tokenize.storage.episode_list import EPISODES, EpisodeHeads, read_lines
+from gato_tokenize.storage.episodes import Episodes
 from gato_tokenize.storage.place import DATASET, describe, local_path
 from gato_tokenize.storage.records import Record
-from gato_tokenize.storage.shards import read_record, read_records
+from gato_tokenize.storage.shards import parse_shard_name, read_record, read_records
 from gato_tokenize.storage.tfrecord import Damage, index_path, read_index
 from gato_tokenize.tokenizer import EpisodeTokenizer
 from gato_tokenize.vocabulary import Vocabulary
@@ -28,28 +29,6 @@ MANIFEST = DATASET  # written last: its presence means that the dataset is compl
 FORMAT_VERSION = 1
 STATS = "stats.json"
 SPEC, TEXT_MODEL = "tokenizer/spec.json", "tokenizer/text.model"
-_SHARD = r"([a-z][a-z0-9_]*)-([a-z]+)\.tfrecord-(\d{5,})-of-(\d{5,})"  # what `shard_name` writes
-
-
-def shard_name(dataset: str, split: str, index: int, count: int) -> str:
-    """The file name of a shard, as TFDS has it.
-
-    >>> shard_name("toy", "train", 3, 32)
-    'toy-train.tfrecord-00003-of-00032'
-    """
-    return f"{dataset}-{split}.tfrecord-{index:05d}-of-{count:05d}"
-
-
-def parse_shard_name(name: str) -> tuple[str, str, int, int]:
-    """The inverse of `shard_name`. Raises ValueError for any other name.
-
-    >>> parse_shard_name("toy-train.tfrecord-00003-of-00032")
-    ('toy', 'train', 3, 32)
-    """
-    match = re.fullmatch(_SHARD, name, re.ASCII)
-    if match is None:
-        raise ValueError(f"{name!r} is not the name of a shard, such as 'toy-train.tfrecord-00003-of-00032'")
-    return match[1], match[2], int(match[3]), int(match[4])
 
 
 def manifest_bytes(manifest: dict[str, Any]) -> bytes:
@@ -152,15 +131,20 @@ class DatasetTokenizer:
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-    """A complete, converted dataset: `Dataset.open(folder)`."""
+    """A complete, converted dataset, a sequence of its episodes: `Dataset.open(folder)`.
+
+    They are those of all splits, in the order of the episode list. `dataset[3]` and `dataset["id"]` read and decode one
+    of them; `dataset[10:20]` is a sequence, too, which reads nothing yet.
+    """
 
     path: Path
     manifest: Mapping[str, Any]
-    tokenizer: DatasetTokenizer
+    tokenizer: DatasetTokenizer = dataclasses.field(compare=False)  # the manifest has its hash
 
     def __repr__(self) -> str:
         splits = ", ".join(f"{name} {split['records']}" for name, split in self.manifest["splits"].items())
-        return f"<Dataset {self.path}: {len(self.tokenizer.specs)} tasks, records: {splits}>"
+        tasks = counted(len(self.tokenizer.specs), "task")
+        return f"<Dataset {self.path}: {counted(len(self), 'episode')} of {tasks}; records: {splits}>"
 
     @classmethod
     def open(cls, path: "str | os.PathLike[str]") -> "Dataset":
@@ -190,8 +174,10 @@ class Dataset:
         """The file of a shard that the manifest or the episode list names.
 
         Raises ValueError for any other name: a forged list must not lead out of the folder."""
-        if not re.fullmatch(_SHARD, name, re.ASCII):
-            raise ValueError(f"{self.path} is damaged or forged: it names {name!r} as a shard of its own")
+        try:
+            parse_shard_name(name)
+        except ValueError as error:
+            raise ValueError(f"{self.path} is damaged or forged: it names {name!r} as a shard of its own") from error
         return self.path / name
 
     @property
@@ -200,8 +186,49 @@ class Dataset:
         return read_stats(self.path)
 
     def __len__(self) -> int:
-        """The number of records in all splits."""
-        return sum(split["records"] for split in self.manifest["splits"].values())
+        return int(self.manifest["episodes"]["written"])
+
+    @overload
+    def __getitem__(self, wanted: int | str) -> Episode: ...
+    @overload
+    def __getitem__(self, wanted: slice) -> Episodes: ...
+    def __getitem__(self, wanted: int | str | slice) -> Episode | Episodes:
+        """Return an episode by its number in the episode list or its id, or a view of several.
+
+        Raises IndexError beyond the last, KeyError for an unknown id, ValueError if the list is damaged or forged.
+        """
+        if isinstance(wanted, slice):
+            return Episodes(self, range(len(self))[wanted])
+        if isinstance(wanted, str):
+            if wanted not in self._heads.numbers:
+                raise KeyError(f"{self.path} has no episode {wanted!r}")
+            number = self._heads.numbers[wanted]
+        else:
+            number = range(len(self))[wanted]
+        return self._decode(self._whole(*self._heads.place(number)))
+
+    def __iter__(self) -> Iterator[Episode]:
+        left = self._heads.counts
+        readers: dict[
+            str, Iterator[Episode]
+        ] = {}  # the list goes through each shard in order, but through several at once
+        for number in range(len(self)):
+            shard = self._heads.place(number)[0]
+            if shard not in readers:
+                readers[shard] = self._joined(read_records(self.shard(shard), dataset=self.manifest["dataset"]))
+            yield next(readers[shard])
+            left[shard] -= 1
+            if not left[shard]:
+                del readers[shard]
+
+    @functools.cached_property
+    def _heads(self) -> EpisodeHeads:
+        return EpisodeHeads.read(self.path / EPISODES)
+
+    def _whole(self, shard: str, first: int, segments: int) -> Record:
+        """Read an episode's records and join them."""
+        path, name = self.shard(shard), self.manifest["dataset"]
+        return Record.join([read_record(path, first + segment, name) for segment in range(segments)])
 
     def records(
         self,
@@ -225,8 +252,11 @@ class Dataset:
 
     def episodes(self, split: str = "train") -> Iterator[Episode]:
         """Yield every episode of a split, decoded, with its segments joined."""
+        return self._joined(self.records(split))
+
+    def _joined(self, records: Iterable[Record]) -> Iterator[Episode]:
         parts: list[Record] = []
-        for record in self.records(split):
+        for record in records:
             metadata = record.metadata
             if metadata.segment_index != len(parts):
                 raise ValueError(f"episode {metadata.episode_id!r}: segment {len(parts)} is missing")
@@ -248,9 +278,6 @@ class Dataset:
         line = next(found, None)
         if line is None:
             raise KeyError(f"no episode {wanted!r}: give an id or a number below the count of episodes")
-        shard = self.shard(line["shard"])
-        name = self.manifest["dataset"]
-        records = [read_record(shard, line["record"] + segment, name) for segment in range(line["num_segments"])]
-        whole = Record.join(records)
+        whole = self._whole(line["shard"], line["record"], line["num_segments"])
         metadata = dataclasses.replace(whole.metadata, content_hash=line["content_hash"])
         return dataclasses.replace(whole, metadata=metadata), self._decode(whole)

@@ -1,6 +1,7 @@
 """Shards: writing the records of a file, and reading them back."""
 
 import os
+import re
 from collections.abc import Iterable, Iterator
 from typing import Literal
 
@@ -17,6 +18,29 @@ from gato_tokenize.storage.tfrecord import (
     read_index,
     shard_writer,
 )
+
+_SHARD = r"([a-z][a-z0-9_]*)-([a-z]+)\.tfrecord-(\d{5,})-of-(\d{5,})"  # what `shard_name` writes
+
+
+def shard_name(dataset: str, split: str, index: int, count: int) -> str:
+    """The file name of a shard, as TFDS has it.
+
+    >>> shard_name("toy", "train", 3, 32)
+    'toy-train.tfrecord-00003-of-00032'
+    """
+    return f"{dataset}-{split}.tfrecord-{index:05d}-of-{count:05d}"
+
+
+def parse_shard_name(name: str) -> tuple[str, str, int, int]:
+    """The inverse of `shard_name`. Raises ValueError for any other name.
+
+    >>> parse_shard_name("toy-train.tfrecord-00003-of-00032")
+    ('toy', 'train', 3, 32)
+    """
+    match = re.fullmatch(_SHARD, name, re.ASCII)
+    if match is None:
+        raise ValueError(f"{name!r} is not the name of a shard, such as 'toy-train.tfrecord-00003-of-00032'")
+    return match[1], match[2], int(match[3]), int(match[4])
 
 
 def write_records(path: "str | os.PathLike[str]", records: Iterable[Record]) -> int:

@@ -61,6 +61,14 @@ def sources(parser: CommandParser) -> None:
     parser.add_output("the same as one JSON object")
 
 
+def plan(parser: CommandParser) -> None:
+    add = parser.add_argument
+    add("sources", nargs="+", metavar="SOURCE", help="as `convert` takes it")
+    add("--limit", type=positive, metavar="N", help="at most N episodes of each source")
+    add("--local-positions", type=positive, default=LOCAL_POSITIONS, metavar="N", help="(default %(default)s)")
+    parser.add_output("the same as one JSON object")
+
+
 def verify(parser: CommandParser) -> None:
     add = parser.add_argument
     _dataset(parser)

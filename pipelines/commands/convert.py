@@ -46,26 +46,26 @@ def _run(arguments: argparse.Namespace, output: Output) -> int:
         card=Card.read(arguments.card) if arguments.card else Card(),
     )
     if arguments.dry_run:
-        reasons, notes = _reasons(arguments.sources), _notes(arguments.sources)
-        lines = [describe(plan, tokenizer, reasons), *_shown(notes)]
+        reasons, notes = reasons_of(arguments.sources), notes_of(arguments.sources)
+        lines = [describe(plan, tokenizer, reasons), *notes_shown(notes)]
         return output.result(
             "\n".join(map(printable_lines, lines)), planned(arguments.out, plan, tokenizer, reasons, notes)
         )
     there = arguments.out.exists()
     manifest = convert(plan, tokenizer, arguments.out, budget, run)
-    notes = _notes(arguments.sources)
+    notes = notes_of(arguments.sources)
     lines = [ALREADY_THERE] if there else []
-    lines += [summary(manifest, arguments.out), *_shown(notes)]
+    lines += [summary(manifest, arguments.out), *notes_shown(notes)]
     made = document_of(manifest, arguments.out, there, notes)
     return output.result("\n".join(map(printable_lines, lines)), made)
 
 
-def _notes(sources: Sequence[str]) -> list[str]:
+def notes_of(sources: Sequence[str]) -> list[str]:
     """Return what the sources report about their inputs."""
     return [note for source in sources for note in open_source(source).notes()]
 
 
-def _shown(notes: Sequence[str]) -> list[str]:
+def notes_shown(notes: Sequence[str]) -> list[str]:
     """Return the lines that a person gets of the notes: at most 10."""
     more = [f"note: and {len(notes) - 9} more that are left out"] if len(notes) > 10 else []
     return [f"note: {note}" for note in (notes[:9] if more else notes)] + more
@@ -82,7 +82,8 @@ def _runner(arguments: argparse.Namespace, budget: RejectBudget) -> Callable[[Wo
     return run_on(arguments.runner, arguments.beam_options, limits, not arguments.quiet)
 
 
-def _reasons(sources: list[str]) -> dict[str, Mapping[str, str]]:
+def reasons_of(sources: Sequence[str]) -> dict[str, Mapping[str, str]]:
+    """Return {task: {path: why the field has its type}} of the sources that infer their specs."""
     return {task: reasons for name in sources for task, reasons in open_source(name).reasons().items()}
 
 
@@ -99,10 +100,16 @@ def describe(plan: Plan, tokenizer: DatasetTokenizer, reasons: Mapping[str, Mapp
             f"input {given['uri']}: " + ", ".join(f"{k} {v}" for k, v in given.items() if k not in ("uri", "source"))
         )
     lines += equal_inputs(plan.inputs)
+    return "\n".join(lines + describe_tasks(tokenizer, reasons))
+
+
+def describe_tasks(tokenizer: DatasetTokenizer, reasons: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """Return the lines that describe each task's fields, with the reason of each."""
+    lines = []
     for name, spec in tokenizer.specs.items():
         described = zip(spec.fields, spec.describe().splitlines(), strict=True)
         lines += [f"task {name}", *(f"  {line}{_why(reasons, name, path)}" for path, line in described)]
-    return "\n".join(lines)
+    return lines
 
 
 def _why(reasons: Mapping[str, Mapping[str, str]], task: str, path: str) -> str:
@@ -127,12 +134,17 @@ def planned(
         "plan_sha256": plan.sha256,
         "tokenizer_sha256": tokenizer.sha256,
         "inputs": plan.inputs,
-        "tasks": {
-            task: {
-                path: {"spec": field.describe(), "reason": reasons.get(task, {}).get(path)}
-                for path, field in spec.fields.items()
-            }
-            for task, spec in tokenizer.specs.items()
-        },
+        "tasks": tasks_of(tokenizer, reasons),
         "notes": [*equal_inputs(plan.inputs), *notes],
+    }
+
+
+def tasks_of(tokenizer: DatasetTokenizer, reasons: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+    """Return as JSON what `describe_tasks` describes."""
+    return {
+        task: {
+            path: {"spec": field.describe(), "reason": reasons.get(task, {}).get(path)}
+            for path, field in spec.fields.items()
+        }
+        for task, spec in tokenizer.specs.items()
     }

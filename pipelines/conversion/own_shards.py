@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from gato_tokenize.output import counted
-from gato_tokenize.storage.dataset import SPEC, TEXT_MODEL, DatasetTokenizer, parse_shard_name
+from gato_tokenize.storage.dataset import SPEC, TEXT_MODEL, DatasetTokenizer
 from gato_tokenize.storage.durable import durable_file
 from gato_tokenize.storage.episode_list import episode_line, line_bytes
 from gato_tokenize.storage.records import Record
-from gato_tokenize.storage.shards import read_records
+from gato_tokenize.storage.shards import parse_shard_name, read_records
 from gato_tokenize.storage.tfrecord import index_path, read_index
 from pipelines.conversion.card import Card
 from pipelines.conversion.plan import Plan

@@ -18,10 +18,11 @@ from typing import Any
 
 from gato_tokenize import EpisodeSpec, TextTokenizer, __version__
 from gato_tokenize.defaults import LOCAL_POSITIONS
-from gato_tokenize.storage.dataset import DatasetTokenizer, shard_name
+from gato_tokenize.storage.dataset import DatasetTokenizer
 from gato_tokenize.storage.place import local_path
 from gato_tokenize.storage.schema import SCHEMA_VERSION
 from gato_tokenize.storage.segments import MAX_BYTES, MAX_TOKENS
+from gato_tokenize.storage.shards import shard_name
 from pipelines.conversion.card import Card
 from pipelines.conversion.limit import limited_works
 from pipelines.conversion.work import Work

@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from gato_tokenize import __version__
-from gato_tokenize.storage.dataset import MANIFEST, Dataset, parse_shard_name
+from gato_tokenize.storage.dataset import MANIFEST, Dataset
 from gato_tokenize.storage.durable import durable_file, sync_folder
 from gato_tokenize.storage.episode_list import EPISODES, line_bytes, read_lines
 from gato_tokenize.storage.schema import READABLE, SCHEMA_VERSION
+from gato_tokenize.storage.shards import parse_shard_name
 from gato_tokenize.storage.tfrecord import index_path
 from pipelines.conversion.plan import Plan, PlanError
 from pipelines.conversion.work import Done, Retry, Work

@@ -35,7 +35,10 @@ def test_documents_and_pictures_come_back_as_they_were() -> None:
     for number, episode in enumerate(pictures):
         assert np.array_equal(episode.fields["observation/image"][0], np.asarray(Image.open(f"{number}.png")))
         assert episode.fields["observation/caption"] == [f"noise number {number}"]
-    assert dataset.record(len(dataset) - 1).metadata.episode_id == pictures[-1].metadata.episode_id
+    assert (
+        dataset.record(dataset.manifest["splits"]["train"]["records"] - 1).metadata.episode_id
+        == pictures[-1].metadata.episode_id
+    )
     manifest = dataset.manifest
     assert manifest["episodes"] == {"read": 66, "written": 66, "rejected": {}, "filtered": {}, "duplicates": 0}
     assert [(i["uri"], i["sha256"]) for i in manifest["inputs"]][0] == (

@@ -11,7 +11,7 @@ import pytest
 
 from gato_tokenize import Dataset
 from gato_tokenize.installing import how_to_install
-from pipelines.sources import open_source, source_class
+from pipelines.sources import SOURCES, open_source, source_class
 from pipelines.sources.catalogue import known_sources
 from pipelines.sources.source import SourceError
 
@@ -132,7 +132,7 @@ def test_an_installed_source_that_cannot_be_loaded_costs_its_own_name_alone(here
     for name, message in (
         ("broken", "source 'broken' of the package gato-words cannot be loaded: ModuleNotFoundError: No module named"),
         ("number", "my_words:number is no class that inherits"),
-        ("wrods", "robomimic, broken, number, words; or MODULE"),
+        ("wrods", f"{list(SOURCES)[-1]}, broken, number, words; or MODULE"),
     ):
         with pytest.raises(SourceError, match=message):
             open_source(f"{name}:go")

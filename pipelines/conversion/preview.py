@@ -1,0 +1,91 @@
+"""Preview: what a source's metadata and its first episodes show, before anything is converted."""
+
+import dataclasses
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gato_tokenize import ContinuousSpec, DiscreteSpec, Episode
+from gato_tokenize.storage.dataset import DatasetTokenizer
+from pipelines.conversion.work import Work
+from pipelines.sources import open_source
+from pipelines.sources.source import Filtered, Source
+
+LOOK = 3  # episodes of each source
+
+
+@dataclasses.dataclass
+class Seen:
+    """What the first episodes of a task show. positions: the most observation tokens in a timestep. ranges: {path:
+    (smallest, largest value)} of the numeric fields."""
+
+    episodes: int = 0
+    steps: int = 0
+    positions: int = 0
+    ranges: dict[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
+
+    def add(self, episode: Episode, tokenizer: DatasetTokenizer) -> None:
+        """Raises ValueError for an episode that cannot be tokenized."""
+        sequence = tokenizer.task(episode.metadata.task).encode(episode)
+        self.episodes, self.steps = self.episodes + 1, self.steps + episode.num_steps
+        self.positions = max(self.positions, int(sequence.local_positions.max(initial=-1)) + 1)
+        for path, field in episode.spec.fields.items():
+            values = episode.fields[path]
+            if isinstance(field, ContinuousSpec | DiscreteSpec) and np.size(values):
+                low, high = self.ranges.get(path, (np.inf, -np.inf))
+                self.ranges[path] = (min(low, float(np.min(values))), max(high, float(np.max(values))))
+
+
+@dataclasses.dataclass(frozen=True)
+class Preview:
+    """A source as it is before it is converted.
+
+    episodes: number of candidates, of which some may be filtered or rejected. partitions: number of them. bytes: of
+    its inputs. splits: its own. seen: {task: what its first episodes show}. failed: which of these would be rejected
+    or filtered, and why; and partitions that cannot be read to their ends.
+    """
+
+    source: str
+    episodes: int
+    partitions: int
+    bytes: int
+    splits: tuple[str, ...]
+    seen: dict[str, Seen]
+    failed: list[str]
+
+
+def preview(name: str, works: Sequence[Work], inputs: Sequence[Any], tokenizer: DatasetTokenizer) -> Preview:
+    """Look at a source whose works and inputs were planned, and at its first LOOK candidates in this process."""
+    size = sum(given.get("bytes", 0) for given in inputs)
+    seen: dict[str, Seen] = {}
+    failed: list[str] = []
+    source = open_source(name)
+    count = sum(_count(source, work, failed) for work in works)
+    parts = (itertools.islice(source.candidates(work.partition), work.limit) for work in works)
+    try:
+        for candidate in itertools.islice(itertools.chain.from_iterable(parts), LOOK):
+            try:
+                episode = candidate.load()
+                seen.setdefault(episode.metadata.task, Seen()).add(episode, tokenizer)
+            except Filtered as reason:
+                failed.append(f"{candidate.episode_id} would be filtered: {reason}")
+            except Exception as error:
+                failed.append(f"{candidate.episode_id} would be a reject: {type(error).__name__}: {error}")
+    except Exception as error:
+        failed.append(f"reading ends with {type(error).__name__}: {error}")
+    return Preview(name, count, len(works), size, source.splits(), seen, failed)
+
+
+def _count(source: Source, work: Work, failed: list[str]) -> int:
+    """Count the candidates of a work; where its partition does not say it, by going through them. None is loaded."""
+    if work.most is not None and "count" in work.partition:
+        return work.most
+    count = 0
+    try:
+        for _ in itertools.islice(source.candidates(work.partition), work.limit):
+            count += 1
+    except Exception as error:
+        failed.append(f"a partition ends after {count} candidates: {type(error).__name__}: {error}")
+    return count
