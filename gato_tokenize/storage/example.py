@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 Value: TypeAlias = "Sequence[bytes] | NDArray[np.int64] | NDArray[np.float32]"
 _BYTES, _FLOAT, _INT64 = 0x0A, 0x12, 0x1A  # Feature's fields 1, 2 and 3, length-delimited
 _64_BITS = 0xFFFFFFFFFFFFFFFF
+_SHORT = 256  # bytes of a value that is kept encoded; longer ones, such as pictures, are never the same again
 _FEW = 8  # numbers that are encoded one by one faster than by numpy
 
 
@@ -29,7 +30,12 @@ def encode_example(features: "Mapping[str, Value | int | bytes]") -> bytes:
     entries = []
     for key in sorted(features):  # the order of code points is that of their UTF-8 bytes
         value = features[key]
-        entries.append(_short_entry(key, value) if isinstance(value, (int, bytes)) else _entry(key, _feature(value)))
+        if isinstance(value, bytes) and len(value) > _SHORT:
+            entries.append(_bytes_entry(key, value))
+        else:
+            entries.append(
+                _short_entry(key, value) if isinstance(value, (int, bytes)) else _entry(key, _feature(value))
+            )
     return _field(0x0A, b"".join(entries))
 
 
@@ -40,8 +46,12 @@ def _entry(key: str, feature: bytes) -> bytes:
 @functools.lru_cache(maxsize=1024)  # many records of a dataset have the same task, source, success, ...
 def _short_entry(key: str, value: int | bytes) -> bytes:
     if isinstance(value, bytes):
-        return _entry(key, _field(_BYTES, _field(0x0A, value)))
+        return _bytes_entry(key, value)
     return _entry(key, _field(_INT64, _field(0x0A, _varint(value & _64_BITS))))
+
+
+def _bytes_entry(key: str, value: bytes) -> bytes:
+    return _entry(key, _field(_BYTES, _field(0x0A, value)))
 
 
 @functools.lru_cache(maxsize=256)

@@ -5,18 +5,29 @@ from pathlib import Path
 
 import pytest
 
+from gato_model.__main__ import COMMANDS
 from gato_tokenize import Dataset
+from gato_tokenize.command_line import parser_of
 from pipelines.sources import open_source
 from pipelines.sources.rollouts.source import RolloutSource
 from recipes import inputs
 from recipes.make_corpus import QUICKEST_FIRST, RECIPES, make, read_recipe
-from recipes.table import HEAD, rows
+from recipes.table import HEAD, PAPER, rows
 
 ROOT = Path(__file__).parents[2]
 
 
 def test_every_recipe_is_made() -> None:
-    assert sorted(QUICKEST_FIRST) == sorted(path.stem for path in RECIPES.glob("*.toml"))
+    assert sorted(QUICKEST_FIRST) == sorted({path.stem for path in RECIPES.glob("*.toml")} - {"mixture"})
+
+
+def test_the_mixture_is_a_configuration_of_train_over_what_recipes_make() -> None:
+    words = ["train", "--config", str(RECIPES / "mixture.toml")]
+    shares = [text.rpartition(":") for text in parser_of("gato-model", "", COMMANDS).parse_args(words).data]
+    paths = [path for path, _, _ in shares]
+    assert len(set(paths)) == len(paths) and set(paths) == {read_recipe(name)["out"] for name in PAPER}
+    assert {path: float(weight) for path, _, weight in shares}["corpus/babyai/1.0.0"] == 9.06
+    assert all(0 < float(weight) <= 10 for _, _, weight in shares)
 
 
 @pytest.mark.parametrize("name", QUICKEST_FIRST)

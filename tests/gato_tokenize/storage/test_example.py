@@ -338,3 +338,13 @@ def test_only_what_is_wanted_is_decoded():
     data = encode_example({"a": np.array([1], np.int64), "b": [b"x"], "c": np.array([1.5], np.float32)})
     assert list(decode_example(data, {"b", "d"})) == ["b"]
     assert list(decode_example(data, frozenset())) == []
+
+
+def test_long_values_are_not_kept_in_memory():
+    tracemalloc.start()
+    try:
+        for number in range(50):
+            encode_example({"image_patches": bytes([number]) * 2**20})
+        assert tracemalloc.get_traced_memory()[0] < 5 * 2**20
+    finally:
+        tracemalloc.stop()
