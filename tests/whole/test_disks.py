@@ -67,9 +67,9 @@ def disk() -> Iterator[Disk]:
 
 
 ONE_LINE = re.compile(
-    r"([\d:]{8} \d+ episodes? read, [\d.]+/s, \d+/\d+ shards(, about [\d:]+ left)?\n)*"
+    r"([\d:]{8} \d+ episodes? read, [\d.]+/s, [\d.]+ MiB written, \d+ of \d+ shards(, about [\d:]+ left)?\n)*"
     r"gato-data: (OSError: )?\[Errno \d+\] [^\n]+\. What is done is kept: mend it and give the same command again\n"
-    r"([\d:]{8} \d+ episodes? read, [\d.]+/s, \d+/\d+ shards(, about [\d:]+ left)?\n)*"
+    r"([\d:]{8} \d+ episodes? read, [\d.]+/s, [\d.]+ MiB written, \d+ of \d+ shards(, about [\d:]+ left)?\n)*"
 )
 
 
@@ -102,7 +102,15 @@ def failed(monkeypatch: pytest.MonkeyPatch) -> Callable[[], set[str]]:
 KINDS = {
     *("text.model", "spec.json", "plan.json", "part-N.jsonl", "part-N.done.json", "part-N.episodes.jsonl.gz"),
     *(f"toy-{split}.tfrecord-N{end}" for split in ("train", "validation") for end in ("", ".idx")),
-    *("stats.json", "features.json", "dataset_info.json", "episodes.jsonl.gz", "manifest.json"),
+    *(
+        "README.md",
+        "croissant.json",
+        "stats.json",
+        "features.json",
+        "dataset_info.json",
+        "episodes.jsonl.gz",
+        "manifest.json",
+    ),
 }
 
 

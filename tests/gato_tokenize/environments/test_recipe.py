@@ -172,7 +172,7 @@ class TestErrors:
 
     def test_an_uninstalled_package_names_the_extra(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "minigrid", None)
-        with pytest.raises(MakeError, match=r"BabyAI-GoToLocal-v0 needs a package.*gato-toolchain\[rollouts\]"):
+        with pytest.raises(MakeError, match=r"BabyAI-GoToLocal-v0 needs a package.*pip install.*\[rollouts\]"):
             Recipe("BabyAI-GoToLocal-v0").make(0)
 
     def test_a_package_that_is_there_but_cannot_be_loaded_is_not_to_be_installed(

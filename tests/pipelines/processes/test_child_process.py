@@ -16,11 +16,12 @@ from pipelines.processes.child_process import ChildProcess
 
 
 def _gone(pid: int, within: float) -> bool:
-    """Return whether a process ends in time; a zombie counts as ended."""
+    """Return whether a process ends in time; a zombie counts as ended, once its other threads are gone as well."""
     end = time.monotonic() + within
     while time.monotonic() < end:
         try:
-            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+            if state == "Z" and len(os.listdir(f"/proc/{pid}/task")) == 1:
                 return True
         except FileNotFoundError:
             return True
