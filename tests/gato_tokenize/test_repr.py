@@ -51,6 +51,7 @@ def test_it_is_short(thing: object, shown: str) -> None:
 
 
 def test_a_dataset(tmp_path: "object") -> None:
-    manifest = {"splits": {"train": {"records": 12}, "validation": {"records": 3}}, "inputs": ["x" * 10_000]}
+    splits = {"train": {"records": 12}, "validation": {"records": 3}}
+    manifest = {"splits": splits, "episodes": {"written": 14}, "inputs": ["x" * 10_000]}
     dataset = Dataset(tmp_path, manifest, DatasetTokenizer.for_specs({"reach": SPEC}))  # type: ignore[arg-type]
-    assert repr(dataset) == f"<Dataset {tmp_path}: 1 tasks, records: train 12, validation 3>"
+    assert repr(dataset) == f"<Dataset {tmp_path}: 14 episodes of 1 task; records: train 12, validation 3>"
