@@ -1,7 +1,7 @@
 # make demo       convert, verify and report a small dataset
 # make corpus     open data of many domains for one model, by the recipes: hours; SMALL=1 makes a tenth
 # make check      the quick loop, under 90 seconds on 2 cores: ruff, mypy, the quick tests
-# make test       what CI runs, under 15 minutes: ruff, mypy, every test that is not slow
+# make test       what CI runs, about 20 minutes: ruff, mypy, every test that is not slow
 # make test-all   `make test`, then the slow tests: a quarter of an hour more
 # make docs       the documentation as a site, in site/
 # make dist       the source package and the wheel, tried in an empty environment
