@@ -32,6 +32,7 @@ class Family:
     success: Callable[[Ending], bool] | None = None  # None: they do not report it
     # Keyword arguments of `make` beside `seed`, for environments that draw when made and ignore `reset(seed=...)`.
     seeded_make: dict[str, Any] | None = None
+    extra: str = "rollouts"  # of this project's installation, which brings the package; "": not known
 
 
 # {beginning of an environment's id: its family}; the first that fits counts.
@@ -41,10 +42,11 @@ FAMILIES: dict[str, Family] = {
     # One goal instead of the 50 that `make` otherwise draws and `reset` picks from: 0.2 s an episode, not 0.7 s.
     "Meta-World/MT1": Family("Meta-World", "metaworld", lambda end: end.info_success, seeded_make={"num_goals": 1}),
     "Meta-World/": Family("Meta-World", "metaworld", lambda end: end.info_success, seeded_make={}),
-    "dm_control/": Family("DM Control", "shimmy"),
-    "Fetch": Family("Fetch", "gymnasium_robotics", lambda end: end.info_success),
-    "Sokoban/": Family("Sokoban", success=lambda end: end.info_success),
-    "ALE/": Family("ALE", "ale_py"),
+    "dm_control/": Family("DM Control", "shimmy", extra="dm-control"),
+    "DMControl": Family("DM Control", extra="recipes"),  # with bodies that vary: recipes.environments registers it
+    "Fetch": Family("Fetch", "gymnasium_robotics", lambda end: end.info_success, extra="recipes"),
+    "Sokoban/": Family("Sokoban", success=lambda end: end.info_success, extra="recipes"),
+    "ALE/": Family("ALE", "ale_py", extra="recipes"),
     "LunarLander": Family("Box2D", success=lambda end: end.return_ >= 200),
     "BipedalWalker": Family("Box2D"),
     "CarRacing": Family("Box2D"),
@@ -61,7 +63,7 @@ def family_of(name: str) -> Family:
         if name.startswith(beginning):
             return family
     namespace, slash, _ = name.rpartition("/")
-    return Family(namespace if slash else "Gymnasium")
+    return Family(namespace if slash else "Gymnasium", extra="")
 
 
 def opengl_simulators(environment: str, frames: bool) -> set[str]:

@@ -138,8 +138,8 @@ class Recipe:
         if isinstance(error, ImportError) and not isinstance(error, ModuleNotFoundError):
             return f"{self.name} needs a package that is installed but cannot be loaded: {error}"
         if isinstance(error, (ImportError, gymnasium.error.DependencyNotInstalled)):
-            known = f": {how_to_install('rollouts')} installs the known ones"
-            cure = "" if ":" in self.environment else known
+            extra = family_of(self.name).extra or ("" if ":" in self.environment else "rollouts")
+            cure = f": {how_to_install(extra)} installs the known ones" if extra else ""
             return f"{self.name} needs a package that cannot be imported ({error}){cure}"
         if isinstance(error, (gymnasium.error.UnregisteredEnv, gymnasium.error.DeprecatedEnv)):
             close = difflib.get_close_matches(self.name, list(gymnasium.registry), n=3)

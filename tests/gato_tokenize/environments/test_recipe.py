@@ -170,10 +170,22 @@ class TestErrors:
         with pytest.raises(MakeError, match=message):
             Recipe(environment, kwargs).make(0)
 
-    def test_an_uninstalled_package_names_the_extra(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setitem(sys.modules, "minigrid", None)
-        with pytest.raises(MakeError, match=r"BabyAI-GoToLocal-v0 needs a package.*pip install.*\[rollouts\]"):
-            Recipe("BabyAI-GoToLocal-v0").make(0)
+    @pytest.mark.parametrize(
+        ("package", "name", "extra"),
+        [
+            ("minigrid", "BabyAI-GoToLocal-v0", "rollouts"),
+            ("shimmy", "dm_control/cartpole-swingup-v0", "dm-control"),
+            ("ale_py", "ALE/Breakout-v5", "recipes"),
+            ("gymnasium_robotics", "FetchReach-v4", "recipes"),
+            ("recipes.environments.sokoban", "recipes.environments.sokoban:Sokoban/7x7-2boxes-v0", "recipes"),
+        ],
+    )
+    def test_an_uninstalled_package_names_its_extra(
+        self, package: str, name: str, extra: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(sys.modules, package, None)
+        with pytest.raises(MakeError, match=rf" needs a package.*pip install.*\[{extra}\]"):
+            Recipe(name).make(0)
 
     def test_a_package_that_is_there_but_cannot_be_loaded_is_not_to_be_installed(
         self, monkeypatch: pytest.MonkeyPatch
