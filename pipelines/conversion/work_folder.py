@@ -11,6 +11,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
+from multiprocessing import reduction
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,11 @@ class WorkFolder:
 
     def __init__(self, path: Path, plan: Plan) -> None:
         self.path, self.plan = path, plan
+        self._lock: int | None = None  # the descriptor that holds the lock
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Give a process that is being started the folder as it was saved, and the lock."""
+        return _given, (self.path, None if self._lock is None else reduction.DupFd(self._lock))
 
     @classmethod
     def of(cls, plan: Plan, out: Path) -> "WorkFolder":
@@ -83,7 +89,8 @@ class WorkFolder:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Make the folder, and lock it for this process and its forks until the last of them ends, in whatever way.
+        """Make the folder, and lock it until this process, and those that are started with it, have ended in whatever
+        way.
 
         Raises ConvertError if another run holds it. That run may have finished, and renamed the folder, before this
         one gets the lock: check again whether the output exists.
@@ -91,8 +98,10 @@ class WorkFolder:
         descriptor = self._open()
         try:
             _lock(descriptor, self.path)
+            self._lock = descriptor
             yield
         finally:
+            self._lock = None
             os.close(descriptor)
 
     def _open(self) -> int:
@@ -233,6 +242,12 @@ def find(folder: Path) -> WorkFolder:
             f"{folder} is no dataset, nor is there an unfinished conversion into it: {describe(folder)}"
         )
     return WorkFolder.open(found[0])
+
+
+def _given(path: Path, lock: Any) -> WorkFolder:
+    folder = WorkFolder.open(path)
+    folder._lock = None if lock is None else lock.detach()
+    return folder
 
 
 def _lock(descriptor: int, folder: Path) -> None:

@@ -5,7 +5,6 @@ import multiprocessing.context
 import os
 import pickle
 import signal
-import sys
 import threading
 import time
 import warnings
@@ -14,25 +13,17 @@ from concurrent.futures import Future
 from multiprocessing.connection import Connection
 from typing import Any
 
+from pipelines.processes.main_module import without_main
+
 START = 120.0  # seconds that a process may take to start and warm up, imports on a busy machine included
 GRACE = 10.0  # seconds after its limit at which a call is ended from outside, if the process's own timer is gone
 _LONGEST = 1e6  # seconds: a connection cannot be polled for longer
-_starting = threading.Lock()
 
 
 class _SpawnProcess(multiprocessing.context.SpawnProcess):
-    """A process spawned without the parent's `__main__`, so that a script without a guard is not run again."""
-
     def start(self) -> None:
-        main = sys.modules["__main__"].__dict__
-        with _starting:  # two threads at once would not restore what they hid
-            hidden: dict[str, Any] = {name: main[name] for name in ("__spec__", "__file__") if name in main}
-            main.pop("__file__", None)
-            main["__spec__"] = None
-            try:
-                super().start()
-            finally:
-                main.update(hidden)
+        with without_main():
+            super().start()
 
 
 class _SpawnContext(multiprocessing.context.SpawnContext):

@@ -1,7 +1,8 @@
-"""A function in a fork of this process: it can be watched and killed, and never outlives its parent."""
+"""A function in a forked process: it can be watched and killed, and never outlives its parent."""
 
 import contextlib
 import ctypes
+import functools
 import multiprocessing
 import os
 import signal
@@ -9,9 +10,15 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
+from multiprocessing.context import ForkProcess, ForkServerProcess
+from pathlib import Path
 from typing import Any
 
+from pipelines.processes.main_module import without_main
+
 _PR_SET_PDEATHSIG = 1
+_GRPC_THREADS = ("event_engine", "grpc_")  # how the names begin that gRPC gives its threads
+_PRELOADED = ["pipelines.running.watched_run"]  # what most forks need: the server of forks imports it once
 
 
 class Forked:
@@ -39,16 +46,29 @@ class Forked:
         self._process.join()
 
 
+class _ServedProcess(ForkServerProcess):
+    def start(self) -> None:
+        with without_main():
+            super().start()
+
+
 @contextlib.contextmanager
 def forked(function: Callable[[Callable[[Any], None]], None]) -> Iterator[Forked]:
-    """Run `function(send)` in a fork, and receive here what it sends. The fork is killed when the block ends.
+    """Run `function(send)` in a forked process, and receive here what it sends. It is killed when the block ends.
 
-    A fork shares what is loaded and registered here, and starts in milliseconds. Make it while no thread of this
-    process holds a lock. Ctrl-C is left to this process. What `function` raises is printed on standard error and ends
-    the fork with exit code 1.
+    A fork of this process shares what is loaded here and starts in milliseconds. But where gRPC runs, as in a worker of
+    a cluster or beside TensorBoard, about one fork in five dies of gRPC's own locks. There a server is asked for the
+    fork: a fresh process without threads, which is started once and ends with this one. So `function` must be
+    picklable, and find what it needs by importing it. The process has this one's folder and environment. Ctrl-C is left
+    to this process. What `function` raises is printed on standard error and ends the process with exit code 1.
     """
     receiver, sender = multiprocessing.Pipe(duplex=False)
-    process = multiprocessing.get_context("fork").Process(target=_run, args=(function, sender, os.getpid()))
+    process: ForkProcess | ForkServerProcess
+    if grpc_runs():
+        multiprocessing.get_context("forkserver").set_forkserver_preload(_PRELOADED)
+        process = _ServedProcess(target=_run_served, args=(function, sender, dict(os.environ)))
+    else:
+        process = ForkProcess(target=_run, args=(function, sender, os.getpid()))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 counts the idle threads of numpy's library
         process.start()
@@ -61,22 +81,28 @@ def forked(function: Callable[[Callable[[Any], None]], None]) -> Iterator[Forked
         receiver.close()
 
 
+def grpc_runs() -> bool:
+    """True if this process holds threads of gRPC; on systems other than Linux, if it has loaded gRPC."""
+    threads = Path("/proc/self/task")
+    if not threads.exists():
+        return "grpc" in sys.modules
+    for name in threads.glob("*/comm"):
+        with contextlib.suppress(OSError):  # the thread has just ended
+            if name.read_text().startswith(_GRPC_THREADS):
+                return True
+    return False
+
+
 def call_forked(function: Callable[[], Any], limit: float) -> Any:
-    """Return `function()`, computed in a fork; its value, or the exception that it raises, must be picklable.
+    """Return `function()`, computed in a forked process; the function, its value and what it raises must be picklable.
 
     Raises what the function raises, TimeoutError after `limit` seconds, ChildProcessError if the process dies.
 
-    >>> call_forked(lambda: 2 + 2, limit=60)
+    >>> call_forked(functools.partial(pow, 2, 2), limit=60)
     4
     """
 
-    def work(send: Callable[[Any], None]) -> None:
-        try:
-            send((function(), None))
-        except Exception as error:
-            send((None, error))
-
-    with forked(work) as child:
+    with forked(functools.partial(_answer, function)) as child:
         try:
             value, error = child.receive(limit)
         except TimeoutError:
@@ -86,6 +112,21 @@ def call_forked(function: Callable[[], Any], limit: float) -> Any:
     if error is not None:
         raise error
     return value
+
+
+def _answer(function: Callable[[], Any], send: Callable[[Any], None]) -> None:
+    try:
+        send((function(), None))
+    except Exception as error:
+        send((None, error))
+
+
+def _run_served(
+    function: Callable[[Callable[[Any], None]], None], sender: "Connection[Any, Any]", environment: dict[str, str]
+) -> None:
+    os.environ.clear()
+    os.environ.update(environment)
+    _run(function, sender, os.getppid())
 
 
 def _run(function: Callable[[Callable[[Any], None]], None], sender: "Connection[Any, Any]", parent: int) -> None:

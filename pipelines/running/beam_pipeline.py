@@ -20,8 +20,8 @@ from pipelines.conversion.journal import Journal
 from pipelines.conversion.work_folder import PLAN, WorkFolder
 from pipelines.conversion.write_partition import write_partition
 from pipelines.running.limits import Limits
-from pipelines.running.partition_process import PartitionProcess
 from pipelines.running.progress import Progress, showing_from_a_thread
+from pipelines.running.write_alone import write_watched
 
 # The worker of Beam's multi_processing mode, but silent: Beam's own logs every channel that it opens, and what it
 # raises, which the parent reports anyway. A closed channel is the parent's doing, as when another worker has failed: it
@@ -81,9 +81,13 @@ def local_pipeline(workers: int, beam_options: Sequence[str] = ()) -> Callable[[
     Raises RunnerError for Beam's local multi-threading, which silently loses records, and for an unknown option.
     """
     _check_options(beam_options)
+    return functools.partial(_local_pipeline, workers, tuple(beam_options))
+
+
+def _local_pipeline(workers: int, beam_options: tuple[str, ...]) -> beam.Pipeline:
     environment = environments.SubprocessSDKEnvironment.from_command_string(_WORKER) if workers > 1 else None
     options = PipelineOptions(list(beam_options), direct_num_workers=workers)
-    return lambda: beam.Pipeline(runner=FnApiRunner(default_environment=environment), options=options)
+    return beam.Pipeline(runner=FnApiRunner(default_environment=environment), options=options)
 
 
 def _check_options(beam_options: Sequence[str]) -> None:
@@ -125,26 +129,20 @@ class WritePartitions(beam.PTransform):  # type: ignore[misc]
 class _WritePartition(beam.DoFn):  # type: ignore[misc]
     def __init__(self, path: str, limits: Limits | None) -> None:
         self.path, self.limits = path, limits
-        self.process_of_its_own: PartitionProcess | None = None
 
     def setup(self) -> None:
         if self.limits is not None:
             check_worker(Path(self.path))
-            self.process_of_its_own = PartitionProcess(Path(self.path), self.limits)
         self.folder = WorkFolder.open(Path(self.path))
 
     def process(self, index: int) -> Iterator[int]:
         if self.folder.done(index) is None:
-            if self.process_of_its_own is not None:
-                self.process_of_its_own.write(index)
+            if self.limits is not None:
+                write_watched(self.folder, index, self.limits)
             else:
                 with Journal(self.folder.journal_path(index)) as journal:
                     write_partition(self.folder, index, journal)
         yield index
-
-    def teardown(self) -> None:
-        if self.process_of_its_own is not None:
-            self.process_of_its_own.close()
 
 
 def check_worker(path: Path) -> None:

@@ -1,6 +1,7 @@
 """AlohaFields: what the first files of a folder show of the fields, and of the length of an episode."""
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -44,7 +45,7 @@ def read_fields(files: Sequence[tuple[str, int]], look: int) -> AlohaFields:
     fault: SourceError | None = None
     for path, size in files:
         try:
-            found.append(planned(path, lambda file, size=size: _read(file, size)))  # type: ignore[misc]
+            found.append(planned(path, functools.partial(_read, size=size)))
         except SourceError as error:  # it becomes a reject
             fault = fault or error
         if len(found) == look:

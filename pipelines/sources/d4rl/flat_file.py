@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -38,7 +39,7 @@ def describe(uri: str, length: int) -> Described:
     """Look into a file; of its values only terminals and timeouts are read, and the first rows for their range. Raises
     SourceError if it is not in D4RL's layout, or if nothing tells where an episode ends."""
     size = os.path.getsize(uri)
-    return planned(uri, lambda file: _described(file, uri, size, length))
+    return planned(uri, functools.partial(_described, uri=uri, size=size, length=length))
 
 
 def _described(file: h5py.File, uri: str, size: int, length: int) -> Described:

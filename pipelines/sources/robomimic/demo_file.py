@@ -1,6 +1,7 @@
 """DemoFile: what a file of demonstrations says of itself, before any of them is read."""
 
 import dataclasses
+import functools
 import json
 import os
 import re
@@ -43,7 +44,7 @@ class DemoFile:
 def read_demo_file(uri: str) -> DemoFile:
     """Look into a file. Raises SourceError if it is not in robomimic's layout, or if no demonstration can be read."""
     size = os.path.getsize(uri)
-    return planned(uri, lambda file: _read(file, uri, size))
+    return planned(uri, functools.partial(_read, uri=uri, size=size))
 
 
 def _read(file: h5py.File, uri: str, size: int) -> DemoFile:

@@ -1,5 +1,6 @@
 """Damaged LeRobot datasets: what is lost is a reject, what is whole is an episode, and nothing hangs or crashes."""
 
+import functools
 import shutil
 import subprocess
 from pathlib import Path
@@ -123,7 +124,7 @@ def test_a_flipped_byte_never_crashes_and_never_mixes_episodes(folder: Path, nam
         data = bytearray(whole)
         data[at] ^= 1 << int(generator.integers(8))
         path.write_bytes(data)
-        outcomes |= set(call_forked(lambda: _outcomes(folder), 60))
+        outcomes |= set(call_forked(functools.partial(_outcomes, folder), 60))
     assert "Episode" in outcomes and outcomes <= {"Episode", "Reject", "SourceError", "Filtered"}
 
 
