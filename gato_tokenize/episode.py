@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gato_tokenize.arrays import plain_array
+from gato_tokenize.notebook import timesteps_html
 from gato_tokenize.spec import EpisodeSpec, flatten, match_keys, unflatten
 from gato_tokenize.steps import stack_steps
 
@@ -108,6 +109,18 @@ class Episode:
     def __repr__(self) -> str:
         named = f" {self.metadata.episode_id!r}" if self.metadata.episode_id else ""
         return f"<Episode{named} of {self.num_steps} timesteps: {', '.join(self.spec.fields)}>"
+
+    def _repr_html_(self) -> str:
+        """The first timesteps as a table with pictures, which notebooks show."""
+        told = self.metadata
+        facts = {
+            "episode": told.episode_id,
+            "task": told.task,
+            "instruction": told.instruction,
+            "return": "" if math.isnan(told.return_) else f"{told.return_:.4g}",
+            "success": {1: "yes", 0: "no"}.get(told.success, ""),
+        }
+        return timesteps_html(facts, self.spec.fields, self.fields, self.rewards)
 
     def __post_init__(self) -> None:
         for role in ("observation", "action"):

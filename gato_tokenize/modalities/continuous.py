@@ -88,6 +88,15 @@ class ContinuousTokenizer:
         bounds = f", low={self.low.tolist()}, high={self.high.tolist()}" if self._affine else ""
         return f"ContinuousTokenizer(companded={self.companded}{bounds})"
 
+    def __eq__(self, other: object) -> bool:
+        return self._settings() == other._settings() if isinstance(other, ContinuousTokenizer) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._settings())
+
+    def _settings(self) -> tuple[object, ...]:
+        return self.companded, self.low.shape, self.low.tobytes(), self.high.tobytes(), self.vocabulary
+
     def encode(self, values: ArrayLike) -> NDArray[np.int32]:
         """real[any shape] -> int32 ids of the same shape.
 

@@ -44,6 +44,15 @@ class DiscreteTokenizer:
     def __repr__(self) -> str:
         return f"DiscreteTokenizer(size={self.size.tolist()}, low={self.low.tolist()})"
 
+    def __eq__(self, other: object) -> bool:
+        return self._settings() == other._settings() if isinstance(other, DiscreteTokenizer) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._settings())
+
+    def _settings(self) -> tuple[object, ...]:
+        return self.size.shape, self.size.tobytes(), self.low.shape, self.low.tobytes(), self.vocabulary
+
     def encode(self, values: ArrayLike) -> NDArray[np.int32]:
         """int or bool[any shape] -> int32 ids of the same shape.
 

@@ -104,6 +104,15 @@ class ImageTokenizer:
     def __repr__(self) -> str:
         return f"ImageTokenizer(height={self.height}, width={self.width}, max_pixels={self.max_pixels})"
 
+    def __eq__(self, other: object) -> bool:
+        return self._settings() == other._settings() if isinstance(other, ImageTokenizer) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._settings())
+
+    def _settings(self) -> tuple[object, ...]:
+        return self.height, self.width, self.max_pixels
+
     def encode(self, image: Picture) -> Patches:
         """Cut a picture into patches.
 

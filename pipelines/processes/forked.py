@@ -88,7 +88,7 @@ def grpc_runs() -> bool:
         return "grpc" in sys.modules
     for name in threads.glob("*/comm"):
         with contextlib.suppress(OSError):  # the thread has just ended
-            if name.read_text().startswith(_GRPC_THREADS):
+            if name.read_text(encoding="utf-8").startswith(_GRPC_THREADS):
                 return True
     return False
 

@@ -55,3 +55,21 @@ def test_a_dataset(tmp_path: "object") -> None:
     manifest = {"splits": splits, "episodes": {"written": 14}, "inputs": ["x" * 10_000]}
     dataset = Dataset(tmp_path, manifest, DatasetTokenizer.for_specs({"reach": SPEC}))  # type: ignore[arg-type]
     assert repr(dataset) == f"<Dataset {tmp_path}: 14 episodes of 1 task; records: train 12, validation 3>"
+
+
+def test_tokenizers_of_equal_settings_are_equal() -> None:
+    alike = [
+        (DiscreteTokenizer([3, 4], low=[0, -2]), DiscreteTokenizer(np.array([3, 4]), low=[0, -2])),
+        (ContinuousTokenizer(companded=False, low=[0, -5], high=1), ContinuousTokenizer(companded=False, low=[0, -5])),
+        (ContinuousTokenizer(companded=True), ContinuousTokenizer(companded=True)),
+        (ImageTokenizer(32, 48), ImageTokenizer(height=32, width=48)),
+    ]
+    for one, other in alike:
+        assert one == other and hash(one) == hash(other)
+    different = [one for one, _ in alike] + [
+        DiscreteTokenizer([3, 4]), DiscreteTokenizer([[3, 4]], low=[0, -2]), ContinuousTokenizer(companded=False),
+        ContinuousTokenizer(companded=True, vocabulary=Vocabulary(continuous_bins=512)), ImageTokenizer(),
+        DiscreteTokenizer([3, 4], low=[0, -2], vocabulary=Vocabulary(discrete_size=512)),
+    ]  # fmt: skip
+    assert len(set(different)) == len(different)
+    assert DiscreteTokenizer(3) != 3

@@ -19,7 +19,7 @@ FLOORS = {
         {"markdown", "vocabulary", "field_spec"},
         {"modalities", "spec", "sequence", "roles"},
         {"boxes", "array_spaces"},
-        {"steps"},
+        {"steps", "notebook"},
         {"spaces", "layout", "fields", "episode", "environments", "view"},
         {"tokenizer"},
         {"storage"},

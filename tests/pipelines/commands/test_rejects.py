@@ -14,13 +14,12 @@ from conversions import HERE, convert, elsewhere, png, rejects, slow_source, tre
 
 from gato_tokenize import Dataset
 from pipelines.__main__ import main
-from pipelines.sources import SOURCES, open_source
+from pipelines.sources import open_source
 
 
 @pytest.fixture(autouse=True)
 def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(SOURCES, "faulty", "faulty_source:FaultySource")
     open_source.cache_clear()
 
 
@@ -65,13 +64,13 @@ def test_a_list_by_hand(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_an_unfinished_conversion_is_listed_too(capsys: pytest.CaptureFixture[str]) -> None:
     """What is done, what is quarantined, and what a partition reported before it was stopped."""
-    assert convert("faulty:30?bad=3,13", "--max-rejects", "1") == 3
+    assert convert("faulty_source:FaultySource:30?bad=3,13", "--max-rejects", "1") == 3
     capsys.readouterr()
     assert main(["rejects", "list", "out/toy/1.0.0"]) == 0
     head, *lines = capsys.readouterr().out.splitlines()
     assert "2 rejected so far, of an unfinished conversion" in head and ".1.0.0.partial-" in head
     assert [line.split()[0] for line in lines] == ["2", "toy/3", "toy/13"]
-    assert convert("faulty:200?each=100&fault=raise&bad=0,1&pause=0.05", out="out/two/1.0.0") == 3
+    assert convert("faulty_source:FaultySource:200?each=100&fault=raise&bad=0,1&pause=0.05", out="out/two/1.0.0") == 3
     capsys.readouterr()
     (partial,) = Path("out/two").iterdir()
     assert not list(partial.glob("rejects/*"))
@@ -84,7 +83,7 @@ def test_an_unfinished_conversion_is_listed_too(capsys: pytest.CaptureFixture[st
 def test_nothing_to_list(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["rejects", "list", "out/toy/1.0.0"]) == 2
     assert "out/toy/1.0.0 is no dataset" in capsys.readouterr().err
-    assert convert("faulty:10") == 0
+    assert convert("faulty_source:FaultySource:10") == 0
     capsys.readouterr()
     assert main(["rejects", "list", "out/toy/1.0.0"]) == 0
     assert capsys.readouterr().out == "out/toy/1.0.0: 0 rejected\n"
@@ -98,7 +97,7 @@ def test_nothing_to_list(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_retry_reads_the_rejected_alone_and_carries_the_rest(capsys: pytest.CaptureFixture[str]) -> None:
-    source = "faulty:30?bad=3,13,14&fault=raise"
+    source = "faulty_source:FaultySource:30?bad=3,13,14&fault=raise"
     assert convert(source, "--max-rejects", "3", "--validation-fraction", "0.3") == 0
     old = tree("out/toy/1.0.0")
     Path("loaded").unlink()
@@ -129,7 +128,10 @@ def test_a_retry_reads_the_rejected_alone_and_carries_the_rest(capsys: pytest.Ca
 
 
 def test_the_list_of_episodes_names_the_new_shards() -> None:
-    assert convert("faulty:30?bad=3&fault=raise", "--max-rejects", "1", "--validation-fraction", "0.3") == 0
+    assert (
+        convert("faulty_source:FaultySource:30?bad=3&fault=raise", "--max-rejects", "1", "--validation-fraction", "0.3")
+        == 0
+    )
     Path("mended").touch()
     assert retry() == 0
     from gato_tokenize import read_record
@@ -145,7 +147,7 @@ def test_the_list_of_episodes_names_the_new_shards() -> None:
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # tensorflow_datasets itself
 def test_tfds_reads_it() -> None:
     tfds = pytest.importorskip("tensorflow_datasets")
-    assert convert("faulty:30?bad=3&fault=raise", "--max-rejects", "1") == 0
+    assert convert("faulty_source:FaultySource:30?bad=3&fault=raise", "--max-rejects", "1") == 0
     Path("mended").touch()
     assert retry() == 0
     loaded = tfds.load("toy:1.0.1", data_dir="out", split="train", shuffle_files=False)
@@ -204,7 +206,7 @@ def test_an_archive_that_was_cut_short_is_whole_now() -> None:
 
 @pytest.mark.parametrize("again", ["next", "read"])
 def test_the_quarantined_are_tried_again(again: str) -> None:
-    assert convert(f"faulty:30?bad=13&at={again}", "--max-rejects", "1") == 0
+    assert convert(f"faulty_source:FaultySource:30?bad=13&at={again}", "--max-rejects", "1") == 0
     assert retry() == 0, "it dies again, and costs no more than before"
     assert ids("out/toy/1.0.1") == ids("out/toy/1.0.0") and len(rejects("out/toy/1.0.1")) == 1
     Path("mended").touch()
@@ -214,7 +216,7 @@ def test_the_quarantined_are_tried_again(again: str) -> None:
 
 
 def test_two_workers_another_disk_and_a_second_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    source = "faulty:60?bad=3,13,44&fault=raise"
+    source = "faulty_source:FaultySource:60?bad=3,13,44&fault=raise"
     assert convert(source, "--max-rejects", "3", "--validation-fraction", "0.2") == 0
     Path("mended").touch()
     assert retry() == 0
@@ -251,7 +253,12 @@ sys.exit(main(sys.argv[2:]))
 
 
 def test_killed_while_it_carries_over_it_goes_on() -> None:
-    assert convert("faulty:30?bad=3,13&fault=raise", "--max-rejects", "2", "--validation-fraction", "0.3") == 0
+    assert (
+        convert(
+            "faulty_source:FaultySource:30?bad=3,13&fault=raise", "--max-rejects", "2", "--validation-fraction", "0.3"
+        )
+        == 0
+    )
     Path("mended").touch()
     assert retry(out="whole/toy/1.0.1") == 0
     words = ["rejects", "retry", "out/toy/1.0.0", "--out", "out/toy/1.0.1"]
@@ -267,7 +274,7 @@ def test_killed_while_it_carries_over_it_goes_on() -> None:
 
 
 def spoilt() -> str:
-    assert convert("faulty:30?bad=3&fault=raise", "--max-rejects", "1") == 0
+    assert convert("faulty_source:FaultySource:30?bad=3&fault=raise", "--max-rejects", "1") == 0
     return "out/toy/1.0.0"
 
 
@@ -288,7 +295,7 @@ def test_an_output_that_is_no_other_version(out: str, message: str, capsys: pyte
 def test_nothing_rejected_or_no_dataset(capsys: pytest.CaptureFixture[str]) -> None:
     assert retry() == 2
     assert "no complete dataset" in capsys.readouterr().err
-    assert convert("faulty:10") == 0
+    assert convert("faulty_source:FaultySource:10") == 0
     assert retry() == 2
     assert "has no rejects" in capsys.readouterr().err
 

@@ -16,7 +16,7 @@ from pipelines.conversion.plan import make_plan
 from pipelines.conversion.reject_budget import RejectBudget
 from pipelines.conversion.work_folder import WorkFolder
 from pipelines.conversion.write_partition import write_partition
-from pipelines.sources import SOURCES, open_source
+from pipelines.sources import open_source
 from pipelines.sources.reading import Reject, Step
 
 LINES = [json.dumps({"text": f"document {number} " * (number % 5 + 1)}) for number in range(50)]
@@ -25,7 +25,6 @@ LINES = [json.dumps({"text": f"document {number} " * (number % 5 + 1)}) for numb
 @pytest.fixture(autouse=True)
 def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(SOURCES, "faulty", "faulty_source:FaultySource")
     open_source.cache_clear()
 
 
@@ -48,7 +47,7 @@ def test_the_bytes_do_not_depend_on_how_many_are_written_together(
 ) -> None:
     lines = LINES[:20] + ["", "no JSON", '{"text": ""}', ""] + LINES[20:]
     Path("docs.jsonl").write_text("\n".join(lines) + "\n")
-    sources = ("text:docs.jsonl", "faulty:30?bad=3,17,18&at=tokenize")
+    sources = ("text:docs.jsonl", "faulty_source:FaultySource:30?bad=3,17,18&at=tokenize")
     alone = write_by(True, "alone", *sources)
     monkeypatch.setattr(module, "TOGETHER", together)
     monkeypatch.setattr(module, "_CHARACTERS", characters)
@@ -59,7 +58,7 @@ def test_the_bytes_do_not_depend_on_how_many_are_written_together(
 
 
 def test_a_document_that_cannot_be_tokenized_costs_itself() -> None:
-    assert convert("faulty:30?bad=3,13,14&at=tokenize", "--max-rejects", "3") == 0
+    assert convert("faulty_source:FaultySource:30?bad=3,13,14&at=tokenize", "--max-rejects", "3") == 0
     (stage,) = {(reject["stage"], reject["exception"]) for reject in rejects()}
     assert stage == ("tokenize", "ValueError")
     assert all("texts[0] has a lone surrogate" in reject["message"] for reject in rejects())
@@ -88,7 +87,7 @@ def test_a_document_whose_record_no_reader_accepts_costs_itself(
 
 def steps_of(one_by_one: bool) -> list[tuple[str, int] | str]:
     path = Path(f"steps-{one_by_one}/toy/1.0.0")
-    plan, tokenizer = make_plan(["faulty:4?bad=1&fault=raise&each=4"], path)
+    plan, tokenizer = make_plan(["faulty_source:FaultySource:4?bad=1&fault=raise&each=4"], path)
     events: list[tuple[str, int] | str] = []
 
     def on_step(event: Step | Reject) -> None:

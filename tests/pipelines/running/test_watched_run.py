@@ -13,13 +13,12 @@ from gato_tokenize import Dataset, Episode, EpisodeTokenizer, TokenSequence
 from pipelines.__main__ import main
 from pipelines.conversion import write_partition as writing
 from pipelines.conversion.work_folder import WorkFolder
-from pipelines.sources import SOURCES, open_source
+from pipelines.sources import open_source
 
 
 @pytest.fixture(autouse=True)
 def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(SOURCES, "faulty", "faulty_source:FaultySource")
     open_source.cache_clear()
 
 
@@ -32,11 +31,16 @@ def all_but(*left_out: int, count: int = 30) -> list[str]:
 
 
 def test_a_crash_costs_one_episode_by_hand(capsys: pytest.CaptureFixture[str]) -> None:
-    assert convert("faulty:30?bad=13", "--max-rejects", "1") == 0
+    assert convert("faulty_source:FaultySource:30?bad=13", "--max-rejects", "1") == 0
     assert ids() == all_but(13)
     assert rejects() == [
         {
-            **{"source": "faulty:30?bad=13", "source_uri": "faulty", "source_index": 13, "episode_id": "toy/13"},
+            **{
+                "source": "faulty_source:FaultySource:30?bad=13",
+                "source_uri": "faulty",
+                "source_index": 13,
+                "episode_id": "toy/13",
+            },
             **{"stage": "read", "exception": "ChildProcessError", "message": "the process died of SIGSEGV"},
         }
     ]
@@ -56,7 +60,7 @@ def test_a_crash_costs_one_episode_by_hand(capsys: pytest.CaptureFixture[str]) -
     ],
 )
 def test_whatever_ends_a_process_or_holds_it_up(fault: str, exception: str, message: str) -> None:
-    source = f"faulty:30?bad=13,17&fault={fault}"
+    source = f"faulty_source:FaultySource:30?bad=13,17&fault={fault}"
     assert convert(source, "--max-rejects", "2", "--stall-timeout", "2") == 0
     assert ids() == all_but(13, 17)
     assert [reject["episode_id"] for reject in rejects()] == ["toy/13", "toy/17"]
@@ -66,7 +70,7 @@ def test_whatever_ends_a_process_or_holds_it_up(fault: str, exception: str, mess
 
 def test_memory_is_limited_where_it_is_tried_alone() -> None:
     """In a process of its own: pytest's has more loaded than the limit allows."""
-    words = command("faulty:30?bad=13&fault=eat", "--max-rejects", "1")
+    words = command("faulty_source:FaultySource:30?bad=13&fault=eat", "--max-rejects", "1")
     for number, (limit, exception) in enumerate(((["--memory-limit", "2G"], "MemoryError"), ([], "ChildProcessError"))):
         out = f"out/toy/1.0.{number}"
         subprocess.run([*words[:-1], out, *limit], env=elsewhere(), check=True, capture_output=True, timeout=300)
@@ -75,7 +79,7 @@ def test_memory_is_limited_where_it_is_tried_alone() -> None:
 
 
 def test_what_cannot_even_be_found_ends_its_partition() -> None:
-    assert convert("faulty:30?bad=13&at=next", "--max-rejects", "1") == 0
+    assert convert("faulty_source:FaultySource:30?bad=13&at=next", "--max-rejects", "1") == 0
     assert ids() == all_but(*range(13, 20))
     (reject,) = rejects()
     assert (reject["episode_id"], reject["source_index"]) == ("after toy/12", 13)
@@ -84,7 +88,7 @@ def test_what_cannot_even_be_found_ends_its_partition() -> None:
 
 
 def test_the_first_candidate_of_all() -> None:
-    assert convert("faulty:30?bad=0&at=next", "--max-rejects", "1") == 0
+    assert convert("faulty_source:FaultySource:30?bad=0&at=next", "--max-rejects", "1") == 0
     assert ids() == all_but(*range(10))
     assert rejects()[0]["episode_id"] == "after the start"
 
@@ -98,14 +102,14 @@ def test_a_crash_of_the_tokenizer(monkeypatch: pytest.MonkeyPatch) -> None:
         return real(tokenizer, episodes)
 
     monkeypatch.setattr(EpisodeTokenizer, "encode_batch", crash)
-    assert convert("faulty:30", "--max-rejects", "1") == 0
+    assert convert("faulty_source:FaultySource:30", "--max-rejects", "1") == 0
     assert ids() == all_but(21)
     assert [(r["stage"], r["message"]) for r in rejects()] == [("tokenize", "the process died of SIGABRT")]
 
 
 @pytest.mark.parametrize("fault", ["segfault", "hang"])
 def test_two_workers_make_the_same_bytes(fault: str) -> None:
-    source = f"faulty:60?bad=13,44&fault={fault}"
+    source = f"faulty_source:FaultySource:60?bad=13,44&fault={fault}"
     more = ("--max-rejects", "2", "--stall-timeout", "2")
     assert convert(source, *more, out="one/toy/1.0.0") == 0
     done = subprocess.run(command(source, *more, "--workers", "2", out="two/toy/1.0.0"), env=elsewhere(), timeout=120)
@@ -115,7 +119,7 @@ def test_two_workers_make_the_same_bytes(fault: str) -> None:
 
 def test_the_quarantine_outlives_the_run() -> None:
     """Beyond the budget nothing is published; with a larger one the culprits are not touched again."""
-    source = "faulty:30?bad=13,17"
+    source = "faulty_source:FaultySource:30?bad=13,17"
     assert convert(source, "--max-rejects", "1") == 3
     (partial,) = Path("out/toy").glob(".1.0.0.partial-*")
     assert sorted(WorkFolder.open(partial).quarantine(1)) == [3, 7]
@@ -134,16 +138,16 @@ def test_a_process_that_dies_of_nothing_in_the_data(
     """At the end of a partition, and before any: reported, and not tried forever."""
     with monkeypatch.context() as patch:
         patch.setattr(writing._PartitionWriter, "save", lambda *_: os._exit(9))
-        assert convert("faulty:30") == 1
+        assert convert("faulty_source:FaultySource:30") == 1
         assert (
             "partition 0, alone in a process, at no candidate of its own: the process died of exit code 9. What is"
             in (capsys.readouterr().err)
         )
     with monkeypatch.context() as patch:
         patch.setattr("pipelines.running.beam_pipeline._WritePartition.setup", lambda *_: os._exit(9))
-        assert convert("faulty:30") == 1
+        assert convert("faulty_source:FaultySource:30") == 1
         assert "the process of the local run died of exit code 9. What is done is kept" in capsys.readouterr().err
-    assert convert("faulty:30") == 0
+    assert convert("faulty_source:FaultySource:30") == 0
 
 
 # ------------------------------------------------------------------------------------------------ stopped early
@@ -165,7 +169,7 @@ def test_a_budget_that_is_surely_exceeded_stops_the_run(
     """The first three of 200 fail, in the first of two partitions; all would take 10 s."""
     limit = ["--limit", "200"] if more == "&limit" else []
     count = 400 if limit else 200
-    source = f"faulty:{count}?each=100&fault=raise&bad=0,1,2&pause=0.05{more.replace('&limit', '')}"
+    source = f"faulty_source:FaultySource:{count}?each=100&fault=raise&bad=0,1,2&pause=0.05{more.replace('&limit', '')}"
     assert convert(source, "--max-rejects", budget, *limit) == 3
     errors, loaded = capsys.readouterr().err, len(Path("loaded").read_text().split())
     assert (loaded < 100) == sure and loaded >= 3
@@ -187,6 +191,6 @@ def test_options_that_make_no_sense_are_refused(capsys: pytest.CaptureFixture[st
         ("--memory-limit", "lots", "a size is written like 2G or 1500M, not 'lots'"),
         ("--memory-limit", "100M", "must be at least 1G, not 104857600 bytes"),
     ):
-        assert convert("faulty:30", option, value) == 2
+        assert convert("faulty_source:FaultySource:30", option, value) == 2
         assert message in capsys.readouterr().err
     assert not Path("out").exists()
