@@ -1,5 +1,6 @@
 # make demo       convert, verify and report a small dataset
 # make corpus     open data of many domains for one model, by the recipes: hours; SMALL=1 makes a tenth
+# make results    scores of a trained model, RUN=its folder, in every environment of the recipes, as tables and a page
 # make check      the quick loop, under 90 seconds on 2 cores: ruff, mypy, the quick tests
 # make test       what CI runs, about 20 minutes: ruff, mypy, every test that is not slow
 # make test-all   `make test`, then the slow tests: a quarter of an hour more
@@ -13,7 +14,7 @@ OUT ?= demo-data
 TRAIN_OUT ?= train-demo-data
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo train-demo corpus check test test-all lint bench docs dist clean
+.PHONY: demo train-demo corpus results check test test-all lint bench docs dist clean
 
 # Each stamp is a set of extras; it is renewed when setup.cfg changes.
 $(VENV)/.demo: setup.cfg pyproject.toml
@@ -39,6 +40,11 @@ $(VENV)/.recipes: $(VENV)/.demo
 # Every dataset of recipes/, in corpus/: hours. With SMALL=1 a tenth of each, in corpus-small/. It goes on where it stopped.
 corpus: $(VENV)/.recipes
 	$(BIN)/python -m recipes.make_corpus $(if $(SMALL),--small)
+
+# Goes on with the tasks that results/scores.jsonl lacks.
+results: $(VENV)/.recipes
+	$(BIN)/python -m recipes.scores $(RUN) --out results/scores.jsonl
+	$(BIN)/python -m recipes.results $(RUN) results/scores.jsonl
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

@@ -1,7 +1,7 @@
 """A trained model in a folder: what a run left, or an export of it.
 
 EXPORT/config.json         the model's sizes, as in a run
-EXPORT/model.safetensors   float32 weights by path, such as `transformer.blocks.0.attention.query_key_value`
+EXPORT/model.safetensors   weights by path, float32 or float16, such as `transformer.blocks.0.attention.query_key_value`
 EXPORT/tokenizer/          the tasks it was trained on, and the meaning of every id, as in a run
 """
 
@@ -9,8 +9,10 @@ import os
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import safetensors
 import safetensors.numpy
+from numpy.typing import NDArray
 
 from gato_model.config import GatoConfig
 from gato_model.network.model import Gato
@@ -23,18 +25,34 @@ from gato_tokenize.storage.place import WEIGHTS, describe, local_path
 Which = Literal["best", "last"]
 
 
-def save_pretrained(model: Gato, tokenizer: DatasetTokenizer, folder: "str | os.PathLike[str]") -> None:
+def save_pretrained(
+    model: Gato, tokenizer: DatasetTokenizer, folder: "str | os.PathLike[str]", half: bool = False
+) -> None:
     """Write a model and its tokenizer to a new folder, the weights last: they make it an export.
 
-    Raises FileExistsError if the folder is there and not empty.
+    half: write float16, half the size; a loaded model computes in float32 all the same.
+
+    Raises FileExistsError if the folder is there and not empty, ValueError if float16 cannot hold a weight.
     """
     path = check_new(folder)
     path.mkdir(parents=True, exist_ok=True)
     (path / CONFIG).write_text(model.config.to_json(), encoding="utf-8")
     tokenizer.save(path)
     weights = {name: variable.numpy() for name, variable in named_weights(model).items()}
+    if half:
+        weights = {name: _half(name, array) for name, array in weights.items()}
     with durable_file(path / WEIGHTS) as file:
         file.write(safetensors.numpy.save(weights))
+
+
+def _half(name: str, array: NDArray[np.float32]) -> NDArray[np.float16]:
+    with np.errstate(over="ignore"):
+        found = array.astype(np.float16)
+    if not np.isfinite(found).all():
+        raise ValueError(
+            f"float16 cannot hold {name}: its largest value is {np.abs(array).max():g}; export it without half"
+        )
+    return found
 
 
 def check_new(folder: "str | os.PathLike[str]") -> Path:

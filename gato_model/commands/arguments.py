@@ -159,6 +159,7 @@ def export(parser: CommandParser) -> None:
     add("run", type=local_path, metavar="RUN", help="folder of a training run")
     add("out", type=local_path, metavar="OUT", help="new folder: config.json, model.safetensors and the tokenizer")
     add("--which", choices=("best", "last"), default="best", help="checkpoint (default: best)")
+    parser.add_flag("--half", help="write the weights as float16: half the size")
     add("--task", metavar="NAME", help="also write OUT/saved_model, which acts in this task with TensorFlow alone")
     add("--rows", type=_count, default=1, metavar="N", help="environments that it acts in at a time (default 1)")
     add("--temperature", type=float, default=0.0, metavar="T", help="its actions: 0 takes the likeliest id (default)")

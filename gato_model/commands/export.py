@@ -30,7 +30,7 @@ def _export(arguments: argparse.Namespace, output: Output) -> int:
     of_task = _task(arguments, tokenizer)
     prompt = demonstration(Dataset.open(arguments.prompt), arguments.task) if arguments.prompt else None
     model = load_model(arguments.run, arguments.which)
-    save_pretrained(model, tokenizer, out)
+    save_pretrained(model, tokenizer, out, arguments.half)
     saved: Path | None = None
     if of_task is not None:
         saved = out / SAVED_MODEL

@@ -52,6 +52,24 @@ def test_the_logits_are_the_same(model, export):
     assert np.abs(uncached(toy_model(), chunk) - uncached(type(model)(model.config), chunk)).max() > 0.1
 
 
+def test_half_the_size_rounds_each_weight_once(model, export, tmp_path):
+    save_pretrained(model, TOKENIZER, tmp_path / "half", half=True)
+    sizes = [(folder / WEIGHTS).stat().st_size for folder in (export, tmp_path / "half")]
+    assert 0.5 <= sizes[1] / sizes[0] < 0.55
+    loaded = load_model(tmp_path / "half")
+    for variable, original in zip(loaded.weights, model.weights, strict=True):
+        assert variable.dtype == "float32"
+        assert np.array_equal(variable.numpy(), original.numpy().astype(np.float16).astype(np.float32))
+
+
+def test_a_weight_that_float16_cannot_hold_is_named(tmp_path):
+    large = toy_model()
+    large.weights[0].assign(np.full(large.weights[0].shape, 1e5, np.float32))
+    with pytest.raises(ValueError, match="float16 cannot hold .*: its largest value is 100000; export it without half"):
+        save_pretrained(large, TOKENIZER, tmp_path / "half", half=True)
+    assert not (tmp_path / "half" / WEIGHTS).exists()
+
+
 @pytest.mark.parametrize("kind", ["export", "run"])
 def test_a_policy_acts_as_the_model_does(model, kind, request):
     policy = GatoPolicy.from_pretrained(request.getfixturevalue(kind), "toy", temperature=2.0, rows=2)

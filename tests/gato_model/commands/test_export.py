@@ -30,6 +30,8 @@ def test_the_model_alone(folder, capsys, monkeypatch):
     assert main(["export", "run", "quiet", "--quiet"]) == 0
     assert capsys.readouterr().out == ""
     assert asked == ["last", "best"]
+    assert main(["export", "run", "half", "--half"]) == 0
+    assert (folder / "half/model.safetensors").stat().st_size < 0.6 * (folder / "out/model.safetensors").stat().st_size
 
 
 def test_a_saved_model_beside_it(folder, monkeypatch):

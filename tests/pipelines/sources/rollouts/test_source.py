@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -367,7 +368,7 @@ class TestLife:
 
 
 def _children() -> list[int]:
-    """The child processes of this one, without the tracker that multiprocessing keeps until the end."""
+    """The child processes of this one, without the tracker and the server that multiprocessing keeps until the end."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -375,7 +376,7 @@ def _children() -> list[int]:
             command = (folder / "cmdline").read_text()
         except OSError:
             continue
-        if int(parent) == os.getpid() and state != "Z" and "resource_tracker" not in command:
+        if int(parent) == os.getpid() and state != "Z" and not re.search("resource_tracker|forkserver", command):
             found.append(int(folder.name))
     return found
 

@@ -1,0 +1,216 @@
+"""Draw what `recipes.scores` measured: one page for a browser, and tables to read as text.
+
+    python -m recipes.results RUN results/scores.jsonl --out results
+
+Writes OUT/README.md with a table of domains and one of tasks, and OUT/index.html with the same and with charts: the
+score of each task with its interval, and the loss while the model learned. A page loads no other file. `make results`
+runs this.
+"""
+
+import argparse
+import dataclasses
+import html
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+from gato_model.evaluation.scores import Interval, interquartile_mean, mean_interval, mean_of_tasks
+from gato_tokenize.output import counted
+from recipes.scores import score
+
+HALF = 0.5  # of the expert's score: the paper counts the tasks above it (section 4.1)
+_STYLE: dict[Any, Any] = {"svg.fonttype": "none", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
+_CSS = (
+    ":root{color-scheme:light dark}body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;"
+    "padding:0 1rem}table{border-collapse:collapse;display:block;overflow-x:auto}td,th{padding:.2rem .8rem;"
+    "text-align:left;border-bottom:1px solid #8886}pre{overflow-x:auto}svg{max-width:100%;height:auto;background:#fff}"
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskScore:
+    """A task's normalised scores: 0 plays like chance, 1 like the expert. values is None where there is no score."""
+
+    domain: str
+    task: str
+    by: str  # "success" or "return"
+    values: list[float] | None
+    random: float
+    expert: float
+    gato: float
+
+    @property
+    def interval(self) -> Interval:
+        assert self.values is not None
+        return mean_interval(self.values)
+
+
+def read_scores(path: Path) -> list[TaskScore]:
+    """Read the lines of `recipes.scores`."""
+    return [_task_score(json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def _task_score(line: Mapping[str, Any]) -> TaskScore:
+    found = score(dict(line))
+    key = "returns" if line["gato"]["successes"] is None else "successes"
+    means = {name: float(np.mean(line[name][key])) for name in ("random", "expert", "gato")}
+    by = "success" if key == "successes" else "return"
+    return TaskScore(line["recipe"], line["task"], by, None if found is None else found[0], **means)
+
+
+def domain_rows(scores: Sequence[TaskScore]) -> list[tuple[str, ...]]:
+    """A row for each domain and one for all: tasks, those above half of the expert, interquartile mean, mean."""
+    domains = list(dict.fromkeys(one.domain for one in scores))
+    parts = [(name, [one for one in scores if one.domain == name]) for name in domains]
+    return [_domain_row(name, part) for name, part in [*parts, ("all", list(scores))]]
+
+
+def _domain_row(name: str, scores: Sequence[TaskScore]) -> tuple[str, ...]:
+    known = [one.values for one in scores if one.values is not None]
+    if not known:
+        return (name, str(len(scores)), "", "", "")
+    above = sum(float(np.mean(values)) > HALF for values in known)
+    return (
+        name,
+        str(len(scores)),
+        f"{above} of {len(known)}",
+        str(interquartile_mean(known)),
+        str(mean_of_tasks(known)),
+    )
+
+
+def task_rows(scores: Sequence[TaskScore]) -> list[tuple[str, ...]]:
+    """A row for each task: domain, task, chance, expert, model, score with its interval."""
+    return [
+        (one.domain, one.task, f"{one.random:.3g}", f"{one.expert:.3g}", f"{one.gato:.3g}", one.by,
+         "no better expert" if one.values is None else str(one.interval))
+        for one in scores
+    ]  # fmt: skip
+
+
+DOMAINS = ("domain", "tasks", "above half of the expert", "interquartile mean", "mean of tasks")
+TASKS = ("domain", "task", "chance", "expert", "model", "by", "score")
+
+
+def bars(scores: Sequence[TaskScore]) -> str:
+    """Draw the tasks' scores, best first within each domain, as SVG."""
+    shown = [one for one in scores if one.values is not None]
+    domains = list(dict.fromkeys(one.domain for one in shown))
+    shown.sort(key=lambda one: (-domains.index(one.domain), float(np.mean(one.values or [0]))))
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure((9, 0.6 + 0.17 * len(shown)), layout="tight")
+        axes = figure.subplots()
+        colours = matplotlib.colormaps["tab10"]
+        for place, one in enumerate(shown):
+            found = one.interval
+            low, high = (found.mean if bound is None else bound for bound in (found.low, found.high))
+            axes.barh(place, found.mean, color=colours(domains.index(one.domain) % 10))
+            axes.plot([low, high], [place, place], color="black", linewidth=0.8)
+        axes.set_yticks(range(len(shown)), [f"{one.task}" for one in shown], fontsize=7)
+        axes.axvline(HALF, color="grey", linewidth=0.8, linestyle="--")
+        axes.set_xlim(-0.2, 1.3)
+        axes.set_ylim(-0.6, len(shown) - 0.4)
+        axes.set_xlabel("score: 0 plays like chance, 1 like the expert; line: 95% interval of the mean")
+        return _svg(figure)
+
+
+def curve(metrics: Path) -> str:
+    """Draw the training loss of a run's metrics.jsonl, by steps, as SVG."""
+    lines = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
+    points = [(line["step"], line["loss"]) for line in lines if "loss" in line]
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure((9, 2.8), layout="tight")
+        axes = figure.subplots()
+        axes.plot(*zip(*points, strict=True), linewidth=1)
+        axes.set_xlabel("step")
+        axes.set_ylabel("loss, nats a token")
+        return _svg(figure)
+
+
+def _svg(figure: Figure) -> str:
+    file = io.StringIO()
+    figure.savefig(file, format="svg", metadata={"Date": None})
+    text = file.getvalue()
+    return text[text.index("<svg") :]
+
+
+def markdown(scores: Sequence[TaskScore], about: str, commands: Sequence[str]) -> str:
+    """The page as text."""
+    tables = [_markdown_table(DOMAINS, domain_rows(scores)), _markdown_table(TASKS, task_rows(scores))]
+    typed = "\n".join(f"    {command}" for command in commands)
+    return f"# Scores of one model\n\n{about}\n\n{typed}\n\n{tables[0]}\n\n{tables[1]}\n"
+
+
+def _markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def page(scores: Sequence[TaskScore], about: str, commands: Sequence[str], charts: Mapping[str, str]) -> str:
+    """The page for a browser, with the charts under their titles."""
+    drawn = "".join(f"<h2>{html.escape(title)}</h2>{svg}" for title, svg in charts.items())
+    typed = html.escape("\n".join(commands))
+    return (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f"<title>Scores of one model</title><style>{_CSS}</style><h1>Scores of one model</h1>"
+        f"<p>{html.escape(about)}</p><pre>{typed}</pre>{_html_table(DOMAINS, domain_rows(scores))}{drawn}<h2>Tasks</h2>"
+        f"{_html_table(TASKS, task_rows(scores))}</html>\n"
+    )
+
+
+def _html_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    cells = [_html_row("th", head), *(_html_row("td", row) for row in rows)]
+    return f"<table>{''.join(cells)}</table>"
+
+
+def _html_row(tag: str, cells: Sequence[str]) -> str:
+    return f"<tr>{''.join(f'<{tag}>{html.escape(cell)}</{tag}>' for cell in cells)}</tr>"
+
+
+def about(lines: Sequence[Mapping[str, Any]]) -> str:
+    """Say in words what was played how."""
+    first = lines[0]
+    episodes = sorted({len(line["gato"]["returns"]) for line in lines})
+    count = " or ".join(map(str, episodes))
+    acting, seeds = first["acting"], first["seeds"]
+    how = f"temperature {acting['temperature']:g}, continuous actions by {acting['continuous']}"
+    return (
+        f"One set of weights, {counted(len(lines), 'task')}, {count} episodes of each on seeds from {seeds[0]:,} on,"
+        f" which no recipe uses; {how}. The model, its expert and a random policy play the same seeds for the same"
+        " number of steps. A score is by success where the environment tells it, else by return: 0 plays like chance, 1"
+        " like the expert. Brackets are 95% bootstrap intervals: of the mean for a task, stratified by task for a"
+        " domain."
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m recipes.results", description=__doc__)
+    parser.add_argument("run", type=Path, help="the training run's folder, for its loss and its command")
+    parser.add_argument("scores", type=Path, help="the file that `recipes.scores` wrote")
+    parser.add_argument("--out", type=Path, default=Path("results"), help="(default: results)")
+    arguments = parser.parse_args()
+    lines = [json.loads(line) for line in arguments.scores.read_text(encoding="utf-8").splitlines()]
+    scores = read_scores(arguments.scores)
+    commands = ["make corpus", f"python -m recipes.scores RUN --out {arguments.scores.name}"]
+    said = about(lines)
+    charts = {
+        "Score of each task": bars(scores),
+        "Loss while it learned": curve(arguments.run / "metrics.jsonl"),
+    }
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    (arguments.out / "README.md").write_text(markdown(scores, said, commands), encoding="utf-8")
+    (arguments.out / "index.html").write_text(page(scores, said, commands, charts), encoding="utf-8")
+    for row in domain_rows(scores):
+        print("  ".join(row))
+    print(f"{arguments.out}/index.html")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,60 @@
+"""The page of results: its numbers are those of the scores file, and names are text."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("tensorflow")
+from recipes import results
+
+
+def line(recipe: str, task: str, gato: list[float], expert: list[float], successes: bool = True) -> str:
+    def of(values: list[float]) -> dict[str, object]:
+        return (
+            {"returns": [5.0] * len(values), "successes": values}
+            if successes
+            else {"returns": values, "successes": None}
+        )
+
+    acting = {"rows": 2, "temperature": 1.0, "continuous": "mean", "which": "best"}
+    found = {"gato": of(gato), "expert": of(expert), "random": of([0.0, 0.0])}
+    return json.dumps({"recipe": recipe, "task": task, "seeds": [7, 9], "acting": acting, **found}) + "\n"
+
+
+@pytest.fixture
+def scores(tmp_path: Path) -> Path:
+    path = tmp_path / "scores.jsonl"
+    path.write_text(
+        line("grid", "one", [1.0, 1.0], [1.0, 1.0])
+        + line("grid", "two<b>", [0.0, 0.0], [1.0, 1.0])
+        + line("arm", "three", [10.0, 50.0], [40.0, 40.0], successes=False)
+        + line("arm", "four", [1.0, 1.0], [0.0, 0.0])
+    )
+    return path
+
+
+def test_domains_and_tasks(scores: Path) -> None:
+    found = results.read_scores(scores)
+    assert [row[:3] for row in results.domain_rows(found)] == [
+        ("grid", "2", "1 of 2"), ("arm", "2", "1 of 1"), ("all", "4", "2 of 3"),
+    ]  # fmt: skip
+    assert results.domain_rows(found)[0][4] == "0.5 [0.5, 0.5]"
+    rows = results.task_rows(found)
+    assert rows[0] == ("grid", "one", "0", "1", "1", "success", "1 [1, 1]")
+    assert rows[2][:6] == ("arm", "three", "0", "40", "30", "return") and rows[2][6].startswith("0.75 [")
+    assert rows[3][6] == "no better expert"
+
+
+def test_the_command_writes_both_pages(scores: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "metrics.jsonl").write_text('{"step": 1, "loss": 3.5}\n{"step": 2, "loss": 2.5}\n{"step": 2, "x": 0}\n')
+    monkeypatch.setattr("sys.argv", ["results", str(run), str(scores), "--out", str(tmp_path / "out")])
+    assert results.main() == 0
+    text, page = ((tmp_path / "out" / name).read_text() for name in ("README.md", "index.html"))
+    assert "4 tasks, 2 episodes of each on seeds from 7 on" in text and "| grid | 2 | 1 of 2 |" in text
+    assert page.count("<svg") == 2 and "two<b>" not in page and "two&lt;b&gt;" in page
+    assert "http://" not in page.replace("http://www.w3.org", "").replace("http://purl.org", "").replace(
+        "http://creativecommons.org", ""
+    )
