@@ -44,6 +44,7 @@ corpus: $(VENV)/.recipes
 # Goes on with the tasks that results/scores.jsonl lacks.
 results: $(VENV)/.recipes
 	$(BIN)/python -m recipes.scores $(RUN) --out results/scores.jsonl
+	$(BIN)/python -m recipes.answers $(RUN) --out results/answers.json
 	$(BIN)/python -m recipes.results $(RUN) results/scores.jsonl
 
 lint: $(VENV)/.test

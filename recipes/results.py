@@ -2,9 +2,9 @@
 
     python -m recipes.results RUN results/scores.jsonl --out results
 
-Writes OUT/README.md with a table of domains and one of tasks, and OUT/index.html with the same and with charts: the
-score of each task with its interval, and the loss while the model learned. A page loads no other file. `make results`
-runs this.
+Reads answers.json beside the scores, which `recipes.answers` wrote, if it is there. Writes OUT/README.md with a table
+of domains and one of tasks, and OUT/index.html with the same and with charts: the score of each task with its interval,
+and the loss while the model learned. The page loads no other file. `make results` runs this.
 """
 
 import argparse
@@ -24,6 +24,7 @@ from gato_model.evaluation.scores import Interval, interquartile_mean, mean_inte
 from gato_tokenize.output import counted
 from recipes.scores import score
 
+Table = tuple[Sequence[str], Sequence[Sequence[str]]]  # head, rows
 HALF = 0.5  # of the expert's score: the paper counts the tasks above it (section 4.1)
 _STYLE: dict[Any, Any] = {"svg.fonttype": "none", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
 _CSS = (
@@ -95,7 +96,18 @@ def task_rows(scores: Sequence[TaskScore]) -> list[tuple[str, ...]]:
 
 
 DOMAINS = ("domain", "tasks", "above half of the expert", "interquartile mean", "mean of tasks")
+ANSWERS = ("test set of easy-vqa", "number", "model", "the most frequent in training")
 TASKS = ("domain", "task", "chance", "expert", "model", "by", "score")
+
+
+def answer_rows(path: Path) -> list[tuple[str, ...]]:
+    """A row for questions and one for captions, of the file that `recipes.answers` wrote; none if it is not there."""
+    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return [
+        (name, str(row["count"]), f"{row['model']:.3g} [{row['interval'][0]:.3g}, {row['interval'][1]:.3g}]",
+         f"{row['most_frequent']:.3g} ({row['which_is']})")
+        for name, row in found.items()
+    ]  # fmt: skip
 
 
 def bars(scores: Sequence[TaskScore]) -> str:
@@ -140,11 +152,11 @@ def _svg(figure: Figure) -> str:
     return text[text.index("<svg") :]
 
 
-def markdown(scores: Sequence[TaskScore], about: str, commands: Sequence[str]) -> str:
+def markdown(tables: Sequence[Table], about: str, commands: Sequence[str]) -> str:
     """The page as text."""
-    tables = [_markdown_table(DOMAINS, domain_rows(scores)), _markdown_table(TASKS, task_rows(scores))]
     typed = "\n".join(f"    {command}" for command in commands)
-    return f"# Scores of one model\n\n{about}\n\n{typed}\n\n{tables[0]}\n\n{tables[1]}\n"
+    drawn = "\n\n".join(_markdown_table(*table) for table in tables)
+    return f"# Scores of one model\n\n{about}\n\n{typed}\n\n{drawn}\n"
 
 
 def _markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -152,15 +164,15 @@ def _markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def page(scores: Sequence[TaskScore], about: str, commands: Sequence[str], charts: Mapping[str, str]) -> str:
+def page(tables: Sequence[Table], about: str, commands: Sequence[str], charts: Mapping[str, str]) -> str:
     """The page for a browser, with the charts under their titles."""
     drawn = "".join(f"<h2>{html.escape(title)}</h2>{svg}" for title, svg in charts.items())
     typed = html.escape("\n".join(commands))
+    listed = "".join(_html_table(*table) for table in tables)
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
         f"<title>Scores of one model</title><style>{_CSS}</style><h1>Scores of one model</h1>"
-        f"<p>{html.escape(about)}</p><pre>{typed}</pre>{_html_table(DOMAINS, domain_rows(scores))}{drawn}<h2>Tasks</h2>"
-        f"{_html_table(TASKS, task_rows(scores))}</html>\n"
+        f"<p>{html.escape(about)}</p><pre>{typed}</pre>{drawn}{listed}</html>\n"
     )
 
 
@@ -204,8 +216,12 @@ def main() -> int:
         "Loss while it learned": curve(arguments.run / "metrics.jsonl"),
     }
     arguments.out.mkdir(parents=True, exist_ok=True)
-    (arguments.out / "README.md").write_text(markdown(scores, said, commands), encoding="utf-8")
-    (arguments.out / "index.html").write_text(page(scores, said, commands, charts), encoding="utf-8")
+    answers = answer_rows(arguments.scores.with_name("answers.json"))
+    tables: list[Table] = [(DOMAINS, domain_rows(scores)), (TASKS, task_rows(scores))]
+    if answers:
+        tables.insert(1, (ANSWERS, answers))
+    (arguments.out / "README.md").write_text(markdown(tables, said, commands), encoding="utf-8")
+    (arguments.out / "index.html").write_text(page(tables, said, commands, charts), encoding="utf-8")
     for row in domain_rows(scores):
         print("  ".join(row))
     print(f"{arguments.out}/index.html")
