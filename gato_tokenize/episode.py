@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from gato_tokenize.arrays import plain_array
 from gato_tokenize.notebook import timesteps_html
+from gato_tokenize.output import counted
 from gato_tokenize.spec import EpisodeSpec, flatten, match_keys, unflatten
 from gato_tokenize.steps import stack_steps
 
@@ -108,7 +109,7 @@ class Episode:
 
     def __repr__(self) -> str:
         named = f" {self.metadata.episode_id!r}" if self.metadata.episode_id else ""
-        return f"<Episode{named} of {self.num_steps} timesteps: {', '.join(self.spec.fields)}>"
+        return f"<Episode{named} of {counted(self.num_steps, 'timestep')}: {', '.join(self.spec.fields)}>"
 
     def _repr_html_(self) -> str:
         """The first timesteps as a table with pictures, which notebooks show."""

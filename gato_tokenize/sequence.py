@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gato_tokenize.arrays import check_unmasked
+from gato_tokenize.output import counted
 from gato_tokenize.vocabulary import Kind
 
 NO_POSITION = -1  # the separator, and all tokens outside agent timesteps
@@ -42,7 +43,8 @@ class TokenSequence:
     encoded: tuple[bytes, ...] = ()
 
     def __repr__(self) -> str:
-        return f"<TokenSequence of {len(self)} tokens, {self.num_steps} timesteps, {len(self.grids)} images>"
+        counts = (len(self), "token"), (self.num_steps, "timestep"), (len(self.grids), "image")
+        return f"<TokenSequence of {', '.join(counted(count, noun) for count, noun in counts)}>"
 
     def __post_init__(self) -> None:
         for name in ("ids", "kinds", "loss_mask", "step_splits", "patches", "grids"):

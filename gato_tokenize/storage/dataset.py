@@ -57,7 +57,7 @@ class DatasetTokenizer:
     local_positions: int = LOCAL_POSITIONS
 
     def __repr__(self) -> str:
-        return f"<DatasetTokenizer of {len(self.specs)} tasks, sha256 {self.sha256[:12]}>"
+        return f"<DatasetTokenizer of {counted(len(self.specs), 'task')}, sha256 {self.sha256[:12]}>"
 
     @classmethod
     def for_specs(

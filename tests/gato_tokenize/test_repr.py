@@ -36,7 +36,7 @@ RECORD = Record(TOKENIZER.encode(EPISODE), METADATA)
         (TOKENIZER, "<EpisodeTokenizer of observation/eye, observation/joints, action>"),
         (RECORD.sequence, "<TokenSequence of 378 tokens, 9 timesteps, 9 images>"),
         (RECORD, "<Record 'one/17' of task 'reach': <TokenSequence of 378 tokens, 9 timesteps, 9 images>>"),
-        (DatasetTokenizer.for_specs({"reach": SPEC}), "<DatasetTokenizer of 1 tasks, sha256 "),
+        (DatasetTokenizer.for_specs({"reach": SPEC}), "<DatasetTokenizer of 1 task, sha256 "),
         (ImageTokenizer(32, 48), "ImageTokenizer(height=32, width=48, max_pixels="),
         (ContinuousTokenizer(companded=True), "ContinuousTokenizer(companded=True)"),
         (DiscreteTokenizer(7), "DiscreteTokenizer("),
