@@ -53,11 +53,21 @@ def _run(arguments: argparse.Namespace, output: Output) -> int:
         )
     there = arguments.out.exists()
     manifest = convert(plan, tokenizer, arguments.out, budget, run)
-    notes = notes_of(arguments.sources)
+    notes = [*empty_splits(plan, manifest), *notes_of(arguments.sources)]
     lines = [ALREADY_THERE] if there else []
     lines += [summary(manifest, arguments.out), *notes_shown(notes)]
     made = document_of(manifest, arguments.out, there, notes)
     return output.result("\n".join(map(printable_lines, lines)), made)
+
+
+def empty_splits(plan: Plan, manifest: Mapping[str, Any]) -> list[str]:
+    """Name the splits that were asked for and hold nothing. A fraction decides for each episode by its id."""
+    cure = ""
+    if plan.validation_fraction:
+        share = f"{plan.validation_fraction:g} of them"
+        cure = f": {share} is few; a larger --validation-fraction or another --split-seed helps"
+    written = counted(manifest["episodes"]["written"], "episode")
+    return [f"none of {written} fell into {name}{cure}" for name in plan.splits if name not in manifest["splits"]]
 
 
 def notes_of(sources: Sequence[str]) -> list[str]:
