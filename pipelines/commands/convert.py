@@ -61,11 +61,10 @@ def _run(arguments: argparse.Namespace, output: Output) -> int:
 
 
 def empty_splits(plan: Plan, manifest: Mapping[str, Any]) -> list[str]:
-    """Name the splits that were asked for and hold nothing. A fraction decides for each episode by its id."""
+    """Name the splits that were asked for and hold nothing."""
     cure = ""
     if plan.validation_fraction:
-        share = f"{plan.validation_fraction:g} of them"
-        cure = f": {share} is few; a larger --validation-fraction or another --split-seed helps"
+        cure = ": chance puts each into a split; another --validation-fraction or --split-seed helps"
     written = counted(manifest["episodes"]["written"], "episode")
     return [f"none of {written} fell into {name}{cure}" for name in plan.splits if name not in manifest["splits"]]
 
