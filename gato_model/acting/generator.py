@@ -3,7 +3,6 @@
 import math
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from gato_model.acting.chunk import Chunk, batch
 from gato_model.acting.decoder import Decoder
 from gato_model.acting.pretrained import Which, load_model
 from gato_model.network.model import Gato
+from gato_model.shipped import model_path
 from gato_tokenize import Episode, EpisodeSpec, EpisodeTokenizer, TextTokenizer, TokenSequence
 from gato_tokenize.sequence import NO_POSITION
 from gato_tokenize.storage.dataset import DatasetTokenizer
@@ -51,8 +51,9 @@ class Generator:
     def from_pretrained(
         cls, folder: "str | os.PathLike[str]", which: Which = "best", temperature: float = 0.0, top_k: int = 0
     ) -> "Generator":
-        """Load a generator from a training run's folder or from an export. Raises CheckpointError if it is neither."""
-        return cls(load_model(folder, which), DatasetTokenizer.load(Path(folder)), temperature, top_k)
+        """Load a generator from a training run's folder, from an export, or from "demo", the model that comes with this
+        package. Raises CheckpointError if it is none of them."""
+        return cls(load_model(folder, which), DatasetTokenizer.load(model_path(folder)), temperature, top_k)
 
     def pieces(self, start: TokenSequence, max_tokens: int, seed: int = 0) -> Iterator[int]:
         """Generate the ids of the text pieces after `start`: up to the end piece (exclusive), at most `max_tokens`.

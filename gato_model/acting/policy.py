@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -12,10 +11,10 @@ from gato_model.acting.chunk import Chunk, batch
 from gato_model.acting.decoder import LONGEST, Decoder
 from gato_model.acting.pretrained import Which, check_pretrained, load_model
 from gato_model.network.model import Gato
+from gato_model.shipped import model_path
 from gato_tokenize import EpisodeSpec, EpisodeTokenizer, Record, TokenSequence
 from gato_tokenize.sequence import ACTION_POSITION
 from gato_tokenize.storage.dataset import DatasetTokenizer
-from gato_tokenize.storage.place import local_path
 
 Prompt: TypeAlias = TokenSequence | Record
 
@@ -78,7 +77,8 @@ class GatoPolicy:
     def from_pretrained(
         cls, folder: "str | os.PathLike[str]", task: str | None = None, which: Which = "best", **options: Any
     ) -> "GatoPolicy":
-        """Load the policy of a task from a training run's folder or from an export.
+        """Load the policy of a task from a training run's folder, from an export, or from "demo", the model that comes
+        with this package.
 
         task: may be left out if the model knows only one that has actions. which: the checkpoint of a run.
         options: as above; their defaults are the same.
@@ -87,10 +87,11 @@ class GatoPolicy:
 
         Raises CheckpointError if the folder holds no model, KeyError listing the tasks for an unknown one.
         """
-        check_pretrained(local_path(folder))
-        tokenizer = DatasetTokenizer.load(Path(folder))
+        path = model_path(folder)
+        check_pretrained(path)
+        tokenizer = DatasetTokenizer.load(path)
         of_task = tokenizer.task(_only_task(tokenizer) if task is None else task)
-        return cls(load_model(folder, which), of_task, **options)
+        return cls(load_model(path, which), of_task, **options)
 
     def reset(self, rows: Sequence[int] | None = None, seeds: Sequence[int] | None = None) -> None:
         """Start new episodes, after the prompt, in these rows (by default in all).

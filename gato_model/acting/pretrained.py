@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from gato_model.config import GatoConfig
 from gato_model.network.model import Gato
 from gato_model.network.named_weights import named_weights
+from gato_model.shipped import model_path
 from gato_model.training.checkpoint import CONFIG, CheckpointError, load
 from gato_tokenize.storage.dataset import DatasetTokenizer
 from gato_tokenize.storage.durable import durable_file
@@ -70,13 +71,13 @@ def check_pretrained(folder: Path) -> None:
 
 
 def load_model(folder: "str | os.PathLike[str]", which: Which = "best", **options: Any) -> Gato:
-    """Load the model of a run or of an export.
+    """Load the model of a run or of an export, or of "demo", which comes with this package.
 
     which: the checkpoint of a run. options: of `Gato`, for example `dtype="mixed_bfloat16"`; float32 by default.
 
     Raises CheckpointError if the folder holds no model, or the weights of another.
     """
-    path = local_path(folder)
+    path = model_path(folder)
     check_pretrained(path)
     if not (path / WEIGHTS).is_file():
         return load(path, which, **options)

@@ -2,6 +2,7 @@
 
 import argparse
 
+from gato_model.shipped import model_path
 from gato_tokenize.command_line import CommandParser
 from gato_tokenize.storage.place import local_path
 
@@ -99,7 +100,7 @@ def train(parser: CommandParser) -> None:
 
 def evaluate(parser: CommandParser) -> None:
     add = parser.add_argument
-    add("--checkpoint", required=True, type=local_path, metavar="RUN", help="folder of a training run, or an export")
+    add("--checkpoint", required=True, type=model_path, metavar="RUN", help="folder of a run, an export, or `demo`")
     add("--which", choices=("best", "last"), default="best", help="checkpoint (default: best)")
     add("--env", required=True, nargs="+", metavar="ID", help="for gymnasium.make: BabyAI-GoToLocal-v0, module:Id-v0")
     add(
@@ -142,7 +143,7 @@ def evaluate(parser: CommandParser) -> None:
 
 def generate(parser: CommandParser) -> None:
     add = parser.add_argument
-    add("--checkpoint", required=True, type=local_path, metavar="RUN", help="folder of a training run, or an export")
+    add("--checkpoint", required=True, type=model_path, metavar="RUN", help="folder of a run, an export, or `demo`")
     add("--which", choices=("best", "last"), default="best", help="checkpoint (default: best)")
     add("--text", metavar="TEXT", help="text to continue")
     add("--image", type=local_path, metavar="FILE", help="picture to caption, or to ask about")

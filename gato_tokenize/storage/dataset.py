@@ -114,10 +114,11 @@ class DatasetTokenizer:
             file.write(self.to_json().encode())
 
     @classmethod
-    def load(cls, folder: Path) -> "DatasetTokenizer":
+    def load(cls, folder: "str | os.PathLike[str]") -> "DatasetTokenizer":
         """Load what `save` wrote.
 
         Raises FileNotFoundError if there is none, ValueError if the text model is not the one that the spec names."""
+        folder = Path(folder)
         if not (folder / SPEC).is_file():
             raise FileNotFoundError(f"{folder} holds no {SPEC}: {describe(folder)}; give a dataset or a training run")
         content = json.loads((folder / SPEC).read_bytes())

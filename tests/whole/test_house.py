@@ -38,7 +38,7 @@ FLOORS = {
         {"__init__", "__main__"},
     ),
     "gato_model": (
-        {"config"},
+        {"config", "shipped"},
         {"data", "network"},
         {"training", "evaluation"},
         {"acting"},
