@@ -105,7 +105,9 @@ class DatasetTokenizer:
     def sha256(self) -> str:
         return hashlib.sha256(self.to_json().encode()).hexdigest()
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: "str | os.PathLike[str]") -> None:
+        """Write the folder `tokenizer/` into a folder that is there."""
+        folder = Path(folder)
         (folder / "tokenizer").mkdir(exist_ok=True)
         if self.text:
             with durable_file(folder / TEXT_MODEL) as file:

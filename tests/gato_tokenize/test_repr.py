@@ -1,5 +1,7 @@
 """What a notebook prints of an object is one short line."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -73,3 +75,9 @@ def test_tokenizers_of_equal_settings_are_equal() -> None:
     ]  # fmt: skip
     assert len(set(different)) == len(different)
     assert DiscreteTokenizer(3) != 3
+
+
+def test_a_tokenizer_is_saved_and_loaded_by_a_str(tmp_path: Path) -> None:
+    made = DatasetTokenizer.for_specs({"reach": SPEC})
+    made.save(str(tmp_path))
+    assert DatasetTokenizer.load(str(tmp_path)).sha256 == made.sha256
