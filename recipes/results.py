@@ -187,11 +187,12 @@ def _html_row(tag: str, cells: Sequence[str]) -> str:
 
 def about(lines: Sequence[Mapping[str, Any]]) -> str:
     """Say in words what was played how."""
-    first = lines[0]
     episodes = sorted({len(line["gato"]["returns"]) for line in lines})
-    count = " or ".join(map(str, episodes))
-    acting, seeds = first["acting"], first["seeds"]
-    how = f"temperature {acting['temperature']:g}, continuous actions by {acting['continuous']}"
+    count = str(episodes[0]) if len(episodes) == 1 else f"{episodes[0]} to {episodes[-1]}"
+    temperatures = sorted({f"{line['acting']['temperature']:g}" for line in lines})
+    continuous = sorted({f"{line['acting']['continuous']} ({line['recipe']})" for line in lines})
+    how = f"temperature {' or '.join(temperatures)}; continuous actions by {', '.join(continuous)}"
+    seeds = min(line["seeds"] for line in lines)
     return (
         f"One set of weights, {counted(len(lines), 'task')}, {count} episodes of each on seeds from {seeds[0]:,} on,"
         f" which no recipe uses; {how}. The model, its expert and a random policy play the same seeds for the same"
