@@ -62,7 +62,9 @@ def _task_score(line: Mapping[str, Any]) -> TaskScore:
     key = "returns" if line["gato"]["successes"] is None else "successes"
     means = {name: float(np.mean(line[name][key])) for name in ("random", "expert", "gato")}
     by = "success" if key == "successes" else "return"
-    return TaskScore(line["recipe"], line["task"], by, None if found is None else found[0], **means)
+    return TaskScore(
+        line["recipe"], line["task"], by, None if found is None else [round(one, 6) for one in found[0]], **means
+    )
 
 
 def domain_rows(scores: Sequence[TaskScore]) -> list[tuple[str, ...]]:
