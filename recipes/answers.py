@@ -10,7 +10,7 @@ import argparse
 import collections
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from gato_model.acting.generator import Generator
 from gato_model.evaluation.scores import mean_interval
+from recipes.inputs import captions_of
 
 WORDS = 8  # tokens of an answer or a caption at most
 
@@ -37,15 +38,6 @@ def token_f1(said: str, right: str) -> float:
 def most_frequent(texts: Iterable[str]) -> str:
     """The most frequent text, of equals the first."""
     return collections.Counter(texts).most_common(1)[0][0]
-
-
-def captions_of(questions: Sequence[str], answers: Sequence[str], pictures: Sequence[int]) -> dict[int, str]:
-    """{picture: its caption}, from what its questions tell of colour and shape, as `recipes.inputs` makes them."""
-    told: dict[int, dict[str, str]] = {}
-    for question, answer, picture in zip(questions, answers, pictures, strict=True):
-        if question.startswith("what"):
-            told.setdefault(picture, {})["colour" if "color" in question else "shape"] = answer
-    return {number: f"a {of['colour']} {of['shape']}" for number, of in sorted(told.items()) if len(of) == 2}
 
 
 def measure(generator: Generator, questions: int, captions: int, seed: int = 0) -> dict[str, Any]:
@@ -73,14 +65,14 @@ def _some(draw: np.random.Generator, count: int, wanted: int) -> NDArray[np.int6
     return np.sort(draw.permutation(count)[:wanted])
 
 
-def _measured(model: list[float], most_frequent: list[float], what: str) -> dict[str, Any]:
+def _measured(model: list[float], usual: list[float], which: str) -> dict[str, Any]:
     found = mean_interval(model)
     return {
         "count": len(model),
         "model": found.mean,
         "interval": [found.low, found.high],
-        "most_frequent": float(np.mean(most_frequent)),
-        "which_is": what,
+        "most_frequent": float(np.mean(usual)),
+        "which_is": which,
     }
 
 

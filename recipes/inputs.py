@@ -7,7 +7,7 @@ import json
 import pydoc_data.topics
 import shutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,15 @@ def write_topics(folder: Path) -> None:
     """Write CPython's documentation of its language, a document a topic, to python-topics.jsonl."""
     topics = sorted(pydoc_data.topics.topics.items())
     _write(folder / "python-topics.jsonl", ({"id": name, "text": text} for name, text in topics))
+
+
+def captions_of(questions: Sequence[str], answers: Sequence[str], pictures: Sequence[int]) -> dict[int, str]:
+    """{picture: its caption}, in the order of pictures, from what its questions tell of shape and colour."""
+    told: dict[int, dict[str, str]] = {}
+    for question, answer, picture in zip(questions, answers, pictures, strict=True):
+        if question.startswith("what"):
+            told.setdefault(picture, {})["colour" if "color" in question else "shape"] = answer
+    return {number: f"a {of['colour']} {of['shape']}" for number, of in sorted(told.items()) if len(of) == 2}
 
 
 def write_shapes(folder: Path) -> None:
@@ -27,18 +36,16 @@ def write_shapes(folder: Path) -> None:
 
     pictures = folder / "shapes"
     pictures.mkdir(parents=True, exist_ok=True)
-    told: dict[int, dict[str, str]] = {}
-    lines: list[dict[str, Any]] = []
-    for question, answer, number in zip(*easy_vqa.get_train_questions(), strict=True):
-        picture = {"image": f"shapes/{number}.png"}
-        lines.append({"id": f"question-{len(lines)}", **picture, "question": question, "answer": answer})
-        if question.startswith("what"):
-            told.setdefault(number, {})["colour" if "color" in question else "shape"] = answer
+    asked = easy_vqa.get_train_questions()
+    lines: list[dict[str, Any]] = [
+        {"id": f"question-{at}", "image": f"shapes/{number}.png", "question": question, "answer": answer}
+        for at, (question, answer, number) in enumerate(zip(*asked, strict=True))
+    ]
+    captions = captions_of(*asked)
     for number, path in sorted(easy_vqa.get_train_image_paths().items()):
         shutil.copyfile(path, pictures / f"{number}.png")
-        if {"colour", "shape"} == set(told.get(number, {})):
-            caption = f"a {told[number]['colour']} {told[number]['shape']}"
-            lines.append({"id": f"caption-{number}", "image": f"shapes/{number}.png", "caption": caption})
+        if number in captions:
+            lines.append({"id": f"caption-{number}", "image": f"shapes/{number}.png", "caption": captions[number]})
     _write(folder / "shapes.jsonl", lines)
 
 

@@ -21,11 +21,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from gato_model.evaluation.scores import Interval, interquartile_mean, mean_interval, mean_of_tasks
+from gato_model.evaluation.summary import HALF
 from gato_tokenize.output import counted
 from recipes.scores import score
 
 Table = tuple[Sequence[str], Sequence[Sequence[str]]]  # head, rows
-HALF = 0.5  # of the expert's score: the paper counts the tasks above it (section 4.1)
 _STYLE: dict[Any, Any] = {"svg.fonttype": "none", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
 _CSS = (
     ":root{color-scheme:light dark}body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;"
@@ -92,7 +92,7 @@ def task_rows(scores: Sequence[TaskScore]) -> list[tuple[str, ...]]:
     """A row for each task: domain, task, chance, expert, model, score with its interval."""
     return [
         (one.domain, one.task, f"{one.random:.3g}", f"{one.expert:.3g}", f"{one.gato:.3g}", one.by,
-         "no better expert" if one.values is None else str(one.interval))
+         "the expert is no better than chance" if one.values is None else str(one.interval))
         for one in scores
     ]  # fmt: skip
 
@@ -121,14 +121,16 @@ def bars(scores: Sequence[TaskScore]) -> str:
         figure = Figure((9, 0.6 + 0.17 * len(shown)), layout="tight")
         axes = figure.subplots()
         colours = matplotlib.colormaps["tab10"]
+        left = -0.2
         for place, one in enumerate(shown):
             found = one.interval
             low, high = (found.mean if bound is None else bound for bound in (found.low, found.high))
+            left = min(left, low - 0.05)
             axes.barh(place, found.mean, color=colours(domains.index(one.domain) % 10))
             axes.plot([low, high], [place, place], color="black", linewidth=0.8)
-        axes.set_yticks(range(len(shown)), [f"{one.task}" for one in shown], fontsize=7)
+        axes.set_yticks(range(len(shown)), [one.task for one in shown], fontsize=7)
         axes.axvline(HALF, color="grey", linewidth=0.8, linestyle="--")
-        axes.set_xlim(-0.2, 1.3)
+        axes.set_xlim(left, 1.3)
         axes.set_ylim(-0.6, len(shown) - 0.4)
         axes.set_xlabel("score: 0 plays like chance, 1 like the expert; line: 95% interval of the mean")
         return _svg(figure)
@@ -191,28 +193,40 @@ def about(lines: Sequence[Mapping[str, Any]]) -> str:
     """Say in words what was played how."""
     episodes = sorted({len(line["gato"]["returns"]) for line in lines})
     count = str(episodes[0]) if len(episodes) == 1 else f"{episodes[0]} to {episodes[-1]}"
-    temperatures = sorted({f"{line['acting']['temperature']:g}" for line in lines})
-    continuous = sorted({f"{line['acting']['continuous']} ({line['recipe']})" for line in lines})
-    how = f"temperature {' or '.join(temperatures)}; continuous actions by {', '.join(continuous)}"
     seeds = min(line["seeds"] for line in lines)
     return (
         f"One set of weights, {counted(len(lines), 'task')}, {count} episodes of each on seeds from {seeds[0]:,} on,"
-        f" which no recipe uses; {how}. The model, its expert and a random policy play the same seeds for the same"
-        " number of steps. A score is by success where the environment tells it, else by return: 0 plays like chance, 1"
-        " like the expert. Brackets are 95% bootstrap intervals: of the mean for a task, stratified by task for a"
-        " domain."
+        " which no recipe uses, by the commands below. The model, its expert and a random policy play the same seeds"
+        " for the same number of steps. A score is by success where the environment tells it, else by return: 0 plays"
+        " like chance, 1 like the expert. Brackets are 95% bootstrap intervals: of the mean for a task, stratified by"
+        " task for a domain."
     )
+
+
+def commands_of(lines: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The commands that play what the lines hold, and draw it: one for each way in which a recipe was played."""
+    ways = dict.fromkeys(
+        f"python -m recipes.scores RUN {line['recipe']} --out results/scores.jsonl --episodes"
+        f" {len(line['gato']['returns'])} --temperature {line['acting']['temperature']:g} --continuous"
+        f" {line['acting']['continuous']}"
+        for line in lines
+    )
+    return [
+        *ways,
+        "python -m recipes.answers RUN --out results/answers.json",
+        "python -m recipes.results RUN results/scores.jsonl",
+    ]
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m recipes.results", description=__doc__)
-    parser.add_argument("run", type=Path, help="the training run's folder, for its loss and its command")
+    parser.add_argument("run", type=Path, help="the training run's folder, for its loss")
     parser.add_argument("scores", type=Path, help="the file that `recipes.scores` wrote")
     parser.add_argument("--out", type=Path, default=Path("results"), help="(default: results)")
     arguments = parser.parse_args()
     lines = [json.loads(line) for line in arguments.scores.read_text(encoding="utf-8").splitlines()]
     scores = read_scores(arguments.scores)
-    commands = ["make corpus", f"python -m recipes.scores RUN --out {arguments.scores.name}"]
+    commands = commands_of(lines)
     said = about(lines)
     charts = {
         "Score of each task": bars(scores),

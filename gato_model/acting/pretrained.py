@@ -36,12 +36,12 @@ def save_pretrained(
     Raises FileExistsError if the folder is there and not empty, ValueError if float16 cannot hold a weight.
     """
     path = check_new(folder)
-    path.mkdir(parents=True, exist_ok=True)
-    (path / CONFIG).write_text(model.config.to_json(), encoding="utf-8")
-    tokenizer.save(path)
     weights = {name: variable.numpy() for name, variable in named_weights(model).items()}
     if half:
         weights = {name: _half(name, array) for name, array in weights.items()}
+    path.mkdir(parents=True, exist_ok=True)
+    (path / CONFIG).write_text(model.config.to_json(), encoding="utf-8")
+    tokenizer.save(path)
     with durable_file(path / WEIGHTS) as file:
         file.write(safetensors.numpy.save(weights))
 
@@ -51,7 +51,7 @@ def _half(name: str, array: NDArray[np.float32]) -> NDArray[np.float16]:
         found = array.astype(np.float16)
     if not np.isfinite(found).all():
         raise ValueError(
-            f"float16 cannot hold {name}: its largest value is {np.abs(array).max():g}; export it without half"
+            f"float16 cannot hold {name}: its largest value is {np.abs(array).max():g}; export it without --half"
         )
     return found
 

@@ -57,7 +57,7 @@ def forked(function: Callable[[Callable[[Any], None]], None]) -> Iterator[Forked
     """Run `function(send)` in a forked process, and receive here what it sends. It is killed when the block ends.
 
     A fork of this process shares what is loaded here and starts in milliseconds. But where gRPC runs, as in a worker of
-    Beam, about one fork in five dies of gRPC's own locks. There a server is asked for the fork: a fresh process without
+    Beam, some forks die of gRPC's own locks. There a server is asked for the fork: a fresh process without
     threads, which is started once and ends with this one. So `function` must be picklable, and find what it needs by
     importing it. The process has this one's folder and environment. Ctrl-C is left
     to this process. What `function` raises is printed on standard error and ends the process with exit code 1.

@@ -1,11 +1,14 @@
 """The recipe files: each is a configuration of `gato-data convert`, of environments that can be made."""
 
+import json
 import tomllib
 from pathlib import Path
 
 import pytest
 
 from gato_model.__main__ import COMMANDS
+from gato_model.commands.train import settings_of
+from gato_model.shipped import model_path
 from gato_tokenize import Dataset
 from gato_tokenize.command_line import parser_of
 from pipelines.sources import open_source
@@ -18,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_every_recipe_is_made() -> None:
-    assert sorted(QUICKEST_FIRST) == sorted({path.stem for path in RECIPES.glob("*.toml")} - {"mixture"})
+    assert sorted(QUICKEST_FIRST) == sorted({path.stem for path in RECIPES.glob("*.toml")} - {"mixture", "demo"})
 
 
 def test_the_mixture_is_a_configuration_of_train_over_what_recipes_make() -> None:
@@ -28,6 +31,19 @@ def test_the_mixture_is_a_configuration_of_train_over_what_recipes_make() -> Non
     assert len(set(paths)) == len(paths) and set(paths) == {read_recipe(name)["out"] for name in PAPER}
     assert {path: float(weight) for path, _, weight in shares}["corpus/babyai/1.0.0"] == 9.06
     assert all(0 < float(weight) <= 10 for _, _, weight in shares)
+
+
+def test_the_recipe_of_the_demo_gives_the_model_that_comes_with_the_package() -> None:
+    words = ["train", "--config", str(RECIPES / "demo.toml")]
+    arguments = parser_of("gato-model", "", COMMANDS).parse_args(words)
+    made = {read_recipe(name)["out"] for name in QUICKEST_FIRST}
+    assert {text.rpartition(":")[0] for text in arguments.data} == made - {read_recipe("atari")["out"]}
+    shipped = json.loads((model_path("demo") / "config.json").read_text())
+    of_the_data = {"vocabulary_size", "local_positions"}
+    asked = json.loads(settings_of(arguments).config.to_json())
+    assert {name: asked[name] for name in asked if name not in of_the_data} == {
+        name: shipped[name] for name in shipped if name not in of_the_data
+    }
 
 
 @pytest.mark.parametrize("name", QUICKEST_FIRST)
@@ -47,7 +63,7 @@ def test_a_recipe_is_a_configuration_of_convert(name: str) -> None:
 def test_a_small_corpus_has_a_tenth_of_the_episodes() -> None:
     whole, small = read_recipe("sokoban"), read_recipe("sokoban", small=True)
     assert small["out"] == "corpus-small/sokoban/1.0.0"
-    assert [text.replace("episodes=1000&", "episodes=10000&") for text in small["sources"]] == whole["sources"]
+    assert [text.replace("episodes=150&", "episodes=1500&") for text in small["sources"]] == whole["sources"]
     with pytest.raises(SystemExit, match="no recipe 'nonsense'; recipes: text, "):
         read_recipe("nonsense")
 
@@ -56,7 +72,7 @@ def test_a_small_corpus_has_a_tenth_of_the_episodes() -> None:
 def test_a_recipe_is_made_and_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.setattr("recipes.make_corpus._tenth", lambda source: source.replace("=10000&", "=3&"))
+    monkeypatch.setattr("recipes.make_corpus._tenth", lambda source: source.replace("=1500&", "=3&"))
     assert make("sokoban", small=True, workers=1) == 0
     dataset = Dataset.open("corpus-small/sokoban/1.0.0")
     assert len(list(dataset.records())) == 6

@@ -43,7 +43,7 @@ def test_domains_and_tasks(scores: Path) -> None:
     rows = results.task_rows(found)
     assert rows[0] == ("grid", "one", "0", "1", "1", "success", "1 [1, 1]")
     assert rows[2][:6] == ("arm", "three", "0", "40", "30", "return") and rows[2][6].startswith("0.75 [")
-    assert rows[3][6] == "no better expert"
+    assert rows[3][6] == "the expert is no better than chance"
 
 
 def test_the_command_writes_both_pages(scores: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,6 +56,7 @@ def test_the_command_writes_both_pages(scores: Path, tmp_path: Path, monkeypatch
     assert results.main() == 0
     text, page = ((tmp_path / "out" / name).read_text() for name in ("README.md", "index.html"))
     assert "4 tasks, 2 episodes of each on seeds from 7 on" in text and "| grid | 2 | 1 of 2 |" in text
+    assert "recipes.scores RUN grid --out results/scores.jsonl --episodes 2 --temperature 1 --continuous mean" in text
     assert "| questions | 5 | 0.6 [0.2, 1] | 0.4 (no) |" in text
     assert page.count("<svg") == 2 and "two<b>" not in page and "two&lt;b&gt;" in page
     assert "http://" not in page.replace("http://www.w3.org", "").replace("http://purl.org", "").replace(
