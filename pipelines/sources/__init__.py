@@ -25,6 +25,7 @@ SOURCES = {
     "python": "pipelines.sources.python:PythonSource",
     "robomimic": "pipelines.sources.robomimic.source:RobomimicSource",
     "zarr": "pipelines.sources.zarr.source:ZarrSource",
+    "mcap": "pipelines.sources.recordings.mcap_source:McapSource",
 }
 
 
