@@ -11,6 +11,7 @@ from pipelines.sources.image_text.image_lines import picture
 from pipelines.sources.source import SourceError
 
 QUESTIONS, ANSWERS = "_questions.json", "_annotations.json"
+_NAMES = re.compile(rf"captions_.*\.json|.*({QUESTIONS}|{ANSWERS})")
 _TOKEN = re.compile(r"(?<![a-z])(train|val|valid|validation|test)(\d{4})?(?![a-z0-9])")
 _STYLES = re.compile(r"(OpenEnded|MultipleChoice)_")  # the names of questions have it, those of their answers do not
 NUMBERED = ("COCO_{part}_{number:012d}.jpg", "{number:012d}.jpg", "{number}.jpg", "{number}.png")
@@ -110,7 +111,7 @@ def annotation_files(argument: str, images: Sequence[str]) -> tuple[list[Annotat
             raise SourceError(f"option images={','.join(images)}: there is no folder {folder}")
     left_out: list[str] = []
     if os.path.isdir(argument):
-        paths, left_out = _named_by_coco(argument)
+        paths, left_out = _in_folder(argument)
     else:
         found = matching(argument)
         paths, left_out = found.files, found.left_out
@@ -123,19 +124,23 @@ def annotation_files(argument: str, images: Sequence[str]) -> tuple[list[Annotat
     return files, left_out
 
 
-def _named_by_coco(folder: str) -> tuple[list[str], list[str]]:
-    found = [path for one in (folder, os.path.join(folder, "annotations")) for path in _json_files(one)]
-    names = [os.path.basename(path) for path in found]
-    wanted = [path for path, name in zip(found, names, strict=True) if re.match(r"captions_|.*_questions\.json$", name)]
+def named_by_coco(path: str) -> list[str]:
+    """The files of COCO's and VQA's names: in a folder and in its `annotations/`, or the file itself if it has one."""
+    paths = [path] if os.path.isfile(path) else [*_json_files(path), *_json_files(os.path.join(path, "annotations"))]
+    return [one for one in paths if _NAMES.fullmatch(os.path.basename(one))]
+
+
+def _in_folder(folder: str) -> tuple[list[str], list[str]]:
+    """(the files of captions and questions in a folder, a line for each that is left out)."""
+    wanted = [path for path in named_by_coco(folder) if not path.endswith(ANSWERS)]
     without = [path for path in wanted if path.endswith(QUESTIONS) and not _partners(path, QUESTIONS, ANSWERS)]
     if len(without) == len(wanted):
         raise SourceError(
-            f"{folder} holds neither captions_*.json nor *{QUESTIONS} with *{ANSWERS}, nor does {folder}/annotations:"
-            f" name the file; it holds {', '.join(names[:8]) or 'no .json'}"
+            f"{folder} and {folder}/annotations hold neither captions_*.json nor *{QUESTIONS} beside *{ANSWERS}: name"
+            " the file"
         )
-    return [path for path in wanted if path not in without], [
-        f"{path} has no answers beside it, and is left out" for path in without
-    ]
+    left_out = [f"{path} has no answers beside it, and is left out" for path in without]
+    return [path for path in wanted if path not in without], left_out
 
 
 def _json_files(folder: str) -> list[str]:

@@ -14,10 +14,11 @@ from gato_tokenize import Episode, EpisodeMetadata, EpisodeSpec
 from pipelines.sources.episode_options import listed
 from pipelines.sources.formats import lines
 from pipelines.sources.formats.files import hashed, names_and_sizes
-from pipelines.sources.image_text.annotation_files import CAPTIONS, AnnotationFile, annotation_files
+from pipelines.sources.image_text.annotation_files import CAPTIONS, AnnotationFile, annotation_files, named_by_coco
 from pipelines.sources.image_text.joined import ABSENT, TWICE, Joined, join
 from pipelines.sources.image_text.json_arrays import Cursor
 from pipelines.sources.image_text.samples import ImageTextOptions, Samples
+from pipelines.sources.on_disk import OnDisk
 from pipelines.sources.options import option, parse_options
 from pipelines.sources.pieces import RECORD_BYTES, partition_bytes, runs
 from pipelines.sources.source import Candidate, Filtered, Source, SourceError
@@ -43,10 +44,15 @@ class CocoSource(Source):
     """
 
     Options = CocoOptions
+    looks_for = "captions_*.json, or *_questions.json with *_annotations.json, in the folder or in its annotations/"
 
     def __init__(self, argument: str, options: dict[str, str]) -> None:
         self._argument, self._options = argument, parse_options(CocoOptions, options)
         self._texts = Samples(self._options)
+
+    @classmethod
+    def recognises(cls, lying: OnDisk) -> str | None:
+        return lying.path if named_by_coco(lying.path) else None
 
     @functools.cached_property
     def _found(self) -> tuple[list[AnnotationFile], list[str]]:

@@ -17,6 +17,7 @@ from gato_tokenize import Dataset, Episode, EpisodeSpec, EpisodeTokenizer, Image
 from pipelines.sources.contract import SourceContract
 from pipelines.sources.image_text import image_lines, joined, json_arrays
 from pipelines.sources.reading import Reject, read_partition
+from pipelines.sources.recognition import named_source
 from pipelines.sources.source import Filtered, SourceError
 
 opened = functools.partial(open_anew, "coco")
@@ -282,8 +283,13 @@ class TestFolders:
 
     def test_a_folder_without_such_files(self, tmp_path: Path) -> None:
         (tmp_path / "instances_val2017.json").write_text("{}")
-        with pytest.raises(SourceError, match=r"neither captions_\*.json .* it holds instances_val2017.json"):
+        with pytest.raises(SourceError, match=r"hold neither captions_\*.json nor"):
             opened(tmp_path).specs()
+
+    def test_a_plain_path_is_recognised_by_the_names(self, tmp_path: Path) -> None:
+        captions, questions = write_captions(tmp_path / "coco"), write_questions(tmp_path / "vqa")
+        for path in (tmp_path / "coco", captions, tmp_path / "vqa", questions, answers_path(questions)):
+            assert named_source(str(path)) == f"coco:{path}"
 
 
 class TestFaults:
