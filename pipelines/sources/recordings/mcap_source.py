@@ -4,6 +4,7 @@ import collections
 import os
 
 from pipelines.sources.formats.matching import Matches
+from pipelines.sources.on_disk import OnDisk
 from pipelines.sources.recordings.files import files_below
 from pipelines.sources.recordings.mcap_file import McapFile
 from pipelines.sources.recordings.source import RecordingSource
@@ -16,6 +17,12 @@ class McapSource(RecordingSource):
     id."""
 
     domain = "mcap"
+    looks_for = "files called .mcap"
+    by_endings = True
+
+    @classmethod
+    def recognises(cls, lying: OnDisk) -> str | None:
+        return lying.path if lying.ending(".mcap") else None
 
     def matches(self, argument: str) -> Matches:
         return files_below(argument, ".mcap")
