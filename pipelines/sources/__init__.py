@@ -17,6 +17,7 @@ SOURCES = {
     "rollouts": "pipelines.sources.rollouts.source:RolloutSource",
     "text": "pipelines.sources.text:TextSource",
     "image-text": "pipelines.sources.image_text.source:ImageTextSource",
+    "coco": "pipelines.sources.image_text.coco:CocoSource",
     "rlds": "pipelines.sources.rlds.source:RldsSource",
     "lerobot": "pipelines.sources.lerobot.source:LeRobotSource",
     "minari": "pipelines.sources.minari.source:MinariSource",
@@ -25,6 +26,7 @@ SOURCES = {
     "python": "pipelines.sources.python:PythonSource",
     "robomimic": "pipelines.sources.robomimic.source:RobomimicSource",
     "zarr": "pipelines.sources.zarr.source:ZarrSource",
+    "mcap": "pipelines.sources.recordings.mcap_source:McapSource",
 }
 
 
