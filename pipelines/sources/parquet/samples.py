@@ -14,7 +14,16 @@ from pipelines.sources.source import SourceError
 TEXTS = ("text", "caption", "content", "document")
 PICTURES = ("image", "images", "picture", "jpg", "png", "webp")
 PATCH_GROWTH = 8  # a shard stores pixels without loss, in about 8 times the bytes of their JPEG
-NO_SAMPLES = ("roles", "fields", "action", "instruction", "max_steps", "episode")  # options of episodes alone
+NO_SAMPLES = (
+    "roles",
+    "fields",
+    "action",
+    "instruction",
+    "max_steps",
+    "ranges",
+    "unpredicted",
+    "episode",
+)  # options of episodes alone
 
 
 @dataclasses.dataclass(frozen=True)

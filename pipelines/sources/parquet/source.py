@@ -1,16 +1,18 @@
 """ParquetSource: Parquet and Arrow files, as the `datasets` library writes them: episodes, documents or pictures."""
 
 import functools
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from gato_tokenize import Episode, EpisodeMetadata, EpisodeSpec
 from pipelines.sources.formats.files import names_and_sizes
+from pipelines.sources.on_disk import OnDisk
 from pipelines.sources.options import parse_options
 from pipelines.sources.parquet.columns import Column, columns_of
 from pipelines.sources.parquet.episode import RowEpisodes
 from pipelines.sources.parquet.fields import TableFields, checked_columns, read_fields
-from pipelines.sources.parquet.files import DataFiles, find_files
+from pipelines.sources.parquet.files import SUFFIXES, DataFiles, find_files
 from pipelines.sources.parquet.options import ParquetOptions
 from pipelines.sources.parquet.plan import PlannedFile, joined, planned, run_pieces
 from pipelines.sources.parquet.rows import BATCH_BYTES, TableRows, concatenated
@@ -33,9 +35,15 @@ class ParquetSource(Source):
     """
 
     Options = ParquetOptions
+    looks_for = "files called .parquet, .arrow or .feather"
+    by_endings = True
 
     def __init__(self, argument: str, options: dict[str, str]) -> None:
         self._argument, self._options = argument, parse_options(ParquetOptions, options)
+
+    @classmethod
+    def recognises(cls, lying: OnDisk) -> str | None:
+        return lying.path if lying.ending(*SUFFIXES) else None
 
     @functools.cached_property
     def _found(self) -> DataFiles:
@@ -99,12 +107,21 @@ class ParquetSource(Source):
     def reasons(self) -> dict[str, Mapping[str, str]]:
         return {self._task: self._samples.reasons() if self._samples else self._reading.reasons}
 
+    def readings(self) -> Mapping[str, StepReading]:
+        return {} if self._samples else {self._task: self._reading}
+
     def notes(self) -> list[str]:
         found = self._samples.notes(self._columns) if self._samples else self._reading.notes
         return [*self._found.notes, *found]
 
     def splits(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(self._splits.values()))
+
+    def split_counts(self, partition: dict[str, Any]) -> dict[str, int]:
+        counts: Counter[str] = Counter()
+        for piece in partition["pieces"]:
+            counts[self._split(piece["split"]) or "train"] += _count(piece)
+        return counts
 
     def inputs(self) -> list[dict[str, Any]]:
         found = ((one.file.path, one.file.bytes, one.rows) for one in self._files[0])
