@@ -13,7 +13,7 @@ class ParquetOptions(EpisodeOptions):
         "the column that says to which episode a row belongs, if each row is a timestep; without it a row is an"
         " episode, and its lists have a value for each timestep",
     )
-    text: str = option(
+    column: str = option(
         "",
         "the column that holds the documents or captions, if rows are these; without it `text` or `caption`, or the"
         " only column of texts",

@@ -85,17 +85,17 @@ class Samples:
 def samples_of(columns: Sequence[Column], options: ParquetOptions) -> Samples | None:
     """The samples of a table whose columns have no action; None if there is no text that could be one.
 
-    Raises SourceError for an option that has no effect on them, and if `text=` names no column of texts.
+    Raises SourceError for an option that has no effect on them, and if `column=` names no column of texts.
     """
     texts = {".".join(column.keys): column for column in columns if column.is_text and not column.timed}
     pictures = {".".join(column.keys): column for column in columns if column.is_picture}
-    if options.text and options.text not in texts:
-        raise SourceError(f"option text={options.text}: no column of texts; those are {', '.join(texts) or 'none'}")
+    if options.column and options.column not in texts:
+        raise SourceError(f"option column={options.column}: no column of texts; those are {', '.join(texts) or 'none'}")
     picture = _chosen(pictures, PICTURES)
-    if picture is not None and {"question", "answer"} <= set(texts) and not options.text:
+    if picture is not None and {"question", "answer"} <= set(texts) and not options.column:
         found = {"image": picture, "question": texts["question"], "answer": texts["answer"]}
     else:
-        text = texts[options.text] if options.text else _chosen(texts, TEXTS)
+        text = texts[options.column] if options.column else _chosen(texts, TEXTS)
         if text is None:
             return None
         found = {"text": text} if picture is None else {"image": picture, "caption": text}

@@ -80,7 +80,7 @@ class ParquetSource(Source):
     @functools.cached_property
     def _samples(self) -> Samples | None:
         lists = any(column.timed and not column.is_picture for column in self._columns)
-        if (lists or self._options.episode or self._options.action) and not self._options.text:
+        if (lists or self._options.episode or self._options.action) and not self._options.column:
             return None
         return samples_of(self._columns, self._options)
 

@@ -245,7 +245,7 @@ class TestSamples:
         assert "text: holds no value" in found[1].message and "text: the text is empty" in found[2].message
         assert found[3].fields["observation/text"] == ["grüße"] and found[3].spec == EpisodeSpec.document()
         assert found[3].metadata.domain == "text"
-        assert episodes(tmp_path / "wiki.parquet", "?text=title")[1].fields["observation/text"] == ["b"]
+        assert episodes(tmp_path / "wiki.parquet", "?column=title")[1].fields["observation/text"] == ["b"]
 
     def test_pictures_with_captions(self, tmp_path: Path) -> None:
         """As JAT keeps Conceptual Captions, and others lists of one picture."""
@@ -277,7 +277,7 @@ class TestSamples:
             ("max_steps=3", "max_steps=3 has no effect: the rows are documents"),
             ("fields=text", "fields=text has no effect"),
             ("resize=32x32", "for rows with pictures"),
-            ("text=id", "text=id: no column of texts; those are text"),
+            ("column=id", "column=id: no column of texts; those are text"),
         ],
     )
     def test_options_without_effect_are_refused(self, tmp_path: Path, option: str, expected: str) -> None:
