@@ -16,7 +16,7 @@ WORDS = {
     "eval": "test",
     "evaluation": "test",
 }
-NO_NAMES = (
+NO_NAMES = (  # of files and folders: they say nothing
     "",
     "data",
     "default",
@@ -25,7 +25,7 @@ NO_NAMES = (
     "chunk",
     "shard",
     "dataset",
-)  # of files and folders: they say nothing
+)
 
 
 def split_of(path: str, root: str = "") -> str:
