@@ -12,12 +12,13 @@ import re
 import struct
 from array import array
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import BinaryIO
 
 import google_crc32c
 
 from gato_tokenize.storage.durable import durable_file
+from gato_tokenize.storage.ranges import open_stream
+from gato_tokenize.storage.store_path import Place, place
 
 HEADER, FOOTER = 12, 4  # bytes around a record's data
 MAX_RECORD_BYTES = (1 << 31) - 1  # protobuf's own limit; `ShardWriter` writes none that is longer
@@ -134,8 +135,8 @@ def read_frames(path: "str | os.PathLike[str]", damaged: "list[Damage] | None" =
     """
     index = index_path(path)
     ends = [offset + length for offset, length in read_index(index)] if index.exists() else []
-    with open(path, "rb") as file:
-        size = os.fstat(file.fileno()).st_size
+    with open_stream(place(path)) as file:
+        size = file.seek(0, os.SEEK_END)
         offset = record = 0
         while offset < size:
             data, reason, after = _read_frame(file, offset, size)
@@ -161,8 +162,8 @@ def _report(damage: Damage, damaged: "list[Damage] | None") -> None:
 
 def read_frame_at(path: "str | os.PathLike[str]", offset: int, record: int = -1) -> bytes:
     """Read the record that starts at byte `offset`. Raises CorruptRecordError, which names it as `record`."""
-    with open(path, "rb") as file:
-        data, reason, _ = _read_frame(file, offset, os.fstat(file.fileno()).st_size)
+    with open_stream(place(path)) as file:
+        data, reason, _ = _read_frame(file, offset, file.seek(0, os.SEEK_END))
     if data is None:
         raise CorruptRecordError(Damage(os.fspath(path), record, offset, reason, ends_shard=False))
     return data
@@ -174,8 +175,8 @@ def record_offsets(path: "str | os.PathLike[str]") -> Iterator[int]:
     Raises CorruptRecordError where the next record cannot be found, because a length is damaged. A last record that is
     cut short has an offset as well.
     """
-    with open(path, "rb") as file:
-        size = os.fstat(file.fileno()).st_size
+    with open_stream(place(path)) as file:
+        size = file.seek(0, os.SEEK_END)
         offset = record = 0
         while offset < size:
             file.seek(offset)
@@ -213,9 +214,9 @@ def _read_frame(file: BinaryIO, offset: int, size: int) -> tuple[bytes | None, s
     return body[:length], "", after
 
 
-def index_path(shard: "str | os.PathLike[str]") -> Path:
+def index_path(shard: "str | os.PathLike[str]") -> Place:
     """The path of a shard's index: `index/<shard>.idx` beside it."""
-    shard = Path(shard)
+    shard = place(shard)
     return shard.parent / "index" / f"{shard.name}.idx"
 
 
@@ -231,7 +232,7 @@ def read_index(path: "str | os.PathLike[str]") -> list[tuple[int, int]]:
     """
     extents: list[tuple[int, int]] = []
     end = 0
-    for number, line in enumerate(Path(path).read_bytes().splitlines(keepends=True), 1):
+    for number, line in enumerate(place(path).read_bytes().splitlines(keepends=True), 1):
         pair = re.fullmatch(rb"([0-9]{1,19}) ([0-9]{1,19})\n", line)
         if not pair or int(pair[1]) != end:
             expected = f"expected `{end} length` and a line end"

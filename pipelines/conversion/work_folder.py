@@ -13,11 +13,12 @@ import time
 from collections.abc import Iterator
 from multiprocessing import reduction
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from gato_tokenize.storage.dataset import MANIFEST, DatasetTokenizer
-from gato_tokenize.storage.durable import TEMPORARY, durable_file
+from gato_tokenize.storage.durable import durable_file
 from gato_tokenize.storage.place import describe
+from gato_tokenize.storage.store_path import TEMPORARY, Place, StorePath, size_of_file
 from gato_tokenize.storage.tfrecord import index_path
 from pipelines.conversion.journal import JournalReader
 from pipelines.conversion.plan import Plan
@@ -39,7 +40,7 @@ class WorkFolder:
     plan.
     """
 
-    def __init__(self, path: Path, plan: Plan) -> None:
+    def __init__(self, path: Place, plan: Plan) -> None:
         self.path, self.plan = path, plan
         self._lock: int | None = None  # the descriptor that holds the lock
 
@@ -53,7 +54,7 @@ class WorkFolder:
         return cls(out.with_name(f".{out.name}.partial-{plan.sha256[:16]}"), plan)
 
     @classmethod
-    def open(cls, path: Path) -> "WorkFolder":
+    def open(cls, path: Place) -> "WorkFolder":
         """Open a folder that has a plan: unfinished work or a dataset.
 
         Raises FileNotFoundError if it has none, ValueError if that is damaged.
@@ -159,7 +160,7 @@ class WorkFolder:
 
     def _whole(self, file: str, bytes: int, **_: Any) -> bool:
         shard = self.path / file
-        return shard.exists() and shard.stat().st_size == bytes and index_path(shard).exists()
+        return shard.exists() and size_of_file(shard) == bytes and index_path(shard).exists()
 
     def write_done(self, index: int, done: Done) -> Done:
         """Write the done-file of a partition, whose other files must all be there."""
