@@ -3,9 +3,12 @@
 import hashlib
 import io
 import os
+import threading
 from typing import BinaryIO, Protocol, cast
 
+from gato_tokenize.storage.address import Facts
 from gato_tokenize.storage.block_cache import BLOCK, BlockCache, block_cache
+from gato_tokenize.storage.remote_file import RemoteFile
 from gato_tokenize.storage.store_path import Place, StorePath
 
 _AHEAD = 8  # blocks that one request fetches at most when a file is read from its beginning to its end
@@ -49,12 +52,15 @@ class StoreRanges:
         self.path, self.size = path, facts.bytes
         self._cache = cache if facts.stamp else None
         self._key = f"{path}\n{facts.bytes}\n{facts.stamp}"
+        self._whole = None if facts.ranges else _Whole(path, facts)  # of a server that gives no parts
         self._next, self._ahead = 0, 1  # the byte that reading in order would ask for; blocks that are fetched then
 
     def read_at(self, offset: int, size: int) -> bytes:
         stop = min(offset + size, self.size)
         if stop <= offset:
             return b""
+        if self._whole is not None:
+            return self._whole.read_at(offset, stop)
         if self._cache is None:
             return self.path.read_range(offset, stop)
         self._ahead = min(self._ahead * 2, _AHEAD) if offset == self._next and offset else 1
@@ -73,6 +79,16 @@ class StoreRanges:
         start, stop = first * BLOCK, min((first + count) * BLOCK, self.size)
         data = self.path.read_range(start, stop)
         return [data[at : at + BLOCK] for at in range(0, len(data), BLOCK)]
+
+
+class _Whole:
+    def __init__(self, path: StorePath, facts: Facts) -> None:
+        self._file, self._lock = RemoteFile(str(path), facts), threading.Lock()
+
+    def read_at(self, offset: int, stop: int) -> bytes:
+        with self._lock:
+            self._file.seek(offset)
+            return self._file.read(stop - offset) or b""
 
 
 class _Reader(io.RawIOBase):

@@ -18,6 +18,7 @@ import google_crc32c
 
 from gato_tokenize.storage.durable import durable_file
 from gato_tokenize.storage.ranges import open_stream
+from gato_tokenize.storage.remote_file import open_file
 from gato_tokenize.storage.store_path import Place, place
 
 HEADER, FOOTER = 12, 4  # bytes around a record's data
@@ -161,21 +162,31 @@ def _report(damage: Damage, damaged: "list[Damage] | None") -> None:
 
 
 def read_frame_at(path: "str | os.PathLike[str]", offset: int, record: int = -1) -> bytes:
-    """Read the record that starts at byte `offset`. Raises CorruptRecordError, which names it as `record`."""
-    with open_stream(place(path)) as file:
-        data, reason, _ = _read_frame(file, offset, file.seek(0, os.SEEK_END))
+    """Read the record that starts at byte `offset` of a file, which may lie at an address.
+
+    Raises CorruptRecordError, which names the record as `record`.
+    """
+    with open_file(path) as file:
+        return frame_at(file, path, offset, record)
+
+
+def frame_at(file: BinaryIO, path: "str | os.PathLike[str]", offset: int, record: int = -1) -> bytes:
+    """Read the record that starts at byte `offset` of an open file, which is that of `path`; raises as
+    `read_frame_at` does."""
+    data, reason, _ = _read_frame(file, offset, file.seek(0, os.SEEK_END))
     if data is None:
         raise CorruptRecordError(Damage(os.fspath(path), record, offset, reason, ends_shard=False))
     return data
 
 
 def record_offsets(path: "str | os.PathLike[str]") -> Iterator[int]:
-    """Yield the byte offset at which each record starts; only the headers are read, and no index.
+    """Yield the byte offset at which each record of a file starts; it may lie at an address. Only the headers are read,
+    and no index.
 
     Raises CorruptRecordError where the next record cannot be found, because a length is damaged. A last record that is
     cut short has an offset as well.
     """
-    with open_stream(place(path)) as file:
+    with open_file(path) as file:
         size = file.seek(0, os.SEEK_END)
         offset = record = 0
         while offset < size:

@@ -18,8 +18,8 @@ _MADE = "what was made as one JSON object"
 
 def convert(parser: CommandParser) -> None:
     add = parser.add_argument
-    add("sources", nargs="+", metavar="SOURCE", help="NAME:ARGUMENT[?option=value&...], see docs/sources.md; or"
-        " MODULE:CLASS:ARGUMENT[?...], a class of your own")  # fmt: skip
+    add("sources", nargs="+", metavar="SOURCE", help="a file or folder, or NAME:ARGUMENT, each with"
+        " [?option=value&...], see docs/sources.md; or MODULE:CLASS:ARGUMENT[?...], a class of your own")  # fmt: skip
     add("--limit", type=positive, metavar="N", help="at most N episodes of each source")
     parser.add_flag("--dry-run", help="print the plan and stop; write nothing")
     add("--validation-fraction", type=float, default=0.0, metavar="F", help="of the episodes, by id")

@@ -22,6 +22,7 @@ from pipelines.running.beam_pipeline import RunnerError, run_on
 from pipelines.running.limits import LOCAL_RUNNER
 from pipelines.running.watched_run import run_locally
 from pipelines.sources import open_source
+from pipelines.sources.recognition import named_source
 from pipelines.stats.lints import equal_inputs
 
 
@@ -33,9 +34,10 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
 def _run(arguments: argparse.Namespace, output: Output) -> int:
     budget = RejectBudget(arguments.max_rejects)
     run = _runner(arguments, budget)
+    sources, recognised = named_sources(arguments.sources)
     text = TextTokenizer.from_file(arguments.text_model) if arguments.text_model else None
     plan, tokenizer = make_plan(
-        arguments.sources,
+        sources,
         arguments.out,
         limit=arguments.limit,
         text=text,
@@ -47,18 +49,25 @@ def _run(arguments: argparse.Namespace, output: Output) -> int:
         card=Card.read(arguments.card) if arguments.card else Card(),
     )
     if arguments.dry_run:
-        reasons, notes = reasons_of(arguments.sources), notes_of(arguments.sources)
+        reasons, notes = reasons_of(sources), [*recognised, *notes_of(sources)]
         lines = [describe(plan, tokenizer, reasons), *notes_shown(notes)]
         return output.result(
             "\n".join(map(printable_lines, lines)), planned(arguments.out, plan, tokenizer, reasons, notes)
         )
     there = arguments.out.exists()
     manifest = convert(plan, tokenizer, arguments.out, budget, run)
-    notes = [*empty_splits(plan, manifest), *notes_of(arguments.sources)]
+    notes = [*recognised, *empty_splits(plan, manifest), *notes_of(sources)]
     lines = [ALREADY_THERE] if there else []
     lines += [summary(manifest, arguments.out), *notes_shown(notes)]
     made = document_of(manifest, arguments.out, there, notes)
     return output.result("\n".join(map(printable_lines, lines)), made)
+
+
+def named_sources(given: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return (the sources, a note for each that a plain path stood for)."""
+    sources = [named_source(one) for one in given]
+    pairs = zip(given, sources, strict=True)
+    return sources, [f"{one} is read as {source}" for one, source in pairs if one != source]
 
 
 def empty_splits(plan: Plan, manifest: Mapping[str, Any]) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gato_tokenize.output import Output, counted, printable_lines
 from gato_tokenize.storage.dataset import DatasetTokenizer
-from pipelines.commands.convert import describe_tasks, notes_of, notes_shown, reasons_of, tasks_of
+from pipelines.commands.convert import describe_tasks, named_sources, notes_of, notes_shown, reasons_of, tasks_of
 from pipelines.commands.exit_codes import exit_code
 from pipelines.conversion.plan import make_plan
 from pipelines.conversion.preview import Preview, Seen, preview
@@ -21,13 +21,13 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
 
 
 def _run(arguments: argparse.Namespace, output: Output) -> int:
-    names = arguments.sources
+    names, recognised = named_sources(arguments.sources)
     plan, tokenizer = make_plan(names, _NOWHERE, limit=arguments.limit, local_positions=arguments.local_positions)
     found = []
     for name in names:
         works = [work for work in plan.partitions if work.source == name]
         found.append(preview(name, works, [given for given in plan.inputs if given["source"] == name], tokenizer))
-    reasons, notes = reasons_of(names), notes_of(names)
+    reasons, notes = reasons_of(names), [*recognised, *notes_of(names)]
     lines = [line for one in found for line in _described(one)]
     lines += describe_tasks(tokenizer, reasons)
     lines += [_seen(task, seen, tokenizer) for one in found for task, seen in one.seen.items()]

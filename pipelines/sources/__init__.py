@@ -60,7 +60,7 @@ def _class_and_argument(source: str, name: str, rest: str) -> tuple[type[Source]
         known = ", ".join((*SOURCES, *sorted(installed - set(SOURCES))))
         raise SourceError(
             f"{source!r} is no source: write NAME:ARGUMENT, NAME one of {known}; or MODULE:CLASS:ARGUMENT for a class"
-            " of your own"
+            " of your own; or the path of a file or folder, but nothing lies at that one"
         )
     asked = f"{name}:{class_name}"
     return _checked(imported(name, class_name, f"{name} is no source's name, and {asked} no class"), asked), argument

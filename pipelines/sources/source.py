@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar
 
 from gato_tokenize import Episode, EpisodeSpec
+from pipelines.sources.on_disk import OnDisk
 from pipelines.sources.pieces import SHARD_BYTES
 
 
@@ -38,11 +39,19 @@ class Source(abc.ABC):
 
     Options: type[Any]  # a `SourceOptions`, from which comes the table in docs/sources.md
     reads_files: ClassVar[bool] = True  # the argument is a path: if one of exactly that name exists, a `?` in it stays
+    looks_for: ClassVar[str] = ""  # what `recognises` looks for, in a few words; "" if no plain path means this source
+    by_endings: ClassVar[bool] = False  # it goes by names of files alone: a source that finds a mark of its own wins
     source: str  # the string it was opened from; set by `open_source`
     shard_bytes: int = SHARD_BYTES  # at which its partitions aim; set by `limited_works`
 
     @abc.abstractmethod
     def __init__(self, argument: str, options: dict[str, str]) -> None: ...
+
+    @classmethod
+    def recognises(cls, lying: OnDisk) -> str | None:
+        """Return the argument by which this source reads what lies at a plain path, or None if it is another's. Only
+        names and metadata are looked at. Raises SourceError for what cannot be looked at, such as a damaged file."""
+        return None
 
     @abc.abstractmethod
     def inputs(self) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from pipelines.sources.formats import lines, tar_samples
 from pipelines.sources.formats.files import opened
 from pipelines.sources.formats.matching import Matches, matching
 from pipelines.sources.image_text import image_lines
+from pipelines.sources.on_disk import OnDisk, json_object, only_ending
 from pipelines.sources.options import Size, SourceOptions, option, parse_options, written
 from pipelines.sources.pieces import Piece, pack
 from pipelines.sources.source import Candidate, Filtered, Source, SourceError
@@ -49,6 +50,8 @@ class ImageTextSource(Source):
     """
 
     Options = ImageTextOptions
+    looks_for = "a .tar archive, or JSON lines with an `image`, or a folder that has one"
+    by_endings = True
 
     def __init__(self, argument: str, options: dict[str, str]) -> None:
         chosen = parse_options(ImageTextOptions, options)
@@ -57,6 +60,17 @@ class ImageTextSource(Source):
         self._tasks = {kind: f"{chosen.task}-{kind}" if chosen.task else kind for kind in ("caption", "vqa")}
         image = ImageSpec(resize=chosen.resize)
         self._kinds = {"caption": EpisodeSpec.caption(image), "vqa": EpisodeSpec.question_answer(image)}
+
+    @classmethod
+    def recognises(cls, lying: OnDisk) -> str | None:
+        listed = [path for path in lying.ending(".jsonl") if "image" in json_object(path)]
+        found = [*lying.ending(*ARCHIVES), *listed]
+        if not found:
+            return None
+        ending = only_ending(found, (*ARCHIVES, ".jsonl"))
+        if ending is None or (listed and len(listed) < len(lying.ending(".jsonl"))):
+            raise SourceError(f"{lying.path} holds archives or lists of several kinds: give a pattern for each")
+        return lying.pattern(ending)
 
     def specs(self) -> dict[str, EpisodeSpec]:
         return {self._tasks[kind]: spec for kind, spec in self._kinds.items()}

@@ -9,9 +9,10 @@ from typing import Any
 from gato_tokenize import CorruptRecordError, Episode, EpisodeMetadata, EpisodeSpec
 from gato_tokenize.field_spec import ImageSpec
 from gato_tokenize.storage.tfrecord import read_frame_at, record_offsets
+from pipelines.sources.on_disk import OnDisk
 from pipelines.sources.options import parse_options
 from pipelines.sources.pieces import RECORD_BYTES, Piece, pack, partition_bytes, ranges
-from pipelines.sources.rlds.dataset import RldsFolder, Shard
+from pipelines.sources.rlds.dataset import RldsFolder, Shard, is_dataset
 from pipelines.sources.rlds.episode import LOOK, RldsEpisodes, RldsOptions
 from pipelines.sources.source import Candidate, Source
 
@@ -27,9 +28,14 @@ class RldsSource(Source):
     """
 
     Options = RldsOptions
+    looks_for = "features.json and dataset_info.json in the folder, or in one like 1.0.0 below it"
 
     def __init__(self, argument: str, options: dict[str, str]) -> None:
         self._argument, self._options = argument, parse_options(RldsOptions, options)
+
+    @classmethod
+    def recognises(cls, lying: OnDisk) -> str | None:
+        return lying.path if is_dataset(lying) else None
 
     @functools.cached_property
     def _folder(self) -> RldsFolder:
