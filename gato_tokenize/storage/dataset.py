@@ -124,7 +124,8 @@ class DatasetTokenizer:
         if not (folder / SPEC).is_file():
             raise FileNotFoundError(f"{folder} holds no {SPEC}: {describe(folder)}; give a dataset or a training run")
         content = json.loads((folder / SPEC).read_bytes())
-        text = TextTokenizer.from_file(folder / TEXT_MODEL) if content["text_model_sha256"] else None
+        model = folder / TEXT_MODEL
+        text = TextTokenizer.from_bytes(model.read_bytes(), source=str(model)) if content["text_model_sha256"] else None
         if text and text.sha256 != content["text_model_sha256"]:
             raise ValueError(f"{folder / TEXT_MODEL} is not the text model that {folder / SPEC} names")
         specs = {name: EpisodeSpec.from_json(json.dumps(spec)) for name, spec in content["tasks"].items()}

@@ -33,14 +33,14 @@ def local_path(path: "str | os.PathLike[str]") -> Path:
     '1.0.0'
     >>> local_path("s3://bucket/my_set/1.0.0")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    gato_tokenize.storage.place.AddressError: s3://bucket/my_set/1.0.0 is an address, and only a local path ...
+    gato_tokenize.storage.place.AddressError: s3://bucket/my_set/1.0.0 is an address, and only local folders ...
     """
     if not is_address(path):
         return Path(path)
     scheme = full(path).partition(":")[0]
     raise AddressError(
-        f"{full(path)} is an address, and only a local path is taken here: copy it to a local disk or mount it there (a"
-        f" local path of this very name is written ./{scheme}:/...)"
+        f"{full(path)} is an address, and only local folders and files are taken here: copy it to a local disk or mount"
+        f" it there (a local folder of this very name is written ./{scheme}:/...)"
     )
 
 

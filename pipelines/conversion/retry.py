@@ -20,8 +20,8 @@ from gato_tokenize import __version__
 from gato_tokenize.storage.dataset import MANIFEST, Dataset
 from gato_tokenize.storage.durable import durable_file, sync_folder
 from gato_tokenize.storage.episode_list import EPISODES, line_bytes, read_lines
-from gato_tokenize.storage.schema import READABLE, SCHEMA_VERSION
 from gato_tokenize.storage.ranges import open_stream
+from gato_tokenize.storage.schema import READABLE, SCHEMA_VERSION
 from gato_tokenize.storage.shards import parse_shard_name
 from gato_tokenize.storage.store_path import Place, StorePath, size_of_file
 from gato_tokenize.storage.tfrecord import index_path

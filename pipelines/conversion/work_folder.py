@@ -12,13 +12,12 @@ import os
 import time
 from collections.abc import Iterator
 from multiprocessing import reduction
-from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from gato_tokenize.storage.dataset import MANIFEST, DatasetTokenizer
 from gato_tokenize.storage.durable import durable_file
 from gato_tokenize.storage.place import describe
-from gato_tokenize.storage.store_path import TEMPORARY, Place, StorePath, size_of_file
+from gato_tokenize.storage.store_path import TEMPORARY, Place, files_below, size_of_file
 from gato_tokenize.storage.tfrecord import index_path
 from pipelines.conversion.journal import JournalReader
 from pipelines.conversion.plan import Plan
@@ -49,7 +48,7 @@ class WorkFolder:
         return _given, (self.path, None if self._lock is None else reduction.DupFd(self._lock))
 
     @classmethod
-    def of(cls, plan: Plan, out: Path) -> "WorkFolder":
+    def of(cls, plan: Plan, out: Place) -> "WorkFolder":
         """Return the folder in which the dataset `out` grows; it need not exist yet."""
         return cls(out.with_name(f".{out.name}.partial-{plan.sha256[:16]}"), plan)
 
@@ -113,7 +112,8 @@ class WorkFolder:
 
     def clean(self) -> None:
         """Remove the temporary files and journals of dead processes. Only the holder of the lock may do this."""
-        for path in (*self.path.rglob(f"*{TEMPORARY}*"), *map(self.journal_path, self.indices)):
+        left = (self.path / name for name in files_below(self.path) if TEMPORARY in name)
+        for path in (*left, *map(self.journal_path, self.indices)):
             path.unlink(missing_ok=True)
 
     def run_files(self) -> set[str]:
@@ -122,22 +122,22 @@ class WorkFolder:
 
     # The files of one partition.
 
-    def shard_path(self, split: str, index: int) -> Path:
+    def shard_path(self, split: str, index: int) -> Place:
         return self.path / self.plan.shard(split, index)
 
-    def done_path(self, index: int) -> Path:
+    def done_path(self, index: int) -> Place:
         return self.path / "_run" / f"part-{index:05d}.done.json"
 
-    def episodes_path(self, index: int) -> Path:
+    def episodes_path(self, index: int) -> Place:
         return self.path / "_run" / f"part-{index:05d}.episodes.jsonl.gz"
 
     def journal_path(self, index: int) -> Path:
-        return self.path / "_run" / f"part-{index:05d}.journal"
+        return Path(self.path, "_run", f"part-{index:05d}.journal")
 
-    def quarantine_path(self, index: int) -> Path:
+    def quarantine_path(self, index: int) -> Place:
         return self.path / "_run" / f"part-{index:05d}.quarantine.json"
 
-    def rejects_path(self, index: int) -> Path:
+    def rejects_path(self, index: int) -> Place:
         return self.path / "rejects" / f"part-{index:05d}.jsonl"
 
     def recorded(self, index: int) -> Done | None:
@@ -215,7 +215,7 @@ class WorkFolder:
         return [(index, reject) for index in self.indices for reject in self.rejects(index)]
 
 
-def unfinished(out: Path) -> list[Path]:
+def unfinished(out: Place) -> list[Place]:
     """Return the work folders of all unfinished conversions into `out`, whatever their plans."""
     if not out.parent.is_dir():
         return []
@@ -223,12 +223,12 @@ def unfinished(out: Path) -> list[Path]:
     return sorted(path for path in out.parent.iterdir() if path.name.startswith(start))
 
 
-def count_done(out: Path) -> int:
+def count_done(out: Place) -> int:
     """Return the number of partitions that are done in the unfinished conversions into `out`."""
-    return sum(len(list(path.glob("_run/part-*.done.json"))) for path in unfinished(out))
+    return sum(name.endswith(".done.json") for path in unfinished(out) for name in files_below(path))
 
 
-def find(folder: Path) -> WorkFolder:
+def find(folder: Place) -> WorkFolder:
     """Open the dataset or work folder `folder` itself, or else the unfinished conversion into it.
 
     Raises FileNotFoundError if there is neither, ValueError if there are several.
@@ -245,13 +245,13 @@ def find(folder: Path) -> WorkFolder:
     return WorkFolder.open(found[0])
 
 
-def _given(path: Path, lock: Any) -> WorkFolder:
+def _given(path: Place, lock: Any) -> WorkFolder:
     folder = WorkFolder.open(path)
     folder._lock = None if lock is None else lock.detach()
     return folder
 
 
-def _lock(descriptor: int, folder: Path) -> None:
+def _lock(descriptor: int, folder: Place) -> None:
     give_up = time.monotonic() + _LOCK_SECONDS
     while True:
         try:

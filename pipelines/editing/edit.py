@@ -3,7 +3,6 @@
 import itertools
 import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from gato_tokenize.storage.dataset import Dataset

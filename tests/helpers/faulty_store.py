@@ -102,7 +102,9 @@ class Proxy:
 
 
 @contextlib.contextmanager
-def proxied(patch: pytest.MonkeyPatch, url: str, fail: Callable[[int, str, str], str] = lambda *_: "") -> Iterator[Proxy]:
+def proxied(
+    patch: pytest.MonkeyPatch, url: str, fail: Callable[[int, str, str], str] = lambda *_: ""
+) -> Iterator[Proxy]:
     """Put a proxy before the server at `url`, here and for the processes that are started from here."""
     proxy = Proxy(url, fail)
     patch.setenv("AWS_ENDPOINT_URL", proxy.url)
