@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import Iterator
 from multiprocessing import reduction
+from pathlib import Path
 from typing import Any
 
 from gato_tokenize.storage.dataset import MANIFEST, DatasetTokenizer
