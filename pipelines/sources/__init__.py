@@ -22,10 +22,12 @@ SOURCES = {
     "lerobot": "pipelines.sources.lerobot.source:LeRobotSource",
     "minari": "pipelines.sources.minari.source:MinariSource",
     "d4rl": "pipelines.sources.d4rl.source:D4rlSource",
+    "dqn-replay": "pipelines.sources.dqn_replay.source:DqnReplaySource",
     "aloha": "pipelines.sources.aloha.source:AlohaSource",
     "python": "pipelines.sources.python:PythonSource",
     "robomimic": "pipelines.sources.robomimic.source:RobomimicSource",
     "zarr": "pipelines.sources.zarr.source:ZarrSource",
+    "parquet": "pipelines.sources.parquet.source:ParquetSource",
     "mcap": "pipelines.sources.recordings.mcap_source:McapSource",
 }
 

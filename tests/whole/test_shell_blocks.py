@@ -19,8 +19,8 @@ CHECKOUT = ("docs", "examples", "gato_tokenize", "pipelines", "gato_model", "REA
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A checkout after `make demo`: the sources, and in `.venv` the scripts that pip would install; and a picture and two
-    small datasets."""
+    """A checkout after `make demo`: the sources, and in `.venv` the scripts that pip would install; beside them a
+    picture and two small datasets."""
     for name in CHECKOUT:
         (tmp_path / name).symlink_to(ROOT / name)
     make_environment(tmp_path / ".venv")
