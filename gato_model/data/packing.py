@@ -17,6 +17,7 @@ class Placed(NamedTuple):
     row: int
     segment: int  # from 1; a prompt has the segment of the sequence after it
     window: Window
+    apart: bool = False  # each timestep becomes a segment of its own
 
 
 def round_up(count: int) -> int:
@@ -54,8 +55,8 @@ def pack(placed: list[Placed], rows: int, length: int, quantization: int) -> dic
     loss_mask = _joined([window.loss_mask for window in windows], np.uint8)
     ends = _joined([window.step_splits[1:] for window in windows], np.int64)
     ends += np.repeat(before, [len(window.step_splits) - 1 for window in windows])
-    segments = np.repeat(np.array([item.segment for item in placed], np.int32), lengths)
     splits = np.concatenate([np.zeros(1, np.int64), ends])
+    segments = _segments(placed, lengths, splits, length)
     size = rows * length
     batch: dict[str, NDArray[Any]] = {
         "tokens": _scattered(places, tokens, size, 0),
@@ -67,6 +68,22 @@ def pack(placed: list[Placed], rows: int, length: int, quantization: int) -> dic
     flat = {name: array.reshape(rows, length) if len(array) == size else array for name, array in batch.items()}
     flat["target_index"] = _index(np.flatnonzero(batch["target_mask"]), size)
     return flat | _patches(windows, places[kinds == Kind.PATCH], size, quantization)
+
+
+def _segments(
+    placed: list[Placed], lengths: NDArray[np.int64], splits: NDArray[np.int64], length: int
+) -> NDArray[np.int32]:
+    """Number the segment of each token: int32[tokens], different within a row for what does not see one another.
+
+    splits: int64[timesteps + 1], where the timesteps of all windows begin and end, in tokens
+    """
+    segments = np.repeat(np.array([item.segment for item in placed], np.int32), lengths)
+    if not any(item.apart for item in placed):
+        return segments
+    apart = np.repeat(np.array([item.apart for item in placed]), lengths)
+    step = np.repeat(np.arange(1, len(splits)), np.diff(splits))  # of each token, among those of all windows
+    last = int(segments.max(initial=0))
+    return np.where(apart, last + step, segments).astype(np.int32)
 
 
 def patch_places(placed: list[Placed]) -> list[int]:
