@@ -1,13 +1,11 @@
 """Mix datasets by weight into batches, each a function of seed and step (Reed et al. 2022, section 2.3)."""
 
-import contextlib
 import functools
 import itertools
 import os
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +13,7 @@ from numpy.typing import NDArray
 
 from gato_model.data.batch_fields import BATCH_FIELDS
 from gato_model.data.packing import Placed, pack, patch_places
-from gato_model.data.read_ahead import ReadAhead
+from gato_model.data.read_ahead import ReadAhead, mapped
 from gato_model.data.record_reader import OpenedRecord
 from gato_model.data.round_plan import STEPS, PlannedWindow, RoundShape, plan_round, sequences_apart, shares_of_rows
 from gato_model.data.share import OpenedShare, one_identity, too_long
@@ -240,10 +238,10 @@ class Batches:
             wanted[plan.share, plan.record].append(index)
         numbers = sorted(wanted)
         large = sum(self._size(*number) for number in numbers) >= _LARGE * len(numbers)
-        with _mapped(self._threads if large else 1) as mapped:
+        with mapped(self._threads if large else 1) as map_:
             windows: dict[int, Window] = {}
             packed: dict[tuple[int, int], OpenedRecord] = {}
-            opened = mapped(lambda number: self._opened[number[0]].reader.open(number[1]), numbers)
+            opened = map_(lambda number: self._opened[number[0]].reader.open(number[1]), numbers)
             for one, record in zip(numbers, opened, strict=True):
                 found = [self._window(mine[index], record.unread) for index in wanted[one]]
                 self.bytes_used += self._size(*one) * sum(map(len, found)) / len(record.window)
@@ -252,7 +250,7 @@ class Batches:
                     packed[one] = record
             batches, patches = self._packed(mine, windows, shares, apart)
             parts = [[patches[index] for index in wanted[one] if index in patches] for one in packed]
-            for _ in mapped(OpenedRecord.fill, packed.values(), parts):
+            for _ in map_(OpenedRecord.fill, packed.values(), parts):
                 pass
         return batches
 
@@ -297,16 +295,3 @@ class Batches:
             shortest = int(np.diff(sequence.step_splits).min())
             raise ValueError(too_long(table.tasks[task], shortest, self.sequence_length))
         return sequence.slice(start, stop)
-
-
-@contextlib.contextmanager
-def _mapped(threads: int) -> Iterator[Callable[..., Iterable[Any]]]:
-    """Give a `map` that runs on so many threads, which end with the block; what is not begun by then is let go."""
-    if threads == 1:
-        yield map
-        return
-    with ThreadPoolExecutor(threads, "read-records") as pool:
-        try:
-            yield pool.map
-        finally:
-            pool.shutdown(cancel_futures=True)

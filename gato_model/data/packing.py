@@ -56,7 +56,7 @@ def pack(placed: list[Placed], rows: int, length: int, quantization: int) -> dic
     ends = _joined([window.step_splits[1:] for window in windows], np.int64)
     ends += np.repeat(before, [len(window.step_splits) - 1 for window in windows])
     splits = np.concatenate([np.zeros(1, np.int64), ends])
-    segments = _segments(placed, lengths, splits, length)
+    segments = _segments(placed)
     size = rows * length
     batch: dict[str, NDArray[Any]] = {
         "tokens": _scattered(places, tokens, size, 0),
@@ -70,20 +70,21 @@ def pack(placed: list[Placed], rows: int, length: int, quantization: int) -> dic
     return flat | _patches(windows, places[kinds == Kind.PATCH], size, quantization)
 
 
-def _segments(
-    placed: list[Placed], lengths: NDArray[np.int64], splits: NDArray[np.int64], length: int
-) -> NDArray[np.int32]:
-    """Number the segment of each token: int32[tokens], different within a row for what does not see one another.
-
-    splits: int64[timesteps + 1], where the timesteps of all windows begin and end, in tokens
-    """
-    segments = np.repeat(np.array([item.segment for item in placed], np.int32), lengths)
-    if not any(item.apart for item in placed):
-        return segments
-    apart = np.repeat(np.array([item.apart for item in placed]), lengths)
-    step = np.repeat(np.arange(1, len(splits)), np.diff(splits))  # of each token, among those of all windows
-    last = int(segments.max(initial=0))
-    return np.where(apart, last + step, segments).astype(np.int32)
+def _segments(placed: list[Placed]) -> NDArray[np.int32]:
+    """Number the segment of each token, int32[tokens], different within a row for what does not see one another."""
+    free: dict[int, int] = {}  # the first number of each row that no segment has
+    for item in placed:
+        free[item.row] = max(free.get(item.row, 1), item.segment + 1)
+    numbers = [np.zeros(0, np.int32)]
+    for item in placed:
+        splits = item.window.step_splits
+        if item.apart:
+            own = np.arange(free[item.row], free[item.row] + len(splits) - 1, dtype=np.int32)
+            free[item.row] += len(own)
+            numbers.append(np.repeat(own, np.diff(splits)))
+        else:
+            numbers.append(np.full(len(item.window), item.segment, np.int32))
+    return np.concatenate(numbers)
 
 
 def patch_places(placed: list[Placed]) -> list[int]:
