@@ -27,6 +27,7 @@ SOURCES = {
     "robomimic": "pipelines.sources.robomimic.source:RobomimicSource",
     "zarr": "pipelines.sources.zarr.source:ZarrSource",
     "mcap": "pipelines.sources.recordings.mcap_source:McapSource",
+    "rosbag": "pipelines.sources.recordings.rosbag_source:RosbagSource",
 }
 
 
