@@ -74,6 +74,9 @@ class RecordingSource(Source):
     def reasons(self) -> dict[str, Mapping[str, str]]:
         return {self._task: self._reading.reasons}
 
+    def readings(self) -> Mapping[str, StepReading]:
+        return {self._task: self._reading}
+
     def notes(self) -> list[str]:
         used = sorted({self._fields.places[path].topic for path in self._reading.places.values()})
         rates = [f"{topic} {self._fields.rates[topic]:.4g}" for topic in used if self._fields.rates.get(topic)]

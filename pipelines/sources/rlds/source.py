@@ -3,6 +3,7 @@
 import functools
 import itertools
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -15,6 +16,7 @@ from pipelines.sources.pieces import RECORD_BYTES, Piece, pack, partition_bytes,
 from pipelines.sources.rlds.dataset import RldsFolder, Shard, is_dataset
 from pipelines.sources.rlds.episode import LOOK, RldsEpisodes, RldsOptions
 from pipelines.sources.source import Candidate, Source
+from pipelines.sources.step_reading import StepReading
 
 PATCH_GROWTH = 8  # a shard stores pixels without loss, in about 8 times the bytes of their JPEG
 
@@ -60,6 +62,9 @@ class RldsSource(Source):
     def reasons(self) -> dict[str, Mapping[str, str]]:
         return {self._task: self._episodes.reading.reasons}
 
+    def readings(self) -> Mapping[str, StepReading]:
+        return {self._task: self._episodes.reading}
+
     def notes(self) -> list[str]:
         older = self._folder.other_versions
         versions = [f"{self._folder.path} is the newest version; {', '.join(older)} is left out"] if older else []
@@ -86,6 +91,12 @@ class RldsSource(Source):
         )
         groups = pack(pieces, self.shard_bytes)
         return [{"count": sum(piece["count"] for piece in group), "pieces": group} for group in groups]
+
+    def split_counts(self, partition: dict[str, Any]) -> dict[str, int]:
+        counts: Counter[str] = Counter()
+        for piece in partition["pieces"]:
+            counts[self._splits[piece["split"]]] += piece["count"]
+        return counts
 
     @property
     def _makes_patches(self) -> bool:
