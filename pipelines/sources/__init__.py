@@ -27,7 +27,9 @@ SOURCES = {
     "python": "pipelines.sources.python:PythonSource",
     "robomimic": "pipelines.sources.robomimic.source:RobomimicSource",
     "zarr": "pipelines.sources.zarr.source:ZarrSource",
+    "parquet": "pipelines.sources.parquet.source:ParquetSource",
     "mcap": "pipelines.sources.recordings.mcap_source:McapSource",
+    "rosbag": "pipelines.sources.recordings.rosbag_source:RosbagSource",
 }
 
 
