@@ -11,14 +11,13 @@ import tensorflow as tf
 
 from gato_model.config import GatoConfig
 from gato_model.data.share import Share
-from gato_model.training.checkpoint import CONFIG, CheckpointError, check_run
+from gato_model.training.checkpoint import CONFIG, CheckpointError, check_model
 from gato_model.training.optimizer import OptimizerSettings, usual_warmup
 from gato_model.training.run import train
 from gato_model.training.run_folder import RefusedError, TrainingError
 from gato_model.training.settings import RunOptions, TrainSettings
 from gato_tokenize import CorruptRecordError, Dataset
 from gato_tokenize.output import EXIT_FAILED, EXIT_REFUSED, Output
-from gato_tokenize.storage.place import local_path
 
 FINE_TUNING = {"batch_size": 64, "steps": 10_000}  # appendix D
 
@@ -67,8 +66,8 @@ def settings_of(arguments: argparse.Namespace) -> TrainSettings:
     batch = usual if arguments.batch_size is None else arguments.batch_size
     return TrainSettings(
         shares, _config(arguments), _optimizer(arguments, steps, fine), steps, batch, arguments.seed,
-        arguments.prompt_share, arguments.dtype, str(arguments.fine_tune or ""), arguments.ordered_start,
-        arguments.smoothing,
+        arguments.prompt_share, arguments.history_dropout, arguments.dtype, str(arguments.fine_tune or ""),
+        arguments.ordered_start, arguments.smoothing,
     )  # fmt: skip
 
 
@@ -100,10 +99,9 @@ def run_options_of(arguments: argparse.Namespace) -> RunOptions:
 
 
 def _share(text: str, min_expert_share: float | None) -> Share:
-    """Parse DIR or DIR:WEIGHT; an existing folder may have a colon in its name."""
-    local_path(text)
+    """Parse DIR or DIR:WEIGHT; an existing folder may have a colon in its name, and an address begins with one."""
     path, colon, weight = text.rpartition(":")
-    if not colon or Path(text).exists():
+    if not colon or "/" in weight or Path(text).exists():
         return Share(text, 1.0, min_expert_share)
     try:
         return Share(path, float(weight), min_expert_share)
@@ -129,7 +127,7 @@ def _config(arguments: argparse.Namespace) -> GatoConfig:
         return preset
     if arguments.preset:
         raise ValueError("--preset and --fine-tune: a fine-tuned model has the sizes of the run that it starts from")
-    check_run(arguments.fine_tune)
+    check_model(arguments.fine_tune)
     before = GatoConfig.from_json((arguments.fine_tune / CONFIG).read_text(encoding="utf-8"))
     return dataclasses.replace(before, **{"dropout": 0.1, "stochastic_depth": 0.0, **changes})
 
@@ -142,6 +140,8 @@ def _optimizer(arguments: argparse.Namespace, steps: int, fine: bool) -> Optimiz
     }  # fmt: skip
     changes = {name: value for name, value in given.items() if value is not None}
     if fine:
-        return dataclasses.replace(OptimizerSettings.fine_tuning(), **changes)
+        scheduled = {"warmup_steps", "final_fraction"} & set(changes)  # the paper's rate is constant
+        schedule = {"decay_steps": steps, "final_fraction": 1.0} if scheduled else {}
+        return dataclasses.replace(OptimizerSettings.fine_tuning(), **schedule | changes)
     usual = OptimizerSettings(warmup_steps=usual_warmup(steps), decay_steps=steps)
     return dataclasses.replace(usual, **changes)

@@ -4,7 +4,6 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -13,6 +12,7 @@ from gato_model.config import GatoConfig
 from gato_model.data.share import Share
 from gato_model.training.optimizer import OptimizerSettings
 from gato_tokenize.storage.dataset import MANIFEST
+from gato_tokenize.storage.store_path import place
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +30,7 @@ class TrainSettings:
     batch_size: int = 512
     seed: int = 0
     prompt_share: float = 0.25
+    history_dropout: float = 0.0  # the fraction of agents' sequences in which no timestep sees another: see `batches`
     dtype: str = "float32"  # or mixed_bfloat16: a Keras policy
     fine_tune: str = ""  # the run whose weights it starts from
     ordered_start: bool = False  # neighbouring bins of continuous values begin alike: see DiscreteEmbedding.order
@@ -48,7 +49,7 @@ class TrainSettings:
         """Return JSON that names a dataset by the hash of its manifest, which covers all its files, not by its path."""
         content = json.loads(json.dumps(dataclasses.asdict(self), default=str))
         for share in content["data"]:
-            share["manifest_sha256"] = hashlib.sha256((Path(share.pop("path")) / MANIFEST).read_bytes()).hexdigest()
+            share["manifest_sha256"] = hashlib.sha256((place(share.pop("path")) / MANIFEST).read_bytes()).hexdigest()
         return dict(content)
 
 

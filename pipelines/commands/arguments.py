@@ -9,6 +9,7 @@ from typing import Any
 from gato_tokenize.command_line import CommandParser
 from gato_tokenize.defaults import LOCAL_POSITIONS
 from gato_tokenize.storage.place import local_path
+from gato_tokenize.storage.store_path import place
 from pipelines.running.limits import LOCAL_RUNNER, Limits
 
 BEAM_OPTIONS = "beam-options"  # the key, in a configuration file, of what is passed on to Beam
@@ -106,7 +107,7 @@ def rejects(parser: CommandParser) -> None:
 
 def merge(parser: CommandParser) -> None:
     parser.add_argument("out", type=local_path, metavar="OUT", help="the folder NAME/VERSION of the new dataset")
-    parser.add_argument("datasets", nargs="+", type=local_path, metavar="IN", help="folders NAME/VERSION, in order")
+    parser.add_argument("datasets", nargs="+", type=place, metavar="IN", help="folders NAME/VERSION, in order")
     _card(parser)
     parser.add_output(_MADE)
 
@@ -141,12 +142,12 @@ def report(parser: CommandParser) -> None:
 
 
 def _dataset(parser: argparse.ArgumentParser, help: str | None = None) -> None:
-    parser.add_argument("dataset", type=local_path, metavar="DIR/NAME/VERSION", help=help)
+    parser.add_argument("dataset", type=place, metavar="DIR/NAME/VERSION", help=help)
 
 
 def _two_folders(parser: argparse.ArgumentParser) -> None:
     """Add the dataset that is read and the one that is made."""
-    parser.add_argument("dataset", type=local_path, metavar="IN", help="the folder NAME/VERSION of a dataset")
+    parser.add_argument("dataset", type=place, metavar="IN", help="the folder NAME/VERSION of a dataset")
     parser.add_argument("out", type=local_path, metavar="OUT", help="the folder NAME/VERSION of the new one")
     _card(parser)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from gato_tokenize import TextTokenizer
+from gato_tokenize.byte_size import size_of
 from gato_tokenize.output import Output, counted, printable, printable_lines
 from gato_tokenize.storage.dataset import DatasetTokenizer
 from pipelines.commands.exit_codes import exit_code
@@ -20,7 +21,7 @@ from pipelines.conversion.spec_change import with_specs
 from pipelines.conversion.spec_file import SpecFile
 from pipelines.conversion.work_folder import WorkFolder
 from pipelines.running.beam_pipeline import RunnerError, run_on
-from pipelines.running.limits import LOCAL_RUNNER, size_of
+from pipelines.running.limits import LOCAL_RUNNER
 from pipelines.running.watched_run import run_locally
 from pipelines.sources import open_source
 from pipelines.sources.recognition import named_source

@@ -1,11 +1,16 @@
 """RejectBudget: how many episodes may fail before nothing is published."""
 
 import dataclasses
+import itertools
 import shlex
 from collections.abc import Mapping
-from pathlib import Path
 
 from gato_tokenize.output import counted
+from gato_tokenize.storage.store_path import Place
+from pipelines.conversion.work_folder import WorkFolder
+
+EXAMPLES = 3  # rejects that a message tells, each of another reason
+SHOWN = 200  # characters of each
 
 
 class RejectBudgetError(RuntimeError):
@@ -45,7 +50,7 @@ class RejectBudget:
         """Return whether so many rejects of so many episodes are few enough."""
         return rejected <= (read * self.limit / 100 if self.is_share else self.limit)
 
-    def check(self, reasons: Mapping[str, int], read: int, written: int, folder: Path) -> None:
+    def check(self, reasons: Mapping[str, int], read: int, written: int, folder: Place) -> None:
         """Raise RejectBudgetError if the finished work in `folder` has too many rejects, `reasons` {reason: count}."""
         rejected = sum(reasons.values())
         if self.allows(rejected, read):
@@ -57,10 +62,10 @@ class RejectBudget:
         )
         raise RejectBudgetError(
             f"{rejected} of {counted(read, 'episode')} rejected ({listed_reasons(reasons)}), --max-rejects is"
-            f" {self.text}. Nothing is published. {how_to_list(folder)} shows each; {cure}"
+            f" {self.text}. Nothing is published. {examples(folder)}{how_to_list(folder)} shows each; {cure}"
         )
 
-    def check_early(self, reasons: Mapping[str, int], most: int | None, folder: Path) -> None:
+    def check_early(self, reasons: Mapping[str, int], most: int | None, folder: Place) -> None:
         """Raise RejectBudgetError if the rejects so far exceed the budget whatever the episodes to come are.
 
         most: the number of episodes that will be read in all, at most; None: unknown, so a share is judged at the end.
@@ -71,12 +76,28 @@ class RejectBudget:
         share = f" of {most} at most" if self.is_share else ""
         raise RejectBudgetError(
             f"stopped early: {counted(rejected, 'episode')}{share} rejected already"
-            f" ({listed_reasons(reasons)}), --max-rejects is {self.text}. Nothing is published. {how_to_list(folder)}"
-            " shows them; what is done is kept, and the same command with a larger --max-rejects goes on"
+            f" ({listed_reasons(reasons)}), --max-rejects is {self.text}. Nothing is published. {examples(folder)}"
+            f"{how_to_list(folder)} shows them; what is done is kept, and the same command with a larger --max-rejects"
+            " goes on"
         )
 
 
-def how_to_list(folder: Path) -> str:
+def examples(folder: Place) -> str:
+    """Return a sentence with the first reject of each of up to EXAMPLES reasons in a work folder; "" if there is
+    none."""
+    if not (folder / "_run").is_dir():
+        return ""
+    work, found = WorkFolder.open(folder), dict[str, str]()
+    for reject in itertools.chain.from_iterable(map(work.rejects, work.indices)):
+        message = " ".join(reject.message.split())
+        shown = message if len(message) <= SHOWN else f"{message[:SHOWN]}..."
+        found.setdefault(reject.reason, f"{reject.episode_id}: {shown}")
+        if len(found) == EXAMPLES:
+            break
+    return f"For example, {'; and '.join(found.values())}. " if found else ""
+
+
+def how_to_list(folder: Place) -> str:
     """Return the command that lists the rejects of a work folder."""
     return f"`gato-data rejects list {shlex.quote(str(folder))}`"
 

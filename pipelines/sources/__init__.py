@@ -30,6 +30,7 @@ SOURCES = {
     "parquet": "pipelines.sources.parquet.source:ParquetSource",
     "npz": "pipelines.sources.npz.source:NpzSource",
     "mcap": "pipelines.sources.recordings.mcap_source:McapSource",
+    "rosbag": "pipelines.sources.recordings.rosbag_source:RosbagSource",
 }
 
 
