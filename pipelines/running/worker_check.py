@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import gato_tokenize
-import pipelines
 from gato_tokenize.version import __version__
 from pipelines.conversion.work_folder import WorkFolder
 from pipelines.processes.forked import call_forked
@@ -152,8 +151,7 @@ def versions() -> dict[str, str]:
 def _code_sha256() -> str:
     """Hash the modules that convert: a checkout changes without a new version."""
     digest = hashlib.sha256()
-    for package in (gato_tokenize, pipelines):
-        home = Path(str(package.__file__)).parent
+    for home in (Path(str(gato_tokenize.__file__)).parent, Path(__file__).parents[1]):
         for path in sorted(home.rglob("*.py")):
             digest.update(f"{path.relative_to(home).as_posix()}\0".encode() + path.read_bytes())
     return digest.hexdigest()
