@@ -2,9 +2,10 @@
 
 import argparse
 
+from gato_tokenize.byte_size import size_of
 from pipelines.running.engines import LOCAL, Engine
 from pipelines.running.failure import RunnerError
-from pipelines.running.limits import LOCAL_RUNNER, Limits, size_of
+from pipelines.running.limits import LOCAL_RUNNER, Limits
 
 
 def limits_of(arguments: argparse.Namespace) -> Limits:

@@ -28,6 +28,7 @@ from pipelines.conversion.limit import limited_works
 from pipelines.conversion.work import Work
 from pipelines.sources import open_source
 from pipelines.sources.pieces import PIECE_BYTES, SHARD_BYTES
+from pipelines.sources.recognition import named_source
 
 
 class PlanError(ValueError):
@@ -123,13 +124,14 @@ def make_plan(
     shard_bytes: int = SHARD_BYTES,
     **settings: Any,
 ) -> tuple[Plan, DatasetTokenizer]:
-    """Return the plan for `sources` into `out` (.../NAME/VERSION), and the tokenizer of all their tasks.
+    """Return the plan for `sources` into `out` (.../NAME/VERSION), and the tokenizer of all their tasks. A plain path
+    among the sources stands for what `pipelines.sources.recognition.named_source` makes of it.
 
     limit: at most so many episodes of each source. vocabulary: the fields of `Vocabulary` that are not the paper's.
     shard_bytes: at which a shard aims (see `pipelines.sources.pieces`). settings: other fields of `Plan`. Reads every
     input file once, for its sha256. Raises PlanError or SourceError, and ValueError if `out` is an address.
     """
-    out = local_path(out)
+    out, sources = local_path(out), [named_source(name) for name in sources]
     if len(set(sources)) != len(sources):
         raise PlanError(f"a source is given twice: {', '.join(sources)}")
     specs: dict[str, tuple[str, EpisodeSpec]] = {}

@@ -47,7 +47,7 @@ class WorkerCheck:
         paths = [Path(str(given["uri"]).partition("#")[0]) for given in plan.inputs]
         there = sorted({(str(path), _size(path)) for path in paths if path.exists()})
         return cls(
-            str(folder.path.absolute()),
+            os.path.abspath(folder.path),
             os.getcwd(),
             uuid.uuid4().hex,
             tuple(versions().items()),

@@ -10,6 +10,7 @@ import pytest
 from gato_tokenize import Episode
 from pipelines.sources import open_source
 from pipelines.sources.reading import Reject, read_partition
+from pipelines.sources.recognition import named_source, source_names
 from pipelines.sources.source import Candidate, Filtered, Source, SourceError
 
 
@@ -69,6 +70,12 @@ class SourceContract:
         partition = source.partitions()[0]
         expected = [candidate.episode_id for candidate, _ in read_partition(source, partition)]
         assert [candidate.episode_id for candidate, _ in read_partition(moved, copy.deepcopy(partition))] == expected
+
+    def test_its_plain_path_is_recognised(self, source: Source) -> None:
+        name, _, path = source.source.partition(":")
+        if not type(source).looks_for or name not in source_names():
+            pytest.skip("no plain path means this source")
+        assert named_source(path) == source.source
 
     def test_an_unknown_option_is_refused_by_name(self, source: Source) -> None:
         joint = "&" if "?" in source.source else "?"

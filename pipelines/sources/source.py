@@ -3,10 +3,14 @@
 import abc
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from gato_tokenize import Episode, EpisodeSpec
+from pipelines.sources.on_disk import OnDisk
 from pipelines.sources.pieces import SHARD_BYTES
+
+if TYPE_CHECKING:
+    from pipelines.sources.step_reading import StepReading
 
 
 class SourceError(ValueError):
@@ -38,11 +42,19 @@ class Source(abc.ABC):
 
     Options: type[Any]  # a `SourceOptions`, from which comes the table in docs/sources.md
     reads_files: ClassVar[bool] = True  # the argument is a path: if one of exactly that name exists, a `?` in it stays
+    looks_for: ClassVar[str] = ""  # what `recognises` looks for, in a few words; "" if no plain path means this source
+    by_endings: ClassVar[bool] = False  # it goes by names of files alone: a source that finds a mark of its own wins
     source: str  # the string it was opened from; set by `open_source`
     shard_bytes: int = SHARD_BYTES  # at which its partitions aim; set by `limited_works`
 
     @abc.abstractmethod
     def __init__(self, argument: str, options: dict[str, str]) -> None: ...
+
+    @classmethod
+    def recognises(cls, lying: OnDisk) -> str | None:
+        """Return the argument by which this source reads what lies at a plain path, or None if it is another's. Only
+        names and metadata are looked at. Raises SourceError for what cannot be looked at, such as a damaged file."""
+        return None
 
     @abc.abstractmethod
     def inputs(self) -> list[dict[str, Any]]:
@@ -59,12 +71,22 @@ class Source(abc.ABC):
         candidate names its own; they become the dataset's, unless a validation fraction is asked for."""
         return ()
 
+    def split_counts(self, partition: dict[str, Any]) -> dict[str, int]:
+        """Return {split in the dataset: how many candidates of a partition are in it}, as far as the partition itself
+        tells it: they are gone through otherwise."""
+        return {} if self.splits() else {"train": partition.get("count", 0)}
+
     @abc.abstractmethod
     def specs(self) -> dict[str, EpisodeSpec]:
         """Return {task: its spec}. A task's name is unique in the world ("BabyAI-GoToLocal-v0"), not only here."""
 
     def reasons(self) -> dict[str, Mapping[str, str]]:
         """Return {task: {path of a field: why it has its type}} of a source that infers its specs, for the plan."""
+        return {}
+
+    def readings(self) -> Mapping[str, "StepReading"]:
+        """Return {task: how its fields are read} of a source that takes `EpisodeOptions`: what it left out, and where
+        each field stands in the format, so that a file of specs can change it."""
         return {}
 
     @abc.abstractmethod

@@ -11,6 +11,7 @@ from gato_tokenize.episode import EpisodeMetadata
 from pipelines.sources.formats import lines
 from pipelines.sources.formats.files import hashed, opened
 from pipelines.sources.formats.matching import Matches, matching
+from pipelines.sources.on_disk import OnDisk, json_object, only_ending
 from pipelines.sources.options import SourceOptions, option, parse_options
 from pipelines.sources.pieces import RECORD_BYTES, Piece, pack
 from pipelines.sources.source import Candidate, Filtered, Source, SourceError
@@ -18,6 +19,8 @@ from pipelines.sources.source import Candidate, Filtered, Source, SourceError
 PLAIN = (".txt", ".md", ".rst")
 JSON_LINES = (".jsonl", ".ndjson")
 COMPRESSED = (".gz", ".zst", ".xz", ".bz2")
+LOOK = 3  # files of JSON lines that are looked into to tell texts from pictures with texts
+_ENDINGS = tuple(kind + packed for kind in PLAIN + JSON_LINES for packed in ("", *COMPRESSED))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,10 +51,26 @@ class TextSource(Source):
     """
 
     Options = TextOptions
+    looks_for = "a text or JSON lines, or a folder of nothing else"
+    by_endings = True
 
     def __init__(self, argument: str, options: dict[str, str]) -> None:
         self.options = parse_options(TextOptions, options)
         self._pattern, self._given, self._spec = argument, set(options), EpisodeSpec.document()
+
+    @classmethod
+    def recognises(cls, lying: OnDisk) -> str | None:
+        texts, others = list[str](), list[str]()
+        for path in lying.files:
+            (texts if path.endswith(_ENDINGS) else others).append(path)
+        if not texts or any("." in os.path.basename(path) for path in others):  # a LICENSE is no other data
+            return None
+        if any("image" in json_object(path) for path in texts[:LOOK] if path.endswith(JSON_LINES)):
+            return None
+        ending = only_ending(texts, _ENDINGS)
+        if ending is None and others:
+            raise SourceError(f"{lying.path} holds texts of several kinds and other files: give a pattern")
+        return lying.pattern(ending or "")
 
     def specs(self) -> dict[str, EpisodeSpec]:
         return {self.options.task: self._spec}

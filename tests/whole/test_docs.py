@@ -76,6 +76,12 @@ def test_the_page_of_sources_begins_with_what_each_reads_and_its_extra(name: str
 
 
 @pytest.mark.parametrize("name", SOURCES)
+def test_what_a_plain_path_is_recognised_by_stands_in_a_table(name: str) -> None:
+    rows = re.findall(rf"^\| `{name}` \| (.*) \|$", (ROOT / "docs/sources.md").read_text(), re.M)
+    assert rows == ([source_class(name).looks_for] if source_class(name).looks_for else [])
+
+
+@pytest.mark.parametrize("name", SOURCES)
 def test_the_readme_lists_the_source(name: str) -> None:
     assert f"| `{name}` | " in (ROOT / "README.md").read_text()
 

@@ -16,9 +16,10 @@ from pipelines.sources.aloha.pictures import CameraRows
 from pipelines.sources.episode_options import EpisodeOptions
 from pipelines.sources.formats.files import names_and_sizes
 from pipelines.sources.formats.hdf5 import child, node_at, opened, text_attribute
-from pipelines.sources.formats.hdf5_files import hdf5_files
+from pipelines.sources.formats.hdf5_files import hdf5_files, members_of
 from pipelines.sources.formats.hdf5_steps import Rows
 from pipelines.sources.formats.matching import Matches
+from pipelines.sources.on_disk import OnDisk
 from pipelines.sources.options import option, parse_options
 from pipelines.sources.pieces import RECORD_BYTES, Piece, pack, step_bytes
 from pipelines.sources.source import Candidate, Source
@@ -45,10 +46,15 @@ class AlohaSource(Source):
     """
 
     Options = AlohaOptions
+    looks_for = "an HDF5 file with the array `action` and the group `observations`"
 
     def __init__(self, argument: str, options: dict[str, str]) -> None:
         self._argument, self._options = argument, parse_options(AlohaOptions, options)
         self._options.splits_of(())  # these files are in no splits
+
+    @classmethod
+    def recognises(cls, lying: OnDisk) -> str | None:
+        return lying.path if {"action", "observations/"} <= members_of(lying) else None
 
     @functools.cached_property
     def _matches(self) -> Matches:
@@ -76,6 +82,9 @@ class AlohaSource(Source):
 
     def reasons(self) -> dict[str, Mapping[str, str]]:
         return {self._task: self._reading.reasons}
+
+    def readings(self) -> Mapping[str, StepReading]:
+        return {self._task: self._reading}
 
     def notes(self) -> list[str]:
         return self._matches.left_out + self._reading.notes

@@ -11,8 +11,9 @@ from pipelines.sources.d4rl.ends import UNSTATED
 from pipelines.sources.d4rl.flat_file import Described, FlatFile, describe
 from pipelines.sources.episode_options import EpisodeOptions
 from pipelines.sources.formats.files import names_and_sizes
-from pipelines.sources.formats.hdf5_files import hdf5_files
+from pipelines.sources.formats.hdf5_files import hdf5_files, members_of
 from pipelines.sources.formats.matching import Matches
+from pipelines.sources.on_disk import OnDisk
 from pipelines.sources.options import option, parse_options
 from pipelines.sources.pieces import RECORD_BYTES, partition_bytes, runs, step_bytes
 from pipelines.sources.source import Candidate, Source
@@ -42,10 +43,17 @@ class D4rlSource(Source):
     """
 
     Options = D4rlOptions
+    looks_for = "an HDF5 file with the array `actions` beside `rewards`, `terminals` or `timeouts`"
 
     def __init__(self, argument: str, options: dict[str, str]) -> None:
         self._argument, self._options = argument, parse_options(D4rlOptions, options)
         self._options.splits_of(())  # these files are in no splits
+
+    @classmethod
+    def recognises(cls, lying: OnDisk) -> str | None:
+        members = members_of(lying)
+        marks = members & {"rewards", "terminals", "timeouts"}
+        return lying.path if "actions" in members and marks else None
 
     @functools.cached_property
     def _matches(self) -> Matches:
@@ -73,6 +81,9 @@ class D4rlSource(Source):
 
     def reasons(self) -> dict[str, Mapping[str, str]]:
         return {task: reading.reasons for task, reading in self._readings.items()}
+
+    def readings(self) -> Mapping[str, StepReading]:
+        return self._readings
 
     def notes(self) -> list[str]:
         fields = dict.fromkeys(note for reading in self._readings.values() for note in reading.notes)

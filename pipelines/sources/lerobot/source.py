@@ -13,11 +13,12 @@ from gato_tokenize.output import counted
 from pipelines.sources.formats.parquet import numbers_of
 from pipelines.sources.lerobot.episode import EpisodeMaker, LeRobotOptions
 from pipelines.sources.lerobot.fields import Fields, Range, fields_of
-from pipelines.sources.lerobot.folder import LeRobotFolder
+from pipelines.sources.lerobot.folder import INFO, LeRobotFolder
 from pipelines.sources.lerobot.listing import Listing, Row
 from pipelines.sources.lerobot.listing_v2 import ListingV2
 from pipelines.sources.lerobot.listing_v3 import ListingV3
 from pipelines.sources.lerobot.rows import EpisodeRows
+from pipelines.sources.on_disk import OnDisk
 from pipelines.sources.options import parse_options
 from pipelines.sources.pieces import RECORD_BYTES, Piece, pack, step_bytes
 from pipelines.sources.source import Candidate, Filtered, Source, SourceError
@@ -37,9 +38,14 @@ class LeRobotSource(Source):
     """
 
     Options = LeRobotOptions
+    looks_for = "meta/info.json in the folder"
 
     def __init__(self, argument: str, options: dict[str, str]) -> None:
         self._argument, self._options = argument, parse_options(LeRobotOptions, options)
+
+    @classmethod
+    def recognises(cls, lying: OnDisk) -> str | None:
+        return lying.path if lying.has(INFO) else None
 
     @functools.cached_property
     def _folder(self) -> LeRobotFolder:
@@ -101,6 +107,9 @@ class LeRobotSource(Source):
 
     def reasons(self) -> dict[str, Mapping[str, str]]:
         return {self._task: self._reading.reasons}
+
+    def readings(self) -> Mapping[str, StepReading]:
+        return {self._task: self._reading}
 
     def notes(self) -> list[str]:
         return self._plan[3] + self._reading.notes

@@ -14,6 +14,7 @@ from pipelines.sources.formats.files import hashed
 from pipelines.sources.formats.lines import object_of, text_of
 from pipelines.sources.minari.spaces import space_from_json
 from pipelines.sources.minari.storage import FORMATS, ArrowStorage, Hdf5Storage, storage_of
+from pipelines.sources.on_disk import OnDisk, json_object
 from pipelines.sources.options import parse_options
 from pipelines.sources.pieces import RECORD_BYTES, ranges, samples_per_partition
 from pipelines.sources.source import Candidate, Source, SourceError
@@ -34,17 +35,26 @@ class MinariSource(Source):
     """
 
     Options = EpisodeOptions
+    looks_for = "metadata.json with a `dataset_id`, in the folder, in its data/ or beside main_data.hdf5"
 
     def __init__(self, argument: str, options: dict[str, str]) -> None:
         self._options = parse_options(EpisodeOptions, options)
         self._options.splits_of(())  # Minari has none
         self._argument = argument
 
+    @classmethod
+    def recognises(cls, lying: OnDisk) -> str | None:
+        found = (os.path.join(folder, METADATA) for folder in _folders(lying.path))
+        return lying.path if any("dataset_id" in json_object(path) for path in found) else None
+
     def specs(self) -> dict[str, EpisodeSpec]:
         return {self._described.task: self._described.reading.spec}
 
     def reasons(self) -> dict[str, Mapping[str, str]]:
         return {self._described.task: self._described.reading.reasons}
+
+    def readings(self) -> Mapping[str, StepReading]:
+        return {self._described.task: self._described.reading}
 
     def notes(self) -> list[str]:
         return self._described.reading.notes
@@ -55,11 +65,7 @@ class MinariSource(Source):
     @functools.cached_property
     def _folder(self) -> str:
         """The folder of metadata.json and the episodes."""
-        if self._argument.endswith((".hdf5", ".h5")):
-            found = [os.path.dirname(self._argument)]
-        else:
-            found = [os.path.join(self._argument, *place) for place in ((), ("data",))]
-        for folder in found:
+        for folder in _folders(self._argument):
             if os.path.isfile(os.path.join(folder, METADATA)):
                 return folder
         raise SourceError(f"{self._argument!r} is no Minari dataset of version 0.5 or later: it has no data/{METADATA}")
@@ -125,6 +131,13 @@ class MinariSource(Source):
         arrays = flatten(reader.observation(described.observation_space), "observation")
         arrays |= flatten(reader.action(described.action_space), "action")
         return described.reading.episode(arrays, metadata, reader.rewards, reader.notes)
+
+
+def _folders(path: str) -> list[str]:
+    """The folders in which the metadata of a dataset may be that is given by this path."""
+    if path.endswith((".hdf5", ".h5")):
+        return [os.path.dirname(path)]
+    return [path, os.path.join(path, "data")]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,12 +11,14 @@ from typing import Any
 from gato_tokenize.storage.tfrecord import CorruptRecordError, record_offsets
 from pipelines.sources.formats.files import hashed, names_and_sizes
 from pipelines.sources.formats.lines import object_of, text_of
+from pipelines.sources.on_disk import OnDisk
 from pipelines.sources.rlds.features import Features, read_features
 from pipelines.sources.source import SourceError
 
 INFO, FEATURES = "dataset_info.json", "features.json"
 TEMPLATE = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
 MAX_JSON_BYTES = 2**26
+_VERSION = re.compile(r"\d+\.\d+\.\d+")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,6 +141,12 @@ class RldsFolder:
         )
 
 
+def is_dataset(lying: OnDisk) -> bool:
+    """Whether there is a folder NAME/VERSION, or NAME with versions in it."""
+    folders = ["", *(f"{name}/" for name in lying.names if _VERSION.fullmatch(name))]
+    return any(lying.has(f"{folder}{FEATURES}") and lying.has(f"{folder}{INFO}") for folder in folders)
+
+
 def _version_folder(argument: str) -> tuple[str, list[str]]:
     """Return (the folder of the newest version, the names of older ones beside it)."""
     path = argument.rstrip("/") or argument
@@ -147,7 +155,7 @@ def _version_folder(argument: str) -> tuple[str, list[str]]:
     if os.path.isfile(os.path.join(path, FEATURES)):
         return path, []
     names = sorted(os.listdir(path))
-    versions = [name for name in names if re.fullmatch(r"\d+\.\d+\.\d+", name)]
+    versions = [name for name in names if _VERSION.fullmatch(name)]
     versions = [name for name in versions if os.path.isfile(os.path.join(path, name, FEATURES))]
     if not versions:
         found = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "") if names else "nothing"

@@ -3,17 +3,20 @@
 import functools
 import itertools
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from gato_tokenize import CorruptRecordError, Episode, EpisodeMetadata, EpisodeSpec
 from gato_tokenize.field_spec import ImageSpec
 from gato_tokenize.storage.tfrecord import read_frame_at, record_offsets
+from pipelines.sources.on_disk import OnDisk
 from pipelines.sources.options import parse_options
 from pipelines.sources.pieces import RECORD_BYTES, Piece, pack, partition_bytes, ranges
-from pipelines.sources.rlds.dataset import RldsFolder, Shard
+from pipelines.sources.rlds.dataset import RldsFolder, Shard, is_dataset
 from pipelines.sources.rlds.episode import LOOK, RldsEpisodes, RldsOptions
 from pipelines.sources.source import Candidate, Source
+from pipelines.sources.step_reading import StepReading
 
 PATCH_GROWTH = 8  # a shard stores pixels without loss, in about 8 times the bytes of their JPEG
 
@@ -27,9 +30,14 @@ class RldsSource(Source):
     """
 
     Options = RldsOptions
+    looks_for = "features.json and dataset_info.json in the folder, or in one like 1.0.0 below it"
 
     def __init__(self, argument: str, options: dict[str, str]) -> None:
         self._argument, self._options = argument, parse_options(RldsOptions, options)
+
+    @classmethod
+    def recognises(cls, lying: OnDisk) -> str | None:
+        return lying.path if is_dataset(lying) else None
 
     @functools.cached_property
     def _folder(self) -> RldsFolder:
@@ -53,6 +61,9 @@ class RldsSource(Source):
 
     def reasons(self) -> dict[str, Mapping[str, str]]:
         return {self._task: self._episodes.reading.reasons}
+
+    def readings(self) -> Mapping[str, StepReading]:
+        return {self._task: self._episodes.reading}
 
     def notes(self) -> list[str]:
         older = self._folder.other_versions
@@ -80,6 +91,12 @@ class RldsSource(Source):
         )
         groups = pack(pieces, self.shard_bytes)
         return [{"count": sum(piece["count"] for piece in group), "pieces": group} for group in groups]
+
+    def split_counts(self, partition: dict[str, Any]) -> dict[str, int]:
+        counts: Counter[str] = Counter()
+        for piece in partition["pieces"]:
+            counts[self._splits[piece["split"]]] += piece["count"]
+        return counts
 
     @property
     def _makes_patches(self) -> bool:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
@@ -10,8 +11,9 @@ from gato_tokenize.array_spaces import Text
 from pipelines.sources.episode_options import EpisodeOptions
 from pipelines.sources.formats.files import names_and_sizes
 from pipelines.sources.formats.hdf5 import child, opened
-from pipelines.sources.formats.hdf5_files import hdf5_files
+from pipelines.sources.formats.hdf5_files import hdf5_files, members_of
 from pipelines.sources.formats.matching import Matches
+from pipelines.sources.on_disk import OnDisk
 from pipelines.sources.options import option, parse_options
 from pipelines.sources.pieces import RECORD_BYTES, Piece, pack, step_bytes
 from pipelines.sources.robomimic.demo_file import FILE_NAME, INSTRUCTIONS, DemoFile, read_demo_file
@@ -44,9 +46,14 @@ class RobomimicSource(Source):
     """
 
     Options = RobomimicOptions
+    looks_for = "an HDF5 file with groups data/demo_0, ... that have `actions`"
 
     def __init__(self, argument: str, options: dict[str, str]) -> None:
         self._argument, self._options = argument, parse_options(RobomimicOptions, options)
+
+    @classmethod
+    def recognises(cls, lying: OnDisk) -> str | None:
+        return lying.path if any(re.fullmatch("data/[^/]+/actions", name) for name in members_of(lying)) else None
 
     @functools.cached_property
     def _matches(self) -> Matches:
@@ -77,6 +84,9 @@ class RobomimicSource(Source):
 
     def reasons(self) -> dict[str, Mapping[str, str]]:
         return {task: reading.reasons for task, reading in self._readings.items()}
+
+    def readings(self) -> Mapping[str, StepReading]:
+        return self._readings
 
     def notes(self) -> list[str]:
         fields = dict.fromkeys(note for reading in self._readings.values() for note in reading.notes)

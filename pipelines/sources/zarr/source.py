@@ -17,13 +17,14 @@ from gato_tokenize.installing import how_to_install
 from gato_tokenize.modalities.image import resized
 from pipelines.sources.episode_options import EpisodeOptions
 from pipelines.sources.formats.files import names_and_sizes
+from pipelines.sources.on_disk import OnDisk
 from pipelines.sources.options import option, parse_options
 from pipelines.sources.pieces import RECORD_BYTES, partition_bytes, runs, step_bytes
 from pipelines.sources.source import Candidate, Source, SourceError
 from pipelines.sources.step_reading import StepReading
 from pipelines.sources.zarr.fields import ReplayFields, are_bytes, read_fields
 from pipelines.sources.zarr.rows import ArrayRows, Slice
-from pipelines.sources.zarr.store import ZarrStore, files_of
+from pipelines.sources.zarr.store import ZarrStore, files_of, has_ends
 
 RESIZED = "{}: image resized while it was read"
 
@@ -44,10 +45,15 @@ class ZarrSource(Source):
     """
 
     Options = ZarrOptions
+    looks_for = "the array meta/episode_ends, in a folder or a .zip file"
 
     def __init__(self, argument: str, options: dict[str, str]) -> None:
         self._path, self._options = argument, parse_options(ZarrOptions, options)
         self._options.splits_of(())  # a replay buffer has no splits
+
+    @classmethod
+    def recognises(cls, lying: OnDisk) -> str | None:
+        return lying.path if has_ends(lying) else None
 
     @functools.cached_property
     def _fields(self) -> ReplayFields:
@@ -77,6 +83,9 @@ class ZarrSource(Source):
 
     def reasons(self) -> dict[str, Mapping[str, str]]:
         return {self._task: self._reading.reasons}
+
+    def readings(self) -> Mapping[str, StepReading]:
+        return {self._task: self._reading}
 
     def notes(self) -> list[str]:
         left = self._fields.rows - int(self._fields.ends[-1])

@@ -11,6 +11,7 @@ import zarr.storage
 
 from pipelines.sources.formats.limits import MAX_FIELD_BYTES
 from pipelines.sources.formats.matching import file_identity
+from pipelines.sources.on_disk import OnDisk
 from pipelines.sources.source import SourceError
 
 GROUPS, ARRAYS = (".zgroup", "zarr.json"), (".zarray", "zarr.json")  # their marks in Zarr's formats 2 and 3
@@ -96,6 +97,21 @@ def _registered() -> bool:
         return False
     imagecodecs.numcodecs.register_codecs(verbose=False)
     return True
+
+
+def has_ends(lying: OnDisk) -> bool:
+    """Whether a folder or a .zip file has the array that every replay buffer has. Raises SourceError for a .zip file
+    that cannot be opened."""
+    marks = [f"meta/episode_ends/{mark}" for mark in ARRAYS]
+    if lying.is_folder:
+        return any(map(lying.has, marks))
+    if not lying.path.endswith(".zip"):
+        return False
+    try:
+        with zipfile.ZipFile(lying.path) as file:
+            return any(f"/{name}".endswith(f"/{mark}") for name in file.namelist() for mark in marks)
+    except (OSError, zipfile.BadZipFile) as error:
+        raise SourceError(f"{lying.path} cannot be read: {error}") from error
 
 
 def _top_of(names: frozenset[str], path: str) -> str:
