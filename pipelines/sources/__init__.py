@@ -29,6 +29,7 @@ SOURCES = {
     "zarr": "pipelines.sources.zarr.source:ZarrSource",
     "parquet": "pipelines.sources.parquet.source:ParquetSource",
     "mcap": "pipelines.sources.recordings.mcap_source:McapSource",
+    "rosbag": "pipelines.sources.recordings.rosbag_source:RosbagSource",
 }
 
 
