@@ -200,7 +200,9 @@ def write_humble_bag(folder: Path, sent: Iterable[Sent] | None = None, files: in
     for number, name in enumerate(names):
         with contextlib.closing(sqlite3.connect(folder / name)) as database:
             database.executescript(HUMBLE)
-            rows = [(number, topic, kind, "cdr", "") for topic, (number, kind) in topics.items()]
+            rows = [
+                (number, topic, kind, "cdr", *quality(2147483647).values()) for topic, (number, kind) in topics.items()
+            ]
             database.executemany("INSERT INTO topics VALUES(?, ?, ?, ?, ?)", rows)
             for one in messages[number * each : (number + 1) * each]:
                 data = bytes(STORE.serialize_cdr(ros_message(one.kind, one.content), one.kind))
@@ -217,7 +219,7 @@ def write_humble_bag(folder: Path, sent: Iterable[Sent] | None = None, files: in
         "message_count": len(messages),
         "topics_with_message_count": [
             {
-                "topic_metadata": {"name": topic, "type": kind, "serialization_format": "cdr"},
+                "topic_metadata": {"name": topic, "type": kind, "serialization_format": "cdr", **quality(0)},
                 "message_count": counts[topic],
             }
             for topic, (_, kind) in topics.items()
@@ -227,6 +229,16 @@ def write_humble_bag(folder: Path, sent: Iterable[Sent] | None = None, files: in
     }
     (folder / "metadata.yaml").write_text(json.dumps({"rosbag2_bagfile_information": told}))  # JSON is YAML
     return folder
+
+
+def quality(seconds: int) -> dict[str, str]:
+    """The quality of service of a topic: bags state an infinite time as 0 in metadata.yaml and as 2147483647 s in the
+    database."""
+    time = f"{{sec: {seconds}, nsec: 0}}"
+    told = {"history": 3, "depth": 0, "reliability": 1, "durability": 2, "deadline": time, "lifespan": time}
+    told |= {"liveliness": 1, "liveliness_lease_duration": time, "avoid_ros_namespace_conventions": "false"}
+    lines = [f"{key}: {value}" for key, value in told.items()]
+    return {"offered_qos_profiles": "- " + "\n  ".join(lines)}
 
 
 HUMBLE = """

@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from rosbags.interfaces import Nodetype
-from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
+from rosbags.typesys import Stores, TypesysError, get_types_from_idl, get_types_from_msg, get_typestore
 from rosbags.typesys.msg import normalize_msgtype
 from rosbags.typesys.store import Typestore
 
 from pipelines.sources.recordings.recording import Decoder, UnfitError
 
-ROS = {"cdr": ("ros2msg", "ros2idl"), "ros1": ("ros1msg",)}  # {encoding of messages: those of their schemas}
+# {encoding of messages: those of their schemas}; "" where the type is named alone
+ROS = {"cdr": ("ros2msg", "ros2idl", ""), "ros1": ("ros1msg",)}
 MOST_REPEATS = 4096  # of texts or messages in an array whose length a definition states: code is made for each
 _IDL = "=" * 80 + "\n"  # stands before each file of IDL, followed by its name
 
@@ -31,10 +32,8 @@ def decoder_of(encoding: str, name: str, schema_encoding: str, schema: bytes) ->
     encoding: as MCAP calls it: "cdr", "ros1", "protobuf" or "json". Raises UnfitError for another one, and whatever the
     library of the format raises for a schema that it cannot read.
     """
-    if schema_encoding in ROS.get(encoding, ()):
-        text = schema.decode()
-        types = _types_of_idl(text) if schema_encoding == "ros2idl" else get_types_from_msg(text, name) if text else {}
-        return ros_decoder(types, name, encoding == "ros1")
+    if name and schema_encoding in ROS.get(encoding, ()):
+        return ros_decoder(_types(schema_encoding, name, schema.decode()), name, encoding == "ros1")
     if encoding == "protobuf" and schema_encoding == "protobuf":
         return _protobuf_decoder(name, schema)
     if encoding == "json":
@@ -89,12 +88,20 @@ def _define(store: Typestore, name: str) -> None:
                 wanted.append(inner[1])
 
 
-def _types_of_idl(text: str) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for part in text.split(_IDL):
-        if body := re.sub(r"\AIDL: [^\n]*\n", "", part).strip():
-            found |= get_types_from_idl(body)
-    return found
+def _types(schema_encoding: str, name: str, text: str) -> Mapping[str, Any]:
+    """The types that a schema defines, as `rosbags` parses them."""
+    if not schema_encoding:
+        return {}
+    try:
+        if schema_encoding != "ros2idl":
+            return get_types_from_msg(text, name)
+        found: dict[str, Any] = {}
+        for part in text.split(_IDL):
+            if body := re.sub(r"\AIDL: [^\n]*\n", "", part).strip():
+                found |= get_types_from_idl(body)
+        return found
+    except TypesysError as error:
+        raise UnfitError("the definition of its messages is none of a message: it may be that of a service") from error
 
 
 def _check_repeats(types: Mapping[str, Any]) -> None:

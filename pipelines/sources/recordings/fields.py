@@ -152,6 +152,8 @@ def _fields(recording: Recording, topics: Mapping[str, _Seen], others: Sequence[
             places[alone] = Place(name, ())
             unreadable[alone] = (seen.why if seen else "") or "it has no messages"
             continue
+        if not seen.first:
+            places[alone], unreadable[alone] = Place(name, ()), "its messages hold no values"
         for names, value in seen.first.items():
             below = () if names or not _is_group(name, recording.topics) else ("data",)
             path = functools.reduce(join_path, (*names, *below), alone)

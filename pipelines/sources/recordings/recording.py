@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
+MOST_SAID = 200  # characters of an error of a library, which may repeat a whole definition
+
 
 class UnfitError(ValueError):
     """Values that no field can be made of, though nothing is damaged."""
@@ -29,7 +31,8 @@ class Message(NamedTuple):
         except Exception as error:  # each library raises errors of its own for damaged data
             if isinstance(error, UnfitError):
                 raise
-            raise ValueError(f"its message cannot be decoded: {type(error).__name__}: {error}") from error
+            said = f"{type(error).__name__}: {error}".split("\n")[0][:MOST_SAID]
+            raise ValueError(f"its message cannot be decoded: {said}") from error
 
 
 @dataclasses.dataclass(frozen=True)

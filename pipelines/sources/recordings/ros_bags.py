@@ -1,17 +1,19 @@
 """Ros1Bag and Ros2Bag: bags of ROS by their indexes, read with `rosbags`."""
 
-import abc
 import functools
+import heapq
 import os
 import struct
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+from backports import zstd  # as `rosbags` does
 from rosbags.interfaces import MessageDefinitionFormat
 from rosbags.rosbag1 import Reader as Ros1Reader
 from rosbags.rosbag2 import Reader as Ros2Reader
 
 from gato_tokenize.spec import join_path
+from pipelines.sources.formats.limits import check_field
 from pipelines.sources.recordings.decoding import decode
 from pipelines.sources.recordings.recording import Decoder, Message, Recording, Topic
 
@@ -21,41 +23,19 @@ DATABASE = ".db3"
 JOURNALS = ("-wal", "-journal")  # beside a database whose recorder did not close it
 
 
-class _Bag(Recording):
-    """What the bags of both versions of ROS have in common: `rosbags` reads them in one way."""
-
-    def __init__(self, reader: Any) -> None:
-        self._reader = reader
-        reader.open()
-        self.topics = _topics(reader.connections)
-        self.start = reader.start_time
-        self.end = max(self.start, reader.end_time - 1)
-        self.texts: Mapping[str, str] = {}
-
-    @abc.abstractmethod
-    def decoder(self, connection: Any) -> Decoder:
-        """The decoder of the messages of one of the reader's connections."""
-
-    def close(self) -> None:
-        self._reader.close()
-
-    def messages(self, topics: Collection[str], start: int | None = None) -> Iterator[Message]:
-        wanted = [one for one in self._reader.connections if one.topic in topics]
-        decoders = {one.id: self.decoder(one) for one in wanted}
-        for connection, time, data in self._reader.messages(wanted, start) if wanted else ():
-            yield Message(connection.topic, time, data, decoders[connection.id])
-
-
-class Ros1Bag(_Bag):
+class Ros1Bag(Recording):
     """A bag of ROS 1, format 2.0.
 
     Raises ValueError if it has no index because its recorder did not close it; an error of `rosbags` if it is no bag,
     or if its index is damaged.
     """
 
+    texts: Mapping[str, str] = {}
+
     def __init__(self, path: str) -> None:
+        self._reader = Ros1Reader(path)
         try:
-            super().__init__(Ros1Reader(path))
+            self._reader.open()
         except Exception as error:
             if str(error).startswith(UNINDEXED):
                 raise ValueError(
@@ -63,19 +43,29 @@ class Ros1Bag(_Bag):
                     " FILE"
                 ) from error
             raise
+        self.topics = _topics(self._reader.connections)
+        self.start, self.end = _times(self._reader)
 
-    def decoder(self, connection: Any) -> Decoder:
-        definition = connection.msgdef.data.encode()
-        return functools.partial(decode, "ros1", connection.msgtype, "ros1msg", definition)
+    def close(self) -> None:
+        self._reader.close()
+
+    def messages(self, topics: Collection[str], start: int | None = None) -> Iterator[Message]:
+        wanted = [one for one in self._reader.connections if one.topic in topics]
+        decoders = {
+            one.id: functools.partial(decode, "ros1", one.msgtype, "ros1msg", one.msgdef.data.encode())
+            for one in wanted
+        }
+        for connection, time, data in self._reader.messages(wanted, start) if wanted else ():
+            yield Message(connection.topic, time, data, decoders[connection.id])
 
 
-class Ros2Bag(_Bag):
+class Ros2Bag(Recording):
     """A bag of ROS 2: a folder with metadata.yaml and its SQLite or MCAP files, or one SQLite file without the folder.
 
     Bags of ROS 2 before Iron hold no definitions: then types are those of ROS 2 itself.
 
-    Raises ValueError if the database was not closed by its recorder; an error of `rosbags` or of SQLite if files are
-    missing or damaged.
+    Raises ValueError if the database was not closed by its recorder, or was cut; an error of `rosbags` or of SQLite if
+    files are missing or damaged otherwise.
     """
 
     def __init__(self, path: str) -> None:
@@ -87,16 +77,54 @@ class Ros2Bag(_Bag):
                 )
             if file.endswith(DATABASE):
                 _check_length(file)
-        reader = Ros2Reader(path)
-        super().__init__(reader)
-        custom = reader.storage.metadata.custom if os.path.isdir(path) else None
+        self._reader = Ros2Reader(path)
+        self._reader.open()
+        # The files one by one: `rosbags` passes over topics whose quality of service in metadata.yaml is written
+        # otherwise than in the files, as it is in many bags.
+        bag: Any = self._reader.storage
+        self._files = list(bag.storages) if os.path.isdir(path) else [bag]
+        self._packed = self._reader.compression_mode == "message"
+        told = _topics(self._reader.connections)
+        stored = _topics([one for file in self._files for one in file.connections])
+        self.topics = {topic: told.get(topic, stored[topic]) for topic in sorted(stored)} | {
+            topic: one for topic, one in told.items() if topic not in stored
+        }
+        self.start, self.end = _times(self._reader)
+        custom = bag.metadata.custom if os.path.isdir(path) else None
         self.texts = {join_path("metadata", key): str(text) for key, text in sorted((custom or {}).items())}
 
-    def decoder(self, connection: Any) -> Decoder:
+    def close(self) -> None:
+        self._reader.close()
+
+    def messages(self, topics: Collection[str], start: int | None = None) -> Iterator[Message]:
+        parts = [self._part(file, topics, start) for file in self._files]
+        yield from heapq.merge(*parts, key=lambda message: message.time)
+
+    def _part(self, file: Any, topics: Collection[str], start: int | None) -> Iterator[Message]:
+        """The messages in one file of the bag."""
+        wanted = [one for one in file.connections if one.topic in topics]
+        decoders = {one.id: self._decoder(one) for one in wanted}
+        for connection, time, data in file.messages(wanted, start) if wanted else ():
+            yield Message(connection.topic, time, data, decoders[connection.id])
+
+    def _decoder(self, connection: Any) -> Decoder:
         definition = connection.msgdef
-        schema = SCHEMAS.get(definition.format, "ros2msg")
-        text = definition.data if definition.format in SCHEMAS else ""
-        return functools.partial(decode, connection.ext.serialization_format, connection.msgtype, schema, text.encode())
+        schema = SCHEMAS.get(definition.format, "")
+        text = definition.data if schema else ""
+        plain = functools.partial(
+            decode, connection.ext.serialization_format, connection.msgtype, schema, text.encode()
+        )
+        return functools.partial(_unpacked, plain) if self._packed else plain
+
+
+def _unpacked(decoder: Decoder, data: bytes) -> Any:
+    check_field("a message", "what it unpacks to", zstd.get_frame_info(data).decompressed_size or 0)
+    return decoder(zstd.decompress(data))
+
+
+def _times(reader: Any) -> tuple[int, int]:
+    """The times of the first and the last message, in nanoseconds; the reader's end is one after the last."""
+    return reader.start_time, max(reader.start_time, reader.end_time - 1)
 
 
 def files_of(path: str) -> list[str]:

@@ -76,6 +76,9 @@ WRITERS = {
 
 
 class TestBags:
+    """Bags of ROS 2 Humble state the quality of service of topics otherwise in metadata.yaml than in their databases; the
+    reader of `rosbags` then passes over every message."""
+
     @pytest.mark.parametrize("how", WRITERS)
     @pytest.mark.parametrize("options", ["", "&fps=7.5"])
     def test_each_kind_of_bag_holds_what_an_mcap_file_holds(self, tmp_path: Path, how: str, options: str) -> None:
