@@ -33,6 +33,10 @@ from recipes.make_corpus import QUICKEST_FIRST, read_recipe
 
 FIRST_SEED = 1_000_000  # those of the recipes are far below; choices are made on seeds from 2,000,000
 
+# How the model acts, chosen on validation seeds. Where the observation says all, an action is told from it alone.
+BY_OBSERVATION = {"continuous": "mean", "context": "timestep"}
+ACTING = {"babyai": {"continuous": "draw", "context": "memory"}}  # by the recipe
+
 
 def rollouts(names: list[str]) -> Iterator[tuple[str, Rollout]]:
     """Yield (recipe's name, rollout) for each environment that the recipes play."""
@@ -108,8 +112,8 @@ def main() -> int:
     parser.add_argument("--episodes", type=int, default=50, metavar="N", help="of each task (default 50)")
     parser.add_argument("--first-seed", type=int, default=FIRST_SEED, metavar="N")
     parser.add_argument("--temperature", type=float, default=1.0, metavar="T")
-    parser.add_argument("--continuous", choices=("draw", "mean"), default="draw")
-    parser.add_argument("--context", choices=("memory", "timestep"), default="memory")
+    parser.add_argument("--continuous", choices=("draw", "mean"), help="(default: by the recipe)")
+    parser.add_argument("--context", choices=("memory", "timestep"), help="(default: by the recipe)")
     parser.add_argument("--which", choices=("best", "last"), default="best")
     parser.add_argument(
         "--expert-and-chance",
@@ -125,14 +129,15 @@ def main() -> int:
     before = _lines(arguments.expert_and_chance) if arguments.expert_and_chance else []
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of every task that is compiled after the first
     tokenizer, model = DatasetTokenizer.load(arguments.run), load_model(arguments.run, arguments.which)
-    acting = {"rows": min(50, arguments.episodes), "temperature": arguments.temperature}
-    acting |= {"continuous": arguments.continuous, "context": arguments.context}
+    given = {name: value for name in ("continuous", "context") if (value := getattr(arguments, name))}
     for recipe, rollout in rollouts(arguments.recipes or list(QUICKEST_FIRST)):
         task = rollout.recipe.task
         wanted = not arguments.tasks or task in arguments.tasks
         if not wanted or task in there or task not in tokenizer.specs:
             continue
         began = time.monotonic()
+        acting = {"rows": min(50, arguments.episodes), "temperature": arguments.temperature}
+        acting |= ACTING.get(recipe, BY_OBSERVATION) | given
         policy = GatoPolicy(model, tokenizer.task(task), **acting)
         line = {
             "recipe": recipe,
