@@ -287,6 +287,19 @@ class TestFolders:
         with pytest.raises(SourceError, match=r"hold neither captions_\*.json nor"):
             opened(tmp_path).specs()
 
+    def test_names_with_folders_in_them(self, tmp_path: Path) -> None:
+        path = write_captions(tmp_path)
+        content = json.loads(path.read_text())
+        for image in content["images"]:
+            image["file_name"] = f"val2017/{image['file_name']}"
+        path.write_text(json.dumps(content))
+        assert len(texts(results(path))) == 6
+
+    def test_image_text_names_this_source(self, tmp_path: Path) -> None:
+        path = write_captions(tmp_path)
+        with pytest.raises(SourceError, match=f"are read as coco:{path}"):
+            open_anew("image-text", path).inputs()
+
     def test_a_plain_path_is_recognised_by_the_names(self, tmp_path: Path) -> None:
         captions, questions = write_captions(tmp_path / "coco"), write_questions(tmp_path / "vqa")
         for path in (tmp_path / "coco", captions, tmp_path / "vqa", questions, answers_path(questions)):
