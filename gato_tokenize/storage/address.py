@@ -36,11 +36,15 @@ _FLAT = {"s3", "s3a", "gs", "gcs", "memory"}  # one request lists a thousand fil
 _Found = TypeVar("_Found")
 
 
-class NoAnswerError(OSError):
+class RemoteError(OSError):
+    """What lies at an address could not be read, though it may be whole."""
+
+
+class NoAnswerError(RemoteError):
     """A request failed as often as it was tried."""
 
 
-class ChangedError(OSError):
+class ChangedError(RemoteError):
     """A file is another one than when it was opened."""
 
     def __init__(self, address: str) -> None:
@@ -131,7 +135,11 @@ def facts_of(address: str) -> Facts | None:
 
     Raises OSError as `asked` does, also if the file system does not say how large the file is.
     """
-    info = _info(address)
+    return _facts_of(address, *filesystem(address))
+
+
+def _facts_of(address: str, found: Any, path: str) -> Facts | None:
+    info = _info(address, found, path)
     if info is None or info.get("type") != "file" or _is_page(info):
         return None
     if info.get("size") is None:
@@ -143,13 +151,14 @@ def facts_of(address: str) -> Facts | None:
 
 def facts_of_all(addresses: Iterable[str]) -> list[Facts | None]:
     """Return `facts_of` each, asked for at the same time."""
+    places = [(address, *filesystem(address)) for address in addresses]  # here: each thread would connect for itself
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        return list(pool.map(facts_of, addresses))
+        return list(pool.map(lambda place: _facts_of(*place), places))
 
 
 def is_folder(address: str) -> bool:
     """Return whether a folder is there; over HTTP, whether there is a page with links to what is below the address."""
-    info = _info(address)
+    info = _info(address, *filesystem(address))
     if info is not None and not _is_page(info):
         return bool(info["type"] == "directory")
     return bool(entries_of(address))
@@ -208,13 +217,9 @@ def _entries(address: str, method: str, place: str) -> list[Entry]:
     return sorted(set(entries), key=lambda one: os.fsencode(one.name))
 
 
-def _info(address: str) -> dict[str, Any] | None:
-    def request() -> dict[str, Any]:
-        found, path = filesystem(address)
-        return dict(found.info(path))
-
+def _info(address: str, found: Any, path: str) -> dict[str, Any] | None:
     try:
-        return asked(address, request)
+        return asked(address, lambda: dict(found.info(path)))
     except FileNotFoundError:
         return None
 
@@ -246,7 +251,7 @@ def _unwrapped(error: Exception, address: str) -> Exception:
 
 
 def _may_pass(error: Exception) -> bool:
-    if isinstance(error, NoAnswerError | ChangedError) or type(error).__name__ == "FileExpired":
+    if isinstance(error, RemoteError) or type(error).__name__ == "FileExpired":
         return False
     status = getattr(error, "status", None) or getattr(error, "code", None)
     if isinstance(status, str | int) and str(status).isdigit() and 400 <= int(status) < 600:
@@ -260,7 +265,7 @@ def _may_pass(error: Exception) -> bool:
 def _named(error: Exception, address: str) -> Exception:
     """Return an error that will not pass as an OSError that names the address; a ValueError or MemoryError as it is."""
     status = getattr(error, "status", None)
-    if isinstance(error, NoAnswerError | ChangedError | ValueError | MemoryError):
+    if isinstance(error, RemoteError | ValueError | MemoryError):
         return error
     if isinstance(error, FileNotFoundError) or status in (404, 410):
         return FileNotFoundError(errno.ENOENT, "nothing is there", address)

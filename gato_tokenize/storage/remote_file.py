@@ -31,6 +31,10 @@ class RemoteFile(io.RawIOBase):
         self._whole: bytes | None = None  # what a server sends that gives no parts
         self._block = functools.lru_cache(BLOCKS)(self._fetched_block)
 
+    @property
+    def name(self) -> str:
+        return self.address
+
     def readable(self) -> bool:
         return True
 
@@ -131,6 +135,12 @@ class RemoteFile(io.RawIOBase):
             if self._file is not None:
                 self._file.close()
         self._file = None
+
+
+def facts_of_open(file: BinaryIO) -> Facts | None:
+    """Return the facts of a file that `open_file` opened at an address; None of a local one."""
+    raw = getattr(file, "raw", None)
+    return raw.facts if isinstance(raw, RemoteFile) else None
 
 
 def open_file(path: "str | os.PathLike[str]") -> BinaryIO:
