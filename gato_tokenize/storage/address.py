@@ -8,7 +8,7 @@ import errno
 import os
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
@@ -108,6 +108,16 @@ def filesystem(address: str) -> tuple[Any, str]:
     except ImportError as error:
         raise ValueError(missing(address, _cause(error), "remote")) from error
     return found, path
+
+
+def check_scheme(address: str) -> None:
+    """Raise ValueError unless fsspec and what it needs for the scheme of an address are installed. Nothing connects."""
+    try:
+        import fsspec
+
+        fsspec.get_filesystem_class(_scheme(address))
+    except ImportError as error:
+        raise ValueError(missing(address, _cause(error), "remote")) from error
 
 
 def asked(address: str, request: Callable[[], _Found]) -> _Found:
@@ -224,7 +234,12 @@ def _info(address: str, found: Any, path: str) -> dict[str, Any] | None:
         return None
 
 
-def _facts(info: dict[str, Any]) -> Facts:
+def facts_in(info: Mapping[str, Any]) -> Facts | None:
+    """Return the facts in what fsspec says of a path; None if that is no file, or of no known size."""
+    return _facts(info) if info.get("type") == "file" and info.get("size") is not None else None
+
+
+def _facts(info: Mapping[str, Any]) -> Facts:
     stamp = next((info[name] for name in _STAMPS if info.get(name)), "")
     stamp = stamp.timestamp() if isinstance(stamp, datetime.datetime) else stamp  # a listing may say it otherwise
     return Facts(int(info["size"]), str(stamp), info.get("partial") is not False)

@@ -122,6 +122,8 @@ class _Unpacked(io.RawIOBase):
     def _raise_unless_damaged(self) -> None:
         if isinstance(self._fault, LimitError):
             raise LimitError(f"{self._path}: {self._fault}") from self._fault
+        if isinstance(self._fault, RemoteError):
+            raise self._fault
         if isinstance(self._fault, OSError) and self._fault.errno is not None:  # the disk is at fault, not the data
             raise OSError(self._fault.errno, self._fault.strerror, self._path) from self._fault
 

@@ -130,8 +130,9 @@ def hdf5_file(uri: str, **options: Any) -> Iterator[h5py.File]:
         with h5py.File(uri, "r", **options) as file:
             yield file
         return
-    with _Uncollected(open_file(uri).detach()) as data, h5py.File(data, "r", **options) as file:  # type: ignore[attr-defined]
-        yield file
+    with _Uncollected(open_file(uri).detach()) as data:  # type: ignore[attr-defined]
+        with h5py.File(data, "r", **options) as file:
+            yield file
 
 
 class _Uncollected(io.BufferedReader):

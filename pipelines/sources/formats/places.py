@@ -27,7 +27,7 @@ def checked_address(argument: str) -> None:
     """Raise SourceError if an argument is an address that nothing here can open; no request is made."""
     if is_address(argument):
         try:
-            address.filesystem(argument)
+            address.check_scheme(argument)
         except ValueError as error:
             raise SourceError(str(error)) from error
 
@@ -78,6 +78,11 @@ def names_in(folder: str) -> list[str]:
     if not entries:
         raise FileNotFoundError(f"{folder}: there is no such folder, or its server does not list it")
     return [entry.name for entry in entries]
+
+
+def sizes_in(folder: str) -> dict[str, Size]:
+    """Return {name: size} of the files directly in the folder at an address, as far as its listing tells sizes."""
+    return {entry.name: _size(entry.facts) for entry in address.entries_of(folder) if entry.facts is not None}
 
 
 def files_below(folder: str) -> Iterator[tuple[str, Size]]:
