@@ -36,9 +36,6 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     [
         ("convert", "text:a.txt", "--out", AWAY),
         ("convert", "text:a.txt", "--out", "out/toy/1.0.0", "--text-model", AWAY),
-        ("convert", f"text:{AWAY}/*.txt", "--out", "out/toy/1.0.0"),
-        ("convert", f"image-text:{AWAY}/*.tar", "--out", "out/toy/1.0.0"),
-        ("convert", f"minari:{AWAY}", "--out", "out/toy/1.0.0"),
         ("verify", AWAY),
         ("inspect", AWAY),
         ("inspect", AWAY, "--episode", "0", "--frames", AWAY),
