@@ -13,7 +13,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from pathlib import PurePath
 from typing import Any, TextIO
 
 EXIT_FAILED, EXIT_REFUSED = 1, 2
@@ -146,7 +146,7 @@ def plain(value: Any) -> Any:
         return {str(key): plain(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
         return [plain(one) for one in value]
-    if isinstance(value, Path):
+    if isinstance(value, PurePath):
         return str(value)
     if hasattr(value, "tolist"):  # an array or a number of NumPy
         return plain(value.tolist())

@@ -44,6 +44,7 @@ WHOLE = (
     "whole/test_other_vocabulary.py",
     "whole/test_output.py",
     "whole/test_packages.py",
+    "whole/test_reading_from_stores.py",
     "whole/test_runners.py",
     "whole/test_security.py",
     "whole/test_shell_blocks.py",

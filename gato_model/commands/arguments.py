@@ -5,6 +5,7 @@ import argparse
 from gato_model.shipped import model_path
 from gato_tokenize.command_line import CommandParser
 from gato_tokenize.storage.place import local_path
+from gato_tokenize.storage.store_path import place
 
 PRESETS = ("tiny", "small", "baseline", "large")  # class methods of GatoConfig
 EPISODES = 50  # rollouts a task (section 4)
@@ -134,8 +135,8 @@ def evaluate(parser: CommandParser) -> None:
     )
     add("--seed", type=int, default=0, metavar="N", help="added to the episodes' seeds for the draws (default 0)")
     add("--context", choices=("memory", "window"), default="memory", help="beyond the context (default: memory)")
-    add("--prompt", type=local_path, metavar="DATA", help="dataset whose first episode of the task is the prompt")
-    add("--data", type=local_path, nargs="+", metavar="DATA", help="datasets whose demonstrations are the expert")
+    add("--prompt", type=place, metavar="DATA", help="dataset whose first episode of the task is the prompt")
+    add("--data", type=place, nargs="+", metavar="DATA", help="datasets whose demonstrations are the expert")
     add("--expert-return", type=float, nargs="+", metavar="R", help="the expert's return in each task, not by --data")
     add("--video", type=local_path, metavar="FILE", help="the first episode as .gif or .mp4")
     parser.add_output("all numbers as one JSON object")
@@ -164,5 +165,5 @@ def export(parser: CommandParser) -> None:
     add("--task", metavar="NAME", help="also write OUT/saved_model, which acts in this task with TensorFlow alone")
     add("--rows", type=_count, default=1, metavar="N", help="environments that it acts in at a time (default 1)")
     add("--temperature", type=float, default=0.0, metavar="T", help="its actions: 0 takes the likeliest id (default)")
-    add("--prompt", type=local_path, metavar="DATA", help="dataset whose first episode of the task is its prompt")
+    add("--prompt", type=place, metavar="DATA", help="dataset whose first episode of the task is its prompt")
     parser.add_output("what was written as one JSON object")

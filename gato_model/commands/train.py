@@ -18,7 +18,6 @@ from gato_model.training.run_folder import RefusedError, TrainingError
 from gato_model.training.settings import RunOptions, TrainSettings
 from gato_tokenize import CorruptRecordError, Dataset
 from gato_tokenize.output import EXIT_FAILED, EXIT_REFUSED, Output
-from gato_tokenize.storage.place import local_path
 
 FINE_TUNING = {"batch_size": 64, "steps": 10_000}  # appendix D
 
@@ -100,10 +99,9 @@ def run_options_of(arguments: argparse.Namespace) -> RunOptions:
 
 
 def _share(text: str, min_expert_share: float | None) -> Share:
-    """Parse DIR or DIR:WEIGHT; an existing folder may have a colon in its name."""
-    local_path(text)
+    """Parse DIR or DIR:WEIGHT; an existing folder may have a colon in its name, and an address begins with one."""
     path, colon, weight = text.rpartition(":")
-    if not colon or Path(text).exists():
+    if not colon or "/" in weight or Path(text).exists():
         return Share(text, 1.0, min_expert_share)
     try:
         return Share(path, float(weight), min_expert_share)

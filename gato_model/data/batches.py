@@ -232,7 +232,7 @@ class Batches:
             wanted[plan.share, plan.record].append(index)
         numbers = sorted(wanted)
         large = sum(self._size(*number) for number in numbers) >= _LARGE * len(numbers)
-        with _mapped(self._threads if large else 1) as mapped:
+        with _mapped(max(self._threads if large else 1, *(one.at_once for one in self._opened))) as mapped:
             windows: dict[int, Window] = {}
             packed: dict[tuple[int, int], OpenedRecord] = {}
             opened = mapped(lambda number: self._opened[number[0]].reader.open(number[1]), numbers)

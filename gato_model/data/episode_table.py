@@ -1,7 +1,6 @@
 """EpisodeTable: a split's records, from its episode list; the expert's returns; which episodes can prompt which."""
 
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +8,7 @@ from numpy.typing import NDArray
 
 from gato_tokenize import Dataset
 from gato_tokenize.storage.episode_list import EPISODES, read_lines
+from gato_tokenize.storage.store_path import Place
 
 _INTEGERS = ("record", "offset", "bytes", "tokens", "steps", "segment_index", "num_segments")
 
@@ -25,7 +25,7 @@ class EpisodeTable:
     returns     float64[E]; NaN: unknown
     """
 
-    shards: tuple[Path, ...]
+    shards: tuple[Place, ...]
     tasks: tuple[str, ...]
     groups: tuple[tuple[str, str], ...]
     columns: dict[str, NDArray[np.int64]]

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import os
 import struct
 import threading
 from collections import OrderedDict
@@ -15,7 +14,9 @@ from numpy.typing import NDArray
 from gato_model.data.episode_table import EpisodeTable
 from gato_model.data.windows import UnreadPatches, Window
 from gato_tokenize.sequence import TokenSequence
+from gato_tokenize.storage.ranges import Ranges, open_ranges
 from gato_tokenize.storage.sequence_bytes import PackedPatches, decode_tokens
+from gato_tokenize.storage.store_path import StorePath
 from gato_tokenize.storage.tfrecord import FOOTER, HEADER, CorruptRecordError, Damage, masked_crc32c
 
 _OPEN_FILES = 64
@@ -32,7 +33,7 @@ class SequenceReader:
     def __init__(self, table: EpisodeTable, vocabulary_size: int, cache_bytes: int = 0) -> None:
         self.table, self.vocabulary_size, self.cache_bytes = table, vocabulary_size, cache_bytes
         self.bytes_read = 0
-        self._files: OrderedDict[int, int] = OrderedDict()  # {shard: descriptor}, the latest used last
+        self._files: OrderedDict[int, Ranges] = OrderedDict()  # {shard: its file}, the latest used last
         self._cache: OrderedDict[int, Window] = OrderedDict()
         self._cached_bytes = 0
         self._lock = threading.RLock()
@@ -69,8 +70,8 @@ class SequenceReader:
         """Read a record's bytes and check their checksums. Raises CorruptRecordError."""
         columns = self.table.columns
         offset, size = int(columns["offset"][row]), int(columns["bytes"][row])
+        framed = self._file(int(columns["shard"][row])).read_at(offset, size)  # several threads may wait for a store
         with self._lock:
-            framed = os.pread(self._file(int(columns["shard"][row])), size, offset)
             self.bytes_read += len(framed)
         if len(framed) < size or size < HEADER + FOOTER:
             raise self.corrupt(row, f"{size} bytes are expected here, {len(framed)} could be read")
@@ -95,12 +96,7 @@ class SequenceReader:
     def close(self) -> None:
         """Close the files; reading opens them again."""
         with self._lock:
-            while self._files:
-                os.close(self._files.popitem()[1])
-
-    def __del__(self) -> None:
-        for descriptor in getattr(self, "_files", {}).values():
-            os.close(descriptor)
+            self._files.clear()
 
     def _may_keep(self, window: Window) -> bool:
         """Say whether the cache is to hold a record: not if it would hold less than half of records of this size, since
@@ -115,13 +111,18 @@ class SequenceReader:
         while self._cached_bytes > self.cache_bytes:
             self._cached_bytes -= self._cache.popitem(last=False)[1].nbytes
 
-    def _file(self, shard: int) -> int:
-        if shard not in self._files:
-            if len(self._files) >= _OPEN_FILES:
-                os.close(self._files.popitem(last=False)[1])
-            self._files[shard] = os.open(self.table.shards[shard], os.O_RDONLY)
-        self._files.move_to_end(shard)
-        return self._files[shard]
+    def _file(self, shard: int) -> Ranges:
+        """Return the open file of a shard, which stays open while a thread reads from it."""
+        with self._lock:
+            if shard in self._files:
+                self._files.move_to_end(shard)
+                return self._files[shard]
+        path = self.table.shards[shard]
+        file = open_ranges(path)
+        with self._lock:
+            if len(self._files) >= _OPEN_FILES and not isinstance(path, StorePath):  # a file of a store holds nothing
+                self._files.popitem(last=False)
+            return self._files.setdefault(shard, file)
 
     def corrupt(self, row: int, reason: str) -> CorruptRecordError:
         """Make the error that a record is damaged."""

@@ -14,13 +14,16 @@ from gato_model.data.token_identity import TokenIdentity, token_identity
 from gato_tokenize import Dataset, ImageSpec, Record
 from gato_tokenize.layout import slots
 from gato_tokenize.storage.dataset import DatasetTokenizer
+from gato_tokenize.storage.store_path import StorePath
+
+_AT_ONCE = 16  # requests to a store, each of which waits tens of milliseconds for its answer
 
 
 @dataclasses.dataclass(frozen=True)
 class Share:
     """A dataset's part in a mixture.
 
-    path: a NAME/VERSION folder
+    path: a NAME/VERSION folder, on a disk or in a store ("s3://bucket/NAME/VERSION")
     weight: rows are drawn in proportion to it, relative to the other shares' weights
     min_expert_share: leave out episodes whose return is known to be below this fraction of the expert's (0.8 in the
         paper; see `EpisodeTable.with_expert_share`); None: keep all
@@ -74,6 +77,11 @@ class OpenedShare:
         style = np.array([task_style(dataset.tokenizer, task) for task in table.tasks], np.uint8)
         reader = SequenceReader(table, dataset.tokenizer.vocabulary.size, cache_bytes)
         return cls(share, dataset, left_out, DrawTable.of(table, style, length), reader, length)
+
+    @property
+    def at_once(self) -> int:
+        """The number of records that are asked for at a time, however small they are: a store lets each wait."""
+        return _AT_ONCE if isinstance(self.dataset.path, StorePath) else 1
 
     def lost_targets(self) -> list[LostTargets]:
         """Find the tasks whose records may keep no target in a row. It reads a few of them."""

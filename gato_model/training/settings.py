@@ -4,7 +4,6 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -13,6 +12,7 @@ from gato_model.config import GatoConfig
 from gato_model.data.share import Share
 from gato_model.training.optimizer import OptimizerSettings
 from gato_tokenize.storage.dataset import MANIFEST
+from gato_tokenize.storage.store_path import place
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +48,7 @@ class TrainSettings:
         """Return JSON that names a dataset by the hash of its manifest, which covers all its files, not by its path."""
         content = json.loads(json.dumps(dataclasses.asdict(self), default=str))
         for share in content["data"]:
-            share["manifest_sha256"] = hashlib.sha256((Path(share.pop("path")) / MANIFEST).read_bytes()).hexdigest()
+            share["manifest_sha256"] = hashlib.sha256((place(share.pop("path")) / MANIFEST).read_bytes()).hexdigest()
         return dict(content)
 
 

@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Any, Literal, overload
 
 from gato_tokenize.defaults import LOCAL_POSITIONS
@@ -18,9 +17,10 @@ from gato_tokenize.spec import EpisodeSpec
 from gato_tokenize.storage.durable import durable_file
 from gato_tokenize.storage.episode_list import EPISODES, EpisodeHeads, read_lines
 from gato_tokenize.storage.episodes import Episodes
-from gato_tokenize.storage.place import DATASET, describe, local_path
+from gato_tokenize.storage.place import DATASET, describe
 from gato_tokenize.storage.records import Record
 from gato_tokenize.storage.shards import parse_shard_name, read_record, read_records
+from gato_tokenize.storage.store_path import Place, place
 from gato_tokenize.storage.tfrecord import Damage, index_path, read_index
 from gato_tokenize.tokenizer import EpisodeTokenizer
 from gato_tokenize.vocabulary import Vocabulary
@@ -38,7 +38,7 @@ def manifest_bytes(manifest: dict[str, Any]) -> bytes:
     return (json.dumps({**content, "sha256": digest}, indent=1, ensure_ascii=False) + "\n").encode()
 
 
-def read_stats(folder: Path) -> dict[str, Any]:
+def read_stats(folder: Place) -> dict[str, Any]:
     """The statistics of the dataset in a folder: {split: {task: counts}}, see docs/records.md."""
     stats: dict[str, Any] = json.loads((folder / STATS).read_text(encoding="utf-8"))
     return stats
@@ -107,7 +107,7 @@ class DatasetTokenizer:
 
     def save(self, folder: "str | os.PathLike[str]") -> None:
         """Write the folder `tokenizer/` into a folder that is there."""
-        folder = Path(folder)
+        folder = place(folder)
         (folder / "tokenizer").mkdir(exist_ok=True)
         if self.text:
             with durable_file(folder / TEXT_MODEL) as file:
@@ -120,11 +120,12 @@ class DatasetTokenizer:
         """Load what `save` wrote.
 
         Raises FileNotFoundError if there is none, ValueError if the text model is not the one that the spec names."""
-        folder = Path(folder)
+        folder = place(folder)
         if not (folder / SPEC).is_file():
             raise FileNotFoundError(f"{folder} holds no {SPEC}: {describe(folder)}; give a dataset or a training run")
         content = json.loads((folder / SPEC).read_bytes())
-        text = TextTokenizer.from_file(folder / TEXT_MODEL) if content["text_model_sha256"] else None
+        model = folder / TEXT_MODEL
+        text = TextTokenizer.from_bytes(model.read_bytes(), source=str(model)) if content["text_model_sha256"] else None
         if text and text.sha256 != content["text_model_sha256"]:
             raise ValueError(f"{folder / TEXT_MODEL} is not the text model that {folder / SPEC} names")
         specs = {name: EpisodeSpec.from_json(json.dumps(spec)) for name, spec in content["tasks"].items()}
@@ -140,7 +141,7 @@ class Dataset:
     of them; `dataset[10:20]` is a sequence, too, which reads nothing yet.
     """
 
-    path: Path
+    path: Place
     manifest: Mapping[str, Any]
     tokenizer: DatasetTokenizer = dataclasses.field(compare=False)  # the manifest has its hash
 
@@ -151,10 +152,11 @@ class Dataset:
 
     @classmethod
     def open(cls, path: "str | os.PathLike[str]") -> "Dataset":
-        """Open the dataset in a folder.
+        """Open the dataset in a folder, on a disk or in a store: "s3://bucket/toy/1.0.0".
 
-        Raises FileNotFoundError if it is not complete, ValueError if its tokenizer is not the one that made it."""
-        path = local_path(path)
+        Raises FileNotFoundError if it is not complete, ValueError if its tokenizer is not the one that made it, OSError
+        if a store cannot be read."""
+        path = place(path)
         if not (path / MANIFEST).is_file():
             raise FileNotFoundError(f"{path} is no complete dataset: {describe(path)} (give the folder NAME/VERSION)")
         manifest = json.loads((path / MANIFEST).read_bytes())
@@ -167,13 +169,13 @@ class Dataset:
     def splits(self) -> list[str]:
         return list(self.manifest["splits"])
 
-    def shards(self, split: str = "train") -> list[Path]:
+    def shards(self, split: str = "train") -> list[Place]:
         """The files of a split, in order. Raises KeyError listing the splits if there is none of this name."""
         if split not in self.manifest["splits"]:
             raise KeyError(f"no split {split!r}; splits: {', '.join(self.splits)}")
         return [self.shard(shard["file"]) for shard in self.manifest["splits"][split]["shards"]]
 
-    def shard(self, name: str) -> Path:
+    def shard(self, name: str) -> Place:
         """The file of a shard that the manifest or the episode list names.
 
         Raises ValueError for any other name: a forged list must not lead out of the folder."""

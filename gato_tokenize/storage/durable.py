@@ -1,13 +1,14 @@
-"""Files that are whole or absent: written under a temporary name in the same folder, synced, then renamed."""
+"""Files that are whole or absent: on a disk, written under a temporary name in the same folder, synced, then renamed;
+in a store, written to a local file without a name, then uploaded."""
 
 import contextlib
 import os
+import tempfile
 import uuid
 from collections.abc import Iterator
-from pathlib import Path
 from typing import BinaryIO
 
-TEMPORARY = ".tmp-"  # part of the name of every file that is not whole yet
+from gato_tokenize.storage.store_path import TEMPORARY, Place, StorePath, place
 
 
 @contextlib.contextmanager
@@ -16,7 +17,12 @@ def durable_file(path: "str | os.PathLike[str]") -> Iterator[BinaryIO]:
 
     Two writers of one path do not disturb each other: each has its own temporary name, and the later rename wins.
     """
-    path = Path(path)
+    path = place(path)
+    if isinstance(path, StorePath):
+        with tempfile.TemporaryFile() as local:  # nothing of it remains, however this process ends
+            yield local
+            path.upload(local)
+        return
     temporary = path.with_name(f".{path.name}{TEMPORARY}{uuid.uuid4().hex}")
     try:
         with open(temporary, "wb") as file:
@@ -30,8 +36,10 @@ def durable_file(path: "str | os.PathLike[str]") -> Iterator[BinaryIO]:
     sync_folder(path.parent)
 
 
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable. Until then a power cut may undo a rename."""
+def sync_folder(folder: Place) -> None:
+    """Make the names in a local folder durable. Until then a power cut may undo a rename."""
+    if isinstance(folder, StorePath):
+        return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -6,14 +6,15 @@ import gzip
 import json
 import zlib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gato_tokenize.storage.ranges import open_stream
 from gato_tokenize.storage.records import Record
 from gato_tokenize.storage.segments import content_hash
+from gato_tokenize.storage.store_path import Place
 
 EPISODES = "episodes.jsonl.gz"
 EPISODE_COLUMNS = (  # those taken from the metadata as they are
@@ -46,13 +47,13 @@ def line_bytes(line: dict[str, Any]) -> bytes:
     return (_ENCODER.encode(line) + "\n").encode()
 
 
-def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+def read_lines(path: Place) -> Iterator[dict[str, Any]]:
     """The lines of an episode list, each with all of `COLUMNS`.
 
     Raises ValueError naming the file if it is cut or damaged, or if a line lacks a column.
     """
     try:
-        with gzip.open(path, "rb") as file:
+        with open_stream(path) as packed, gzip.open(packed, "rb") as file:
             for text in file:
                 line = json.loads(text)
                 if not isinstance(line, dict) or not line.keys() >= _REQUIRED:
@@ -72,7 +73,7 @@ class EpisodeHeads:
     places: NDArray[np.int32]  # [episodes, 3]: the shard's index, the first record there, the number of records
 
     @classmethod
-    def read(cls, path: Path) -> "EpisodeHeads":
+    def read(cls, path: Place) -> "EpisodeHeads":
         """Read a list. Raises ValueError as `read_lines` does, and for an id that stands twice."""
         numbers: dict[str, int] = {}
         shards: dict[str, int] = {}

@@ -3,8 +3,10 @@ something else."""
 
 import argparse
 import os
-import re
 from pathlib import Path
+
+from gato_tokenize.storage.address import full, is_address
+from gato_tokenize.storage.store_path import Place, StorePath
 
 RUN = "run.json"  # the file of gato_model's training runs
 DATASET = "manifest.json"
@@ -33,17 +35,16 @@ def local_path(path: "str | os.PathLike[str]") -> Path:
     Traceback (most recent call last):
     gato_tokenize.storage.place.AddressError: s3://bucket/my_set/1.0.0 is an address, and only local folders ...
     """
-    text = os.fspath(path)
-    address = re.match("([A-Za-z][A-Za-z0-9+.-]+):/+", text)  # a pathlib.Path has made one slash of two
-    if address is None:
+    if not is_address(path):
         return Path(path)
+    scheme = full(path).partition(":")[0]
     raise AddressError(
-        f"{address[1]}://{text[address.end() :]} is an address, and only local folders are read and written so far:"
-        f" copy it to a local disk or mount it there (a local folder of this very name is written ./{address[1]}:/...)"
+        f"{full(path)} is an address, and only local folders and files are taken here: copy it to a local disk or mount"
+        f" it there (a local folder of this very name is written ./{scheme}:/...)"
     )
 
 
-def describe(path: Path) -> str:
+def describe(path: Place) -> str:
     """Say what a path holds.
 
     >>> describe(Path("/nowhere")), describe(Path(__file__))
@@ -57,7 +58,9 @@ def describe(path: Path) -> str:
     return f"it is {found}" if found else _described_by_children(path)
 
 
-def _described_by_children(path: Path) -> str:
+def _described_by_children(path: Place) -> str:
+    if isinstance(path, StorePath):
+        return "it is a folder of something else"
     for mark, what in ((DATASET, "datasets"), (RUN, "training runs")):
         inside = sorted({*path.glob(f"*/{mark}"), *path.glob(f"*/*/{mark}")})
         if inside:

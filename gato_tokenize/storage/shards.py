@@ -6,14 +6,16 @@ from collections.abc import Iterable, Iterator
 from typing import Literal
 
 from gato_tokenize.output import counted
+from gato_tokenize.storage.ranges import open_stream
 from gato_tokenize.storage.records import Record
+from gato_tokenize.storage.store_path import place
 from gato_tokenize.storage.tfrecord import (
     FOOTER,
     HEADER,
     CorruptRecordError,
     Damage,
+    frame_at,
     index_path,
-    read_frame_at,
     read_frames,
     read_index,
     shard_writer,
@@ -94,7 +96,8 @@ def read_record(path: "str | os.PathLike[str]", number: int, dataset: str = "") 
     if not 0 <= number < len(extents):
         raise IndexError(f"{os.fspath(path)} has {counted(len(extents), 'record')}, so there is no record {number}")
     offset, length = extents[number]
-    data = read_frame_at(path, offset, number)
+    with open_stream(place(path)) as file:
+        data = frame_at(file, path, offset, number)
     if len(data) + HEADER + FOOTER != length:
         reason = f"the index says {length} bytes, the file {len(data) + HEADER + FOOTER}"
         raise CorruptRecordError(Damage(os.fspath(path), number, offset, reason, ends_shard=False))

@@ -12,13 +12,14 @@ import re
 import struct
 from array import array
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import BinaryIO
 
 import google_crc32c
 
 from gato_tokenize.storage.durable import durable_file
+from gato_tokenize.storage.ranges import open_stream
 from gato_tokenize.storage.remote_file import open_file
+from gato_tokenize.storage.store_path import Place, place
 
 HEADER, FOOTER = 12, 4  # bytes around a record's data
 MAX_RECORD_BYTES = (1 << 31) - 1  # protobuf's own limit; `ShardWriter` writes none that is longer
@@ -135,8 +136,8 @@ def read_frames(path: "str | os.PathLike[str]", damaged: "list[Damage] | None" =
     """
     index = index_path(path)
     ends = [offset + length for offset, length in read_index(index)] if index.exists() else []
-    with open(path, "rb") as file:
-        size = os.fstat(file.fileno()).st_size
+    with open_stream(place(path)) as file:
+        size = file.seek(0, os.SEEK_END)
         offset = record = 0
         while offset < size:
             data, reason, after = _read_frame(file, offset, size)
@@ -166,7 +167,13 @@ def read_frame_at(path: "str | os.PathLike[str]", offset: int, record: int = -1)
     Raises CorruptRecordError, which names the record as `record`.
     """
     with open_file(path) as file:
-        data, reason, _ = _read_frame(file, offset, file.seek(0, os.SEEK_END))
+        return frame_at(file, path, offset, record)
+
+
+def frame_at(file: BinaryIO, path: "str | os.PathLike[str]", offset: int, record: int = -1) -> bytes:
+    """Read the record that starts at byte `offset` of an open file, which is that of `path`; raises as
+    `read_frame_at` does."""
+    data, reason, _ = _read_frame(file, offset, file.seek(0, os.SEEK_END))
     if data is None:
         raise CorruptRecordError(Damage(os.fspath(path), record, offset, reason, ends_shard=False))
     return data
@@ -218,9 +225,9 @@ def _read_frame(file: BinaryIO, offset: int, size: int) -> tuple[bytes | None, s
     return body[:length], "", after
 
 
-def index_path(shard: "str | os.PathLike[str]") -> Path:
+def index_path(shard: "str | os.PathLike[str]") -> Place:
     """The path of a shard's index: `index/<shard>.idx` beside it."""
-    shard = Path(shard)
+    shard = place(shard)
     return shard.parent / "index" / f"{shard.name}.idx"
 
 
@@ -236,7 +243,7 @@ def read_index(path: "str | os.PathLike[str]") -> list[tuple[int, int]]:
     """
     extents: list[tuple[int, int]] = []
     end = 0
-    for number, line in enumerate(Path(path).read_bytes().splitlines(keepends=True), 1):
+    for number, line in enumerate(place(path).read_bytes().splitlines(keepends=True), 1):
         pair = re.fullmatch(rb"([0-9]{1,19}) ([0-9]{1,19})\n", line)
         if not pair or int(pair[1]) != end:
             expected = f"expected `{end} length` and a line end"

@@ -9,6 +9,7 @@ from typing import Any
 from gato_tokenize.command_line import CommandParser
 from gato_tokenize.defaults import LOCAL_POSITIONS
 from gato_tokenize.storage.place import local_path
+from gato_tokenize.storage.store_path import place
 from pipelines.running.limits import LOCAL_RUNNER, Limits
 
 BEAM_OPTIONS = "beam-options"  # the key, in a configuration file, of what is passed on to Beam
@@ -20,9 +21,9 @@ def convert(parser: CommandParser) -> None:
     add("sources", nargs="+", metavar="SOURCE", help="a file or folder, or NAME:ARGUMENT, each with"
         " [?option=value&...], see docs/sources.md; or MODULE:CLASS:ARGUMENT[?...], a class of your own")  # fmt: skip
     add("--limit", type=positive, metavar="N", help="at most N episodes of each source")
+    _spec(parser)
     parser.add_flag("--dry-run", help="print the plan and stop; write nothing")
-    add("--validation-fraction", type=float, default=0.0, metavar="F", help="of the episodes, by id")
-    add("--split-seed", type=int, default=0, metavar="N", help="another seed, another split (default 0)")
+    _split(parser)
     add("--text-model", type=local_path, metavar="FILE", help="a SentencePiece model instead of the shipped one")
     add(
         "--vocabulary",
@@ -66,6 +67,9 @@ def plan(parser: CommandParser) -> None:
     add("sources", nargs="+", metavar="SOURCE", help="as `convert` takes it")
     add("--limit", type=positive, metavar="N", help="at most N episodes of each source")
     add("--local-positions", type=positive, default=LOCAL_POSITIONS, metavar="N", help="(default %(default)s)")
+    _split(parser)
+    _spec(parser)
+    add("--spec-out", type=local_path, metavar="FILE", help="write the fields into a new TOML file, to edit")
     parser.add_output("the same as one JSON object")
 
 
@@ -103,7 +107,7 @@ def rejects(parser: CommandParser) -> None:
 
 def merge(parser: CommandParser) -> None:
     parser.add_argument("out", type=local_path, metavar="OUT", help="the folder NAME/VERSION of the new dataset")
-    parser.add_argument("datasets", nargs="+", type=local_path, metavar="IN", help="folders NAME/VERSION, in order")
+    parser.add_argument("datasets", nargs="+", type=place, metavar="IN", help="folders NAME/VERSION, in order")
     _card(parser)
     parser.add_output(_MADE)
 
@@ -138,14 +142,25 @@ def report(parser: CommandParser) -> None:
 
 
 def _dataset(parser: argparse.ArgumentParser, help: str | None = None) -> None:
-    parser.add_argument("dataset", type=local_path, metavar="DIR/NAME/VERSION", help=help)
+    parser.add_argument("dataset", type=place, metavar="DIR/NAME/VERSION", help=help)
 
 
 def _two_folders(parser: argparse.ArgumentParser) -> None:
     """Add the dataset that is read and the one that is made."""
-    parser.add_argument("dataset", type=local_path, metavar="IN", help="the folder NAME/VERSION of a dataset")
+    parser.add_argument("dataset", type=place, metavar="IN", help="the folder NAME/VERSION of a dataset")
     parser.add_argument("out", type=local_path, metavar="OUT", help="the folder NAME/VERSION of the new one")
     _card(parser)
+
+
+def _spec(parser: argparse.ArgumentParser) -> None:
+    about = "a TOML file that says what fields are, as `gato-data plan --spec-out` writes it"
+    parser.add_argument("--spec", type=local_path, metavar="FILE", help=about)
+
+
+def _split(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--validation-fraction", type=float, default=0.0, metavar="F", help="of the episodes, by id")
+    add("--split-seed", type=int, default=0, metavar="N", help="another seed, another split (default 0)")
 
 
 def _card(parser: argparse.ArgumentParser) -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from gato_tokenize import TextTokenizer
-from gato_tokenize.output import Output, counted, printable_lines
+from gato_tokenize.byte_size import size_of
+from gato_tokenize.output import Output, counted, printable, printable_lines
 from gato_tokenize.storage.dataset import DatasetTokenizer
 from pipelines.commands.exit_codes import exit_code
 from pipelines.commands.made import ALREADY_THERE, document_of, summary
@@ -16,9 +17,11 @@ from pipelines.conversion.card import Card
 from pipelines.conversion.convert import convert
 from pipelines.conversion.plan import Plan, make_plan
 from pipelines.conversion.reject_budget import RejectBudget
+from pipelines.conversion.spec_change import with_specs
+from pipelines.conversion.spec_file import SpecFile
 from pipelines.conversion.work_folder import WorkFolder
 from pipelines.running.beam_pipeline import RunnerError, run_on
-from pipelines.running.limits import LOCAL_RUNNER, size_of
+from pipelines.running.limits import LOCAL_RUNNER
 from pipelines.running.watched_run import run_locally
 from pipelines.sources import open_source
 from pipelines.sources.recognition import named_source
@@ -33,7 +36,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
 def _run(arguments: argparse.Namespace, output: Output) -> int:
     budget = RejectBudget(arguments.max_rejects)
     run = _runner(arguments, budget)
-    sources, recognised = named_sources(arguments.sources)
+    sources, recognised = named_sources(arguments)
     text = TextTokenizer.from_file(arguments.text_model) if arguments.text_model else None
     plan, tokenizer = make_plan(
         sources,
@@ -62,10 +65,13 @@ def _run(arguments: argparse.Namespace, output: Output) -> int:
     return output.result("\n".join(map(printable_lines, lines)), made)
 
 
-def named_sources(given: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return (the sources, a note for each that a plain path stood for)."""
-    sources = [named_source(one) for one in given]
-    pairs = zip(given, sources, strict=True)
+def named_sources(arguments: argparse.Namespace) -> tuple[list[str], list[str]]:
+    """Return (the sources as `open_source` takes them, a note for each that a plain path, or one with `--spec`, stood
+    for)."""
+    sources = [named_source(one) for one in arguments.sources]
+    if arguments.spec:
+        sources = with_specs(sources, SpecFile.read(arguments.spec))
+    pairs = zip(arguments.sources, sources, strict=True)
     return sources, [f"{one} is read as {source}" for one, source in pairs if one != source]
 
 
@@ -125,8 +131,10 @@ def describe_tasks(tokenizer: DatasetTokenizer, reasons: Mapping[str, Mapping[st
     """Return the lines that describe each task's fields, with the reason of each."""
     lines = []
     for name, spec in tokenizer.specs.items():
-        described = zip(spec.fields, spec.describe().splitlines(), strict=True)
-        lines += [f"task {name}", *(f"  {line}{_why(reasons, name, path)}" for path, line in described)]
+        width = max(map(len, spec.fields))
+        lines.append(f"task {name}")
+        for path, field in spec.fields.items():  # a path may have line ends in it
+            lines.append(f"  {printable(path):<{width}}  {field.describe()}{_why(reasons, name, path)}")
     return lines
 
 

@@ -23,9 +23,9 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
         return exit_code(lambda: _retry(arguments, output), output)
     try:
         folder = find(arguments.dataset)
-    except (FileNotFoundError, ValueError) as error:
+        return output.result(as_text(folder), document_of(folder))
+    except (OSError, ValueError) as error:
         return output.error(error)
-    return output.result(as_text(folder), document_of(folder))
 
 
 def document_of(folder: WorkFolder) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from gato_tokenize import Dataset
 from gato_tokenize.installing import missing
 from gato_tokenize.output import EXIT_FAILED, Output
 from gato_tokenize.storage.durable import durable_file
+from gato_tokenize.storage.store_path import StorePath
 from pipelines.inspection.report_page import render
 
 
@@ -13,9 +14,10 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     """Run the command and return its exit code: 0 written, 1 damaged or not written, 2 refused."""
     try:
         dataset = Dataset.open(arguments.dataset)
-        if arguments.out.resolve().is_relative_to(arguments.dataset.resolve()):
+        folder = dataset.path
+        if not isinstance(folder, StorePath) and arguments.out.resolve().is_relative_to(folder.resolve()):
             raise ValueError(f"--out {arguments.out} lies in the dataset, where `verify` would call it a fault")
-    except (FileNotFoundError, ValueError) as error:
+    except (OSError, ValueError) as error:
         return output.error(error)
     try:
         with durable_file(arguments.out) as file:

@@ -2,7 +2,8 @@
 
 import argparse
 
-from pipelines.running.limits import Limits, size_of
+from gato_tokenize.byte_size import size_of
+from pipelines.running.limits import Limits
 
 
 def limits_of(arguments: argparse.Namespace) -> Limits:

@@ -18,7 +18,8 @@ from pipelines.inspection.overview import overview, schema
 
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
-    """Run the command and return its exit code: 0, or 2 if there is no such dataset, episode or field."""
+    """Run the command and return its exit code: 0, or 2 if there is no such dataset, episode or field, or
+    if a store cannot be read."""
     colour = not arguments.no_colour
     try:
         if arguments.frames and arguments.episode is None:
@@ -29,7 +30,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
         if arguments.episode is None:
             return output.result(output.drawn(lambda console: overview(dataset, console), colour), _overview(dataset))
         return _show_episode(dataset, arguments, output)
-    except (FileNotFoundError, KeyError, ValueError) as error:
+    except (OSError, KeyError, ValueError) as error:
         return output.error(error)
 
 

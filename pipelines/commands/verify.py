@@ -8,11 +8,13 @@ from pipelines.inspection.verify import verify
 
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
-    """Run the command and return its exit code: 0 sound, 1 damaged, 2 no dataset."""
+    """Run the command and return its exit code: 0 sound, 1 damaged, 2 no dataset, or one that cannot be read."""
     try:
         faults = list(verify(arguments.dataset, deep=arguments.deep))
     except FileNotFoundError as error:
         return output.error(error)
+    except OSError as error:  # a disk or a store that cannot be read says nothing of the dataset
+        return output.error(f"nothing is known of the dataset: {error}")
     last = f"{arguments.dataset}: " + (counted(len(faults), "fault") if faults else "sound")
     document = {
         "dataset": arguments.dataset,

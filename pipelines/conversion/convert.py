@@ -2,12 +2,13 @@
 
 import contextlib
 import json
+import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from gato_tokenize.storage.dataset import MANIFEST, DatasetTokenizer
 from gato_tokenize.storage.schema import SCHEMA_VERSION
+from gato_tokenize.storage.store_path import Place
 from pipelines.conversion.plan import Plan
 from pipelines.conversion.publish import publish
 from pipelines.conversion.reject_budget import RejectBudget
@@ -15,7 +16,7 @@ from pipelines.conversion.work_folder import ConvertError, WorkFolder, unfinishe
 
 
 def convert(
-    plan: Plan, tokenizer: DatasetTokenizer, out: Path, budget: RejectBudget, run: Callable[[WorkFolder], None]
+    plan: Plan, tokenizer: DatasetTokenizer, out: Place, budget: RejectBudget, run: Callable[[WorkFolder], None]
 ) -> dict[str, Any]:
     """Run a plan into `out` (.../NAME/VERSION), or continue a run of it that stopped; returns the manifest.
 
@@ -35,7 +36,7 @@ def convert(
     with folder.locked():
         if out.exists():  # another run has finished since
             with contextlib.suppress(OSError):
-                folder.path.rmdir()  # made anew just now, and empty
+                os.rmdir(folder.path)  # made anew just now, and empty
             return _published(plan, out)
         if not folder.complete:
             folder.clean()
@@ -45,7 +46,7 @@ def convert(
         return publish(folder, out, budget)
 
 
-def _published(plan: Plan, out: Path) -> dict[str, Any]:
+def _published(plan: Plan, out: Place) -> dict[str, Any]:
     manifest = out / MANIFEST
     if not manifest.is_file():
         raise ConvertError(f"{out} exists and is no dataset (no {MANIFEST}): move it away, or give another --out")
@@ -58,7 +59,7 @@ def _published(plan: Plan, out: Path) -> dict[str, Any]:
     return content
 
 
-def _check_other_plans(folder: Path, out: Path) -> None:
+def _check_other_plans(folder: Place, out: Place) -> None:
     others = [path for path in unfinished(out) if path != folder]
     if others:
         raise ConvertError(

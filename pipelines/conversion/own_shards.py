@@ -14,6 +14,7 @@ from gato_tokenize.storage.durable import durable_file
 from gato_tokenize.storage.episode_list import episode_line, line_bytes
 from gato_tokenize.storage.records import Record
 from gato_tokenize.storage.shards import parse_shard_name, read_records
+from gato_tokenize.storage.store_path import files_below
 from gato_tokenize.storage.tfrecord import index_path, read_index
 from pipelines.conversion.card import Card
 from pipelines.conversion.plan import Plan
@@ -161,7 +162,7 @@ def _check_files(work: WorkFolder) -> None:
     of_parts = (*map(work.episodes_path, work.indices), *map(work.done_path, work.indices), work.rejects_path(0))
     documents = (work.path / name for name in (PLAN, *DOCUMENTS, SPEC, TEXT_MODEL))  # of an attempt that was killed
     known = {*shards, *map(index_path, shards), *of_parts, *documents}
-    others = [path for path in sorted(work.path.rglob("*")) if path.is_file() and path not in known]
+    others = sorted(path for name in files_below(work.path) if (path := work.path / name) not in known)
     if others:
         raise PublishError(
             f"{others[0]} is not part of the dataset that its folder is to become"

@@ -2,13 +2,13 @@
 
 import dataclasses
 import itertools
-from collections.abc import Sequence
-from typing import Any
+from collections import Counter
 
 import numpy as np
 
 from gato_tokenize import ContinuousSpec, DiscreteSpec, Episode
 from gato_tokenize.storage.dataset import DatasetTokenizer
+from pipelines.conversion.plan import Plan
 from pipelines.conversion.work import Work
 from pipelines.sources import open_source
 from pipelines.sources.source import Filtered, Source
@@ -43,26 +43,29 @@ class Preview:
     """A source as it is before it is converted.
 
     episodes: number of candidates, of which some may be filtered or rejected. partitions: number of them. bytes: of
-    its inputs. splits: its own. seen: {task: what its first episodes show}. failed: which of these would be rejected
-    or filtered, and why; and partitions that cannot be read to their ends.
+    its inputs. splits: {split of the dataset: number of its candidates}. seen: {task: what its first episodes show}.
+    failed: which of these would be rejected or filtered, and why; and partitions that cannot be read to their ends.
     """
 
     source: str
     episodes: int
     partitions: int
     bytes: int
-    splits: tuple[str, ...]
+    splits: dict[str, int]
     seen: dict[str, Seen]
     failed: list[str]
 
 
-def preview(name: str, works: Sequence[Work], inputs: Sequence[Any], tokenizer: DatasetTokenizer) -> Preview:
-    """Look at a source whose works and inputs were planned, and at its first LOOK candidates in this process."""
-    size = sum(given.get("bytes", 0) for given in inputs)
+def preview(name: str, plan: Plan, tokenizer: DatasetTokenizer) -> Preview:
+    """Look at a source of a plan, and at its first LOOK candidates in this process."""
+    works = [work for work in plan.partitions if work.source == name]
+    size = sum(given.get("bytes", 0) for given in plan.inputs if given["source"] == name)
     seen: dict[str, Seen] = {}
     failed: list[str] = []
     source = open_source(name)
-    count = sum(_count(source, work, failed) for work in works)
+    splits: Counter[str] = Counter()
+    for work in works:
+        splits.update(_splits(source, work, plan, failed))
     parts = (itertools.islice(source.candidates(work.partition), work.limit) for work in works)
     try:
         for candidate in itertools.islice(itertools.chain.from_iterable(parts), LOOK):
@@ -75,17 +78,23 @@ def preview(name: str, works: Sequence[Work], inputs: Sequence[Any], tokenizer: 
                 failed.append(f"{candidate.episode_id} would be a reject: {type(error).__name__}: {error}")
     except Exception as error:
         failed.append(f"reading ends with {type(error).__name__}: {error}")
-    return Preview(name, count, len(works), size, source.splits(), seen, failed)
+    in_order = {split: splits[split] for split in plan.splits if splits[split]}
+    return Preview(name, splits.total(), len(works), size, in_order, seen, failed)
 
 
-def _count(source: Source, work: Work, failed: list[str]) -> int:
-    """Count the candidates of a work; where its partition does not say it, by going through them. None is loaded."""
-    if work.most is not None and "count" in work.partition:
-        return work.most
-    count = 0
+def _splits(source: Source, work: Work, plan: Plan, failed: list[str]) -> dict[str, int]:
+    """Count the candidates of a work in each split; none is loaded. Where the partition does not say it, it is gone
+    through."""
+    if work.most is not None and "count" in work.partition and not plan.validation_fraction:
+        known = source.split_counts(work.partition)
+        if sum(known.values()) == work.most:
+            return known
+        if not source.splits():  # a limit cuts it
+            return {"train": work.most}
+    counts: Counter[str] = Counter()
     try:
-        for _ in itertools.islice(source.candidates(work.partition), work.limit):
-            count += 1
+        for candidate in itertools.islice(source.candidates(work.partition), work.limit):
+            counts[plan.split_of(candidate.episode_id, candidate.split)] += 1
     except Exception as error:
-        failed.append(f"a partition ends after {count} candidates: {type(error).__name__}: {error}")
-    return count
+        failed.append(f"a partition ends after {counts.total()} candidates: {type(error).__name__}: {error}")
+    return counts

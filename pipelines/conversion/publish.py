@@ -12,7 +12,6 @@ import shlex
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,8 @@ import numpy as np
 from gato_tokenize.storage.dataset import FORMAT_VERSION, MANIFEST, SPEC, STATS, TEXT_MODEL, manifest_bytes
 from gato_tokenize.storage.durable import durable_file, sync_folder
 from gato_tokenize.storage.episode_list import EPISODES, read_lines
+from gato_tokenize.storage.ranges import open_stream, sha256_of_file
+from gato_tokenize.storage.store_path import Place, files_below
 from gato_tokenize.storage.tfrecord import index_path
 from pipelines.conversion.croissant import croissant_json
 from pipelines.conversion.readme import readme, summary
@@ -55,7 +56,7 @@ class Manifest:
     files: dict[str, str]  # {name: sha256} of every file but the shards and the manifest
 
 
-def publish(folder: WorkFolder, final: Path, budget: RejectBudget) -> dict[str, Any]:
+def publish(folder: WorkFolder, final: Place, budget: RejectBudget) -> dict[str, Any]:
     """Turn the complete work folder into the dataset `final`; returns the manifest.
 
     Raises RejectBudgetError, and PublishError if partitions are missing, an id stands twice or nothing was written;
@@ -69,7 +70,7 @@ def publish(folder: WorkFolder, final: Path, budget: RejectBudget) -> dict[str, 
         splits = _splits(folder, done)
         manifest = _manifest(folder, done, splits)
         _write_documents(folder, done, manifest)
-        hashes = {name: _sha256(folder.path / name) for name in _other_files(folder, splits)}
+        hashes = {name: sha256_of_file(folder.path / name) for name in _other_files(folder, splits)}
         with durable_file(folder.path / MANIFEST) as file:
             file.write(manifest_bytes(dataclasses.asdict(dataclasses.replace(manifest, files=hashes))))
     content: dict[str, Any] = json.loads((folder.path / MANIFEST).read_text(encoding="utf-8"))
@@ -184,7 +185,7 @@ def _write_documents(folder: WorkFolder, done: list[Done], manifest: Manifest) -
     _write_json(folder.path / DATASET_INFO, dataset_info_json(folder.plan, splits))
     with durable_file(folder.path / EPISODES) as file:  # a gzip file may have several members in a row
         for index in folder.indices:
-            with open(folder.episodes_path(index), "rb") as part_file:
+            with open_stream(folder.episodes_path(index)) as part_file:
                 shutil.copyfileobj(part_file, file)
     _write_cards(folder, completed, dataclasses.asdict(manifest))
 
@@ -192,7 +193,7 @@ def _write_documents(folder: WorkFolder, done: list[Done], manifest: Manifest) -
 def _write_cards(folder: WorkFolder, stats: dict[str, Any], manifest: dict[str, Any]) -> None:
     """Write what tells people and catalogues about the dataset."""
     card, tokenizer = folder.plan.card, folder.tokenizer
-    about = croissant_json(manifest, card, summary(manifest, stats), _sha256(folder.path / EPISODES))
+    about = croissant_json(manifest, card, summary(manifest, stats), sha256_of_file(folder.path / EPISODES))
     _write_json(folder.path / CROISSANT, about)
     with durable_file(folder.path / README) as file:
         file.writelines(f"{line}\n".encode() for line in readme(manifest, stats, tokenizer, card))
@@ -226,15 +227,10 @@ def _other_files(folder: WorkFolder, splits: dict[str, Any]) -> list[str]:
     for index in folder.indices:
         paths = [folder.done_path(index), folder.rejects_path(index), folder.quarantine_path(index)]
         paths += [index_path(folder.shard_path(split, index)) for split in splits]
-        names += [path.relative_to(folder.path).as_posix() for path in paths]
-    return sorted(name for name in names if (folder.path / name).exists())
+        names += [path.as_posix().removeprefix(f"{folder.path.as_posix()}/") for path in paths]
+    return sorted(set(names) & files_below(folder.path))
 
 
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
+def _write_json(path: Place, content: dict[str, Any]) -> None:
     with durable_file(path) as file:
         file.write((json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode())

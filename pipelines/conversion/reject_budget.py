@@ -3,9 +3,9 @@
 import dataclasses
 import shlex
 from collections.abc import Mapping
-from pathlib import Path
 
 from gato_tokenize.output import counted
+from gato_tokenize.storage.store_path import Place
 
 
 class RejectBudgetError(RuntimeError):
@@ -45,7 +45,7 @@ class RejectBudget:
         """Return whether so many rejects of so many episodes are few enough."""
         return rejected <= (read * self.limit / 100 if self.is_share else self.limit)
 
-    def check(self, reasons: Mapping[str, int], read: int, written: int, folder: Path) -> None:
+    def check(self, reasons: Mapping[str, int], read: int, written: int, folder: Place) -> None:
         """Raise RejectBudgetError if the finished work in `folder` has too many rejects, `reasons` {reason: count}."""
         rejected = sum(reasons.values())
         if self.allows(rejected, read):
@@ -60,7 +60,7 @@ class RejectBudget:
             f" {self.text}. Nothing is published. {how_to_list(folder)} shows each; {cure}"
         )
 
-    def check_early(self, reasons: Mapping[str, int], most: int | None, folder: Path) -> None:
+    def check_early(self, reasons: Mapping[str, int], most: int | None, folder: Place) -> None:
         """Raise RejectBudgetError if the rejects so far exceed the budget whatever the episodes to come are.
 
         most: the number of episodes that will be read in all, at most; None: unknown, so a share is judged at the end.
@@ -76,7 +76,7 @@ class RejectBudget:
         )
 
 
-def how_to_list(folder: Path) -> str:
+def how_to_list(folder: Place) -> str:
     """Return the command that lists the rejects of a work folder."""
     return f"`gato-data rejects list {shlex.quote(str(folder))}`"
 

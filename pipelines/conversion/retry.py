@@ -5,6 +5,7 @@ partition that had rejects gets one more shard, for which only these are read fr
 conversion like any other: planned, resumed, watched, published.
 """
 
+import contextlib
 import dataclasses
 import gzip
 import hashlib
@@ -19,8 +20,10 @@ from gato_tokenize import __version__
 from gato_tokenize.storage.dataset import MANIFEST, Dataset
 from gato_tokenize.storage.durable import durable_file, sync_folder
 from gato_tokenize.storage.episode_list import EPISODES, line_bytes, read_lines
+from gato_tokenize.storage.ranges import open_stream
 from gato_tokenize.storage.schema import READABLE, SCHEMA_VERSION
 from gato_tokenize.storage.shards import parse_shard_name
+from gato_tokenize.storage.store_path import Place, StorePath, size_of_file
 from gato_tokenize.storage.tfrecord import index_path
 from pipelines.conversion.plan import Plan, PlanError
 from pipelines.conversion.work import Done, Retry, Work
@@ -59,7 +62,7 @@ def plan_retry(dataset: Dataset, out: Path) -> Plan:
 def _check_version(dataset: Dataset, old: Plan, out: Path) -> None:
     if old.sha256 != dataset.manifest["plan_sha256"]:
         raise PlanError(f"{dataset.path / PLAN} is not the plan that the manifest names: see gato-data verify")
-    if out.parent.name != old.dataset or out.resolve() == dataset.path.resolve():
+    if out.parent.name != old.dataset or _resolved(out) == _resolved(dataset.path):
         raise PlanError(f"a retry makes another version of {old.dataset}: give --out DIR/{old.dataset}/VERSION")
     if old.schema_version not in READABLE:
         raise PlanError(
@@ -125,7 +128,7 @@ def fingerprint(dataset: Dataset, reader: str) -> dict[str, Any]:
     """Return the entry of a dataset among a plan's inputs; its manifest has the hashes of all its files. `reader`: the
     command that reads it."""
     data = (dataset.path / MANIFEST).read_bytes()
-    uri = "/".join((*dataset.path.resolve().parts[-2:], MANIFEST))
+    uri = "/".join((*_resolved(dataset.path).parts[-2:], MANIFEST))
     return {"source": reader, "uri": uri, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
 
@@ -160,16 +163,17 @@ def _carry(old: WorkFolder, folder: WorkFolder, index: int, lines: Iterator[dict
     folder.write_done(index, _carried(done, folder, index))
 
 
-def _carry_shard(before: Path, after: Path, shard: dict[str, Any]) -> None:
+def _carry_shard(before: Place, after: Place, shard: dict[str, Any]) -> None:
     index_path(after).parent.mkdir(exist_ok=True)
     if shard["records"] or before.exists():
-        if before.stat().st_size != shard["bytes"]:
+        if size_of_file(before) != shard["bytes"]:
             raise ValueError(f"{before} is damaged: see gato-data verify")
         link(before, after)
         link(index_path(before), index_path(after))
     else:  # publishing leaves out a split without any record
         for path in (after, index_path(after)):
-            path.write_bytes(b"")
+            with durable_file(path):
+                pass
 
 
 def _carried(done: Done, folder: WorkFolder, index: int) -> Done:
@@ -184,11 +188,15 @@ def _carried(done: Done, folder: WorkFolder, index: int) -> Done:
     )
 
 
-def link(before: Path, after: Path) -> None:
+def link(before: Place, after: Place) -> None:
     """Make `after` the same file as `before`; a copy if no hard link can be made."""
-    after.unlink(missing_ok=True)
-    try:
-        os.link(before, after)
-    except OSError:
-        with open(before, "rb") as source, durable_file(after) as target:
-            shutil.copyfileobj(source, target)
+    if not isinstance(before, StorePath) and not isinstance(after, StorePath):
+        after.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            return os.link(before, after)
+    with open_stream(before, cached=False) as source, durable_file(after) as target:
+        shutil.copyfileobj(source, target)
+
+
+def _resolved(path: Place) -> Place:
+    return path if isinstance(path, StorePath) else path.resolve()

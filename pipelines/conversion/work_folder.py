@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from gato_tokenize.storage.dataset import MANIFEST, DatasetTokenizer
-from gato_tokenize.storage.durable import TEMPORARY, durable_file
+from gato_tokenize.storage.durable import durable_file
 from gato_tokenize.storage.place import describe
+from gato_tokenize.storage.store_path import TEMPORARY, Place, files_below, size_of_file
 from gato_tokenize.storage.tfrecord import index_path
 from pipelines.conversion.journal import JournalReader
 from pipelines.conversion.plan import Plan
@@ -39,7 +40,7 @@ class WorkFolder:
     plan.
     """
 
-    def __init__(self, path: Path, plan: Plan) -> None:
+    def __init__(self, path: Place, plan: Plan) -> None:
         self.path, self.plan = path, plan
         self._lock: int | None = None  # the descriptor that holds the lock
 
@@ -48,12 +49,12 @@ class WorkFolder:
         return _given, (self.path, None if self._lock is None else reduction.DupFd(self._lock))
 
     @classmethod
-    def of(cls, plan: Plan, out: Path) -> "WorkFolder":
+    def of(cls, plan: Plan, out: Place) -> "WorkFolder":
         """Return the folder in which the dataset `out` grows; it need not exist yet."""
         return cls(out.with_name(f".{out.name}.partial-{plan.sha256[:16]}"), plan)
 
     @classmethod
-    def open(cls, path: Path) -> "WorkFolder":
+    def open(cls, path: Place) -> "WorkFolder":
         """Open a folder that has a plan: unfinished work or a dataset.
 
         Raises FileNotFoundError if it has none, ValueError if that is damaged.
@@ -112,7 +113,8 @@ class WorkFolder:
 
     def clean(self) -> None:
         """Remove the temporary files and journals of dead processes. Only the holder of the lock may do this."""
-        for path in (*self.path.rglob(f"*{TEMPORARY}*"), *map(self.journal_path, self.indices)):
+        left = (self.path / name for name in files_below(self.path) if TEMPORARY in name)
+        for path in (*left, *map(self.journal_path, self.indices)):
             path.unlink(missing_ok=True)
 
     def run_files(self) -> set[str]:
@@ -121,22 +123,22 @@ class WorkFolder:
 
     # The files of one partition.
 
-    def shard_path(self, split: str, index: int) -> Path:
+    def shard_path(self, split: str, index: int) -> Place:
         return self.path / self.plan.shard(split, index)
 
-    def done_path(self, index: int) -> Path:
+    def done_path(self, index: int) -> Place:
         return self.path / "_run" / f"part-{index:05d}.done.json"
 
-    def episodes_path(self, index: int) -> Path:
+    def episodes_path(self, index: int) -> Place:
         return self.path / "_run" / f"part-{index:05d}.episodes.jsonl.gz"
 
     def journal_path(self, index: int) -> Path:
-        return self.path / "_run" / f"part-{index:05d}.journal"
+        return Path(self.path, "_run", f"part-{index:05d}.journal")
 
-    def quarantine_path(self, index: int) -> Path:
+    def quarantine_path(self, index: int) -> Place:
         return self.path / "_run" / f"part-{index:05d}.quarantine.json"
 
-    def rejects_path(self, index: int) -> Path:
+    def rejects_path(self, index: int) -> Place:
         return self.path / "rejects" / f"part-{index:05d}.jsonl"
 
     def recorded(self, index: int) -> Done | None:
@@ -159,7 +161,7 @@ class WorkFolder:
 
     def _whole(self, file: str, bytes: int, **_: Any) -> bool:
         shard = self.path / file
-        return shard.exists() and shard.stat().st_size == bytes and index_path(shard).exists()
+        return shard.exists() and size_of_file(shard) == bytes and index_path(shard).exists()
 
     def write_done(self, index: int, done: Done) -> Done:
         """Write the done-file of a partition, whose other files must all be there."""
@@ -214,7 +216,7 @@ class WorkFolder:
         return [(index, reject) for index in self.indices for reject in self.rejects(index)]
 
 
-def unfinished(out: Path) -> list[Path]:
+def unfinished(out: Place) -> list[Place]:
     """Return the work folders of all unfinished conversions into `out`, whatever their plans."""
     if not out.parent.is_dir():
         return []
@@ -222,12 +224,12 @@ def unfinished(out: Path) -> list[Path]:
     return sorted(path for path in out.parent.iterdir() if path.name.startswith(start))
 
 
-def count_done(out: Path) -> int:
+def count_done(out: Place) -> int:
     """Return the number of partitions that are done in the unfinished conversions into `out`."""
-    return sum(len(list(path.glob("_run/part-*.done.json"))) for path in unfinished(out))
+    return sum(name.endswith(".done.json") for path in unfinished(out) for name in files_below(path))
 
 
-def find(folder: Path) -> WorkFolder:
+def find(folder: Place) -> WorkFolder:
     """Open the dataset or work folder `folder` itself, or else the unfinished conversion into it.
 
     Raises FileNotFoundError if there is neither, ValueError if there are several.
@@ -244,13 +246,13 @@ def find(folder: Path) -> WorkFolder:
     return WorkFolder.open(found[0])
 
 
-def _given(path: Path, lock: Any) -> WorkFolder:
+def _given(path: Place, lock: Any) -> WorkFolder:
     folder = WorkFolder.open(path)
     folder._lock = None if lock is None else lock.detach()
     return folder
 
 
-def _lock(descriptor: int, folder: Path) -> None:
+def _lock(descriptor: int, folder: Place) -> None:
     give_up = time.monotonic() + _LOCK_SECONDS
     while True:
         try:

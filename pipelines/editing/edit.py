@@ -3,11 +3,11 @@
 import itertools
 import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from gato_tokenize.storage.dataset import Dataset
 from gato_tokenize.storage.place import local_path
+from gato_tokenize.storage.store_path import Place, place
 from pipelines.conversion.card import Card
 from pipelines.conversion.convert import convert
 from pipelines.conversion.plan import PlanError
@@ -34,7 +34,7 @@ def edit(
     together or if nothing is taken, ConvertError if `out` has other content, OSError for a full disk.
     """
     out = local_path(out)
-    datasets = [_sound(local_path(path), verified=out.exists()) for path in paths]
+    datasets = [_sound(place(path), verified=out.exists()) for path in paths]
     surveys = [Survey.of(dataset, rule) for dataset in datasets]
     if isinstance(rule, Filter):
         _check_names(surveys, rule)
@@ -42,7 +42,7 @@ def edit(
     return convert(plan, tokenizer, out, RejectBudget("0"), lambda folder: _write(folder, surveys))
 
 
-def _sound(path: Path, verified: bool) -> Dataset:
+def _sound(path: Place, verified: bool) -> Dataset:
     """Open a dataset, after every byte of it is checked unless it is `verified`."""
     fault = None if verified else next(verify(path), None)
     if fault is not None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from gato_tokenize.storage.dataset import DatasetTokenizer
 from gato_tokenize.storage.schema import READABLE
+from gato_tokenize.storage.store_path import Place
 from gato_tokenize.vocabulary import Vocabulary
 from pipelines.conversion.card import Card
 from pipelines.conversion.plan import Plan, PlanError
@@ -82,7 +83,7 @@ def _described(value: Any) -> str:
     return value.describe() if isinstance(value, Vocabulary) else str(value)
 
 
-def _different(one: Path, two: Path, what: str, first: Any, second: Any) -> PlanError:
+def _different(one: Place, two: Place, what: str, first: Any, second: Any) -> PlanError:
     return PlanError(f"{one} and {two} have different {what}, {first} and {second}: convert them with the same")
 
 

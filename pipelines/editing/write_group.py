@@ -4,13 +4,13 @@ import contextlib
 import gzip
 from collections import Counter
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 from gato_tokenize.storage.dataset import DatasetTokenizer
 from gato_tokenize.storage.durable import durable_file, sync_folder
 from gato_tokenize.storage.episode_list import line_bytes
 from gato_tokenize.storage.records import Record
+from gato_tokenize.storage.store_path import Place
 from gato_tokenize.storage.tfrecord import ShardWriter, index_path, read_frame_at, shard_writer
 from pipelines.conversion.retry import link
 from pipelines.conversion.work import Done
@@ -135,7 +135,7 @@ class _GroupWriter:
         return self._folder.write_done(self._index, done)
 
 
-def _link_shard(before: Path, after: Path) -> None:
+def _link_shard(before: Place, after: Place) -> None:
     index_path(after).parent.mkdir(exist_ok=True)
     link(before, after)
     link(index_path(before), index_path(after))

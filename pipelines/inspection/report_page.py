@@ -6,8 +6,10 @@ The page loads no other file. It is written task by task, so that memory does no
 import dataclasses
 import hashlib
 import heapq
+import io
 import itertools
 import json
+import re
 from base64 import b64encode
 from collections import Counter
 from collections.abc import Iterator
@@ -19,6 +21,8 @@ from numpy.typing import NDArray
 from gato_tokenize import ContinuousSpec, Dataset, ImageSpec, Kind, Record, TextSpec, read_record
 from gato_tokenize.output import counted
 from gato_tokenize.storage import episode_list
+from gato_tokenize.storage.ranges import open_stream
+from gato_tokenize.storage.store_path import files_below
 from pipelines.inspection.filmstrip import filmstrip
 from pipelines.stats.episode_stats import plain_counts
 from pipelines.stats.fit import LEAST_LEVELS, Row
@@ -183,8 +187,9 @@ def fit_rows(dataset: Dataset, task: str, counts: dict[str, Any]) -> list[tuple[
 
 
 def _rejects(dataset: Dataset) -> Iterator[dict[str, Any]]:
-    for path in sorted((dataset.path / "rejects").glob("*.jsonl")):
-        with open(path, encoding="utf-8", newline="\n") as file:
+    names = sorted(name for name in files_below(dataset.path) if re.fullmatch(r"rejects/[^/]*\.jsonl", name))
+    for name in names:
+        with io.TextIOWrapper(open_stream(dataset.path / name), encoding="utf-8", newline="\n") as file:
             yield from map(json.loads, file)
 
 

@@ -1,7 +1,6 @@
 """Verification of a dataset: every byte against its manifest and, if `deep`, every record against its schema."""
 
 import dataclasses
-import hashlib
 import json
 import os
 import re
@@ -12,7 +11,9 @@ from typing import Any
 
 from gato_tokenize.storage.dataset import MANIFEST, Dataset, manifest_bytes
 from gato_tokenize.storage.place import describe
+from gato_tokenize.storage.ranges import sha256_of_file
 from gato_tokenize.storage.records import Record
+from gato_tokenize.storage.store_path import Place, files_below, place
 from gato_tokenize.storage.tfrecord import FOOTER, HEADER, CorruptRecordError, index_path, index_text, read_frames
 from pipelines.conversion.plan import Plan
 from pipelines.conversion.work_folder import PLAN
@@ -31,13 +32,15 @@ class Fault:
         return f"{self.file}: {self.problem}"
 
 
-def verify(folder: Path, deep: bool = False) -> Iterator[Fault]:
+def verify(folder: "str | os.PathLike[str]", deep: bool = False) -> Iterator[Fault]:
     """Yield every fault of a dataset: a flipped byte anywhere, a file missing, extra, renamed, swapped or cut.
 
     This takes no longer than hashing the files: a file whose sha256 is the manifest's holds what was written. With
     `deep`, every record is also checked and parsed, its pictures are decoded, and the manifest's counts are compared,
-    which finds faults that happened before publishing. Raises FileNotFoundError if there is no dataset.
+    which finds faults that happened before publishing. Of a dataset in a store, every byte is fetched anew, whatever is
+    cached. Raises FileNotFoundError if there is no dataset, OSError if a store cannot be read.
     """
+    folder = place(folder)
     path = folder / MANIFEST
     if not path.is_file():
         raise FileNotFoundError(f"{folder} is no complete dataset: {describe(folder)} (give the folder NAME/VERSION)")
@@ -64,13 +67,11 @@ def verify(folder: Path, deep: bool = False) -> Iterator[Fault]:
         yield Fault(MANIFEST, f"does not describe a dataset: {type(error).__name__}: {error}")
 
 
-def _check_files(folder: Path, manifest: dict[str, Any]) -> Iterator[Fault]:
+def _check_files(folder: Place, manifest: dict[str, Any]) -> Iterator[Fault]:
     expected = dict(manifest["files"])
     for split in manifest["splits"].values():
         expected |= {shard["file"]: shard["sha256"] for shard in split["shards"]}
-    present = {
-        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()
-    }
+    present = files_below(folder)
     for name in sorted(present - set(expected) - {MANIFEST}):
         yield Fault(name, "is not part of this dataset")
     with ThreadPoolExecutor(_THREADS) as threads:  # hashing releases the interpreter's lock
@@ -84,15 +85,14 @@ def _check_files(folder: Path, manifest: dict[str, Any]) -> Iterator[Fault]:
                 yield Fault(name, f"its sha256 is {digest}, the manifest says {expected[name]}")
 
 
-def _sha256(path: Path) -> str | None:
+def _sha256(path: Place) -> str | None:
     """Hash a file; None if it is no regular file: a link may lead anywhere."""
-    if path.is_symlink() or not path.is_file():
+    if isinstance(path, Path) and (path.is_symlink() or not path.is_file()):
         return None
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return sha256_of_file(path)
 
 
-def _check_sums(folder: Path, manifest: dict[str, Any]) -> Iterator[Fault]:
+def _check_sums(folder: Place, manifest: dict[str, Any]) -> Iterator[Fault]:
     episodes = manifest["episodes"]
     counted = episodes["written"] + episodes["duplicates"]
     counted += sum(episodes["rejected"].values()) + sum(episodes["filtered"].values())
@@ -108,7 +108,7 @@ def _check_sums(folder: Path, manifest: dict[str, Any]) -> Iterator[Fault]:
             yield Fault(PLAN, f"its {key} is {value}, the manifest says {manifest[key]}")
 
 
-def _check_indexes(folder: Path, manifest: dict[str, Any]) -> Iterator[Fault]:
+def _check_indexes(folder: Place, manifest: dict[str, Any]) -> Iterator[Fault]:
     """Check the number of lines and where the last record ends; `deep` compares every line with its record."""
     for split in manifest["splits"].values():
         for shard in split["shards"]:
@@ -120,10 +120,10 @@ def _check_indexes(folder: Path, manifest: dict[str, Any]) -> Iterator[Fault]:
             found = (len(lines), int(last[1]) + int(last[2])) if last else (len(lines), -1)
             if found != (shard["records"], shard["bytes"]):
                 problem = f"{found[0]} lines up to byte {found[1]}, the manifest says {shard['records']} records"
-                yield Fault(path.relative_to(folder).as_posix(), f"{problem} in {shard['bytes']} bytes")
+                yield Fault(f"{path.parent.name}/{path.name}", f"{problem} in {shard['bytes']} bytes")
 
 
-def _check_records(folder: Path, manifest: dict[str, Any]) -> Iterator[Fault]:
+def _check_records(folder: Place, manifest: dict[str, Any]) -> Iterator[Fault]:
     try:
         dataset = Dataset.open(folder)
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
@@ -136,7 +136,7 @@ def _check_records(folder: Path, manifest: dict[str, Any]) -> Iterator[Fault]:
                 yield from (Fault(shard["file"], problem) for problem in _check_shard(path, shard, dataset))
 
 
-def _check_shard(path: Path, shard: dict[str, Any], dataset: Dataset) -> Iterator[str]:
+def _check_shard(path: Place, shard: dict[str, Any], dataset: Dataset) -> Iterator[str]:
     """Yield the problems of a shard's records; a damaged record ends the check."""
     found = _Found()
     try:

@@ -70,7 +70,7 @@ def run_on(
 
 def _run_on(make_pipeline: Callable[[], beam.Pipeline], limits: Limits, shown: bool, folder: WorkFolder) -> None:
     pipeline = make_pipeline()  # not before it is needed: one that never runs leaves a temporary folder
-    _ = pipeline | WritePartitions(str(folder.path.absolute()), len(folder.indices), limits)
+    _ = pipeline | WritePartitions(os.path.abspath(folder.path), len(folder.indices), limits)
     with showing_from_a_thread(Progress(folder, shown)):
         pipeline.run().wait_until_finish()
 

@@ -14,7 +14,7 @@ from rich import progress as bars
 from rich.console import Console
 
 from gato_tokenize.output import counted, printable_lines
-from gato_tokenize.storage.durable import TEMPORARY
+from gato_tokenize.storage.store_path import TEMPORARY
 from pipelines.conversion.journal import JournalReader
 from pipelines.conversion.work import Done
 from pipelines.conversion.work_folder import WorkFolder

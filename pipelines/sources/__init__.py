@@ -4,7 +4,7 @@ import functools
 import importlib
 import importlib.metadata
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gato_tokenize.installing import missing
@@ -18,14 +18,18 @@ SOURCES = {
     "rollouts": "pipelines.sources.rollouts.source:RolloutSource",
     "text": "pipelines.sources.text:TextSource",
     "image-text": "pipelines.sources.image_text.source:ImageTextSource",
+    "coco": "pipelines.sources.image_text.coco:CocoSource",
     "rlds": "pipelines.sources.rlds.source:RldsSource",
     "lerobot": "pipelines.sources.lerobot.source:LeRobotSource",
     "minari": "pipelines.sources.minari.source:MinariSource",
     "d4rl": "pipelines.sources.d4rl.source:D4rlSource",
+    "dqn-replay": "pipelines.sources.dqn_replay.source:DqnReplaySource",
     "aloha": "pipelines.sources.aloha.source:AlohaSource",
     "python": "pipelines.sources.python:PythonSource",
     "robomimic": "pipelines.sources.robomimic.source:RobomimicSource",
     "zarr": "pipelines.sources.zarr.source:ZarrSource",
+    "parquet": "pipelines.sources.parquet.source:ParquetSource",
+    "mcap": "pipelines.sources.recordings.mcap_source:McapSource",
 }
 
 
@@ -47,7 +51,7 @@ def open_source(source: str) -> Source:
             checked_address(argument)
         else:
             _check_local(argument, name)
-    opened = cls(*split_options(argument, os.path.exists) if cls.reads_files else split_options(argument))
+    opened = cls(*_split(cls, argument))
     opened.source = source
     return opened
 
@@ -58,6 +62,32 @@ def _check_local(argument: str, name: str) -> None:
             f"{full(argument)} is an address, and the source {name} reads only local files and folders: copy it to a"
             f" local disk (a local folder of this very name is written ./{argument})"
         )
+
+
+def options_of(source: str) -> tuple[type[Source], dict[str, str]]:
+    """The class of a source's string, and the options that the string gives. Raises SourceError as `open_source`."""
+    cls, argument = _class_and_argument(source, *source.partition(":")[::2])
+    return cls, _split(cls, argument)[1]
+
+
+def with_options(source: str, changed: Mapping[str, str]) -> str:
+    """The string of the same source with other options; one whose value is "" is left out.
+
+    >>> with_options("text:a.txt?by=line&task=b", {"task": "R&D", "by": ""})
+    'text:a.txt?task=R\\\\&D'
+    """
+    cls, argument = _class_and_argument(source, *source.partition(":")[::2])
+    path, options = _split(cls, argument)
+    pairs = [f"{name}={_escaped(value)}" for name, value in {**options, **changed}.items() if value]
+    return source.removesuffix(argument) + path + (f"?{'&'.join(pairs)}" if pairs else "")
+
+
+def _split(cls: type[Source], argument: str) -> tuple[str, dict[str, str]]:
+    return split_options(argument, os.path.exists) if cls.reads_files else split_options(argument)
+
+
+def _escaped(value: str) -> str:
+    return value.replace("&", r"\&")
 
 
 def _class_and_argument(source: str, name: str, rest: str) -> tuple[type[Source], str]:

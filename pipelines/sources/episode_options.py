@@ -1,14 +1,17 @@
 """The options of every source of recorded episodes: which fields and splits are read, and what the action is."""
 
 import dataclasses
+import hashlib
 import math
 import re
 from collections.abc import Sequence
 
 from pipelines.sources.field_options import FieldOptions
 from pipelines.sources.options import option, written
+from pipelines.sources.ranges import Numbers, parse_ranges
 from pipelines.sources.source import SourceError
 
+MOST_SHOWN = 60  # characters of `ranges` in the name of a task
 OUR_NAMES = {"val": "validation", "valid": "validation"}  # {a source's split: how it is called here}
 
 
@@ -28,21 +31,40 @@ class EpisodeOptions(FieldOptions):
     splits: str = option(
         "", "`SPLIT,SPLIT` reads these splits of the source alone, `SPLIT:NAME` also calls one NAME in the dataset"
     )
+    ranges: str = option(
+        "",
+        "`PATH:LOW..HIGH,PATH:LOW..HIGH`, the least and the largest value of an action or a discrete field, instead of"
+        " those that were inferred; with a number for each element, `action:-1/-2..1/2`",
+    )
+    unpredicted: str = option("", "`PATH,PATH`, texts of the observation that are not in the loss")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.require("max_steps", self.max_steps >= 0, "at least 0")
-        for name in ("fields", "action", "splits"):
+        for name in ("fields", "action", "splits", "unpredicted"):
             chosen = listed(getattr(self, name))
             self.require(name, all(chosen) and len(set(chosen)) == len(chosen), "a list without gaps or doubles")
-        _ = self._split_names
+        _ = self._split_names, self.bounds
 
     @property
     def suffix(self) -> str:
         """The end of a task's name: what was chosen changes the spec. It is empty if nothing was chosen."""
-        names = ("fields", "action", "instruction")
-        chosen = "".join(f"/{name}={getattr(self, name)}" for name in names if getattr(self, name))
-        return chosen + self.chosen.suffix
+        return (
+            self._named("fields", "action", "instruction") + self.chosen.suffix + self._named("ranges", "unpredicted")
+        )
+
+    def _named(self, *names: str) -> str:
+        """The options of these names that were chosen; of a long one, the beginning of its sha256."""
+        chosen = {name: getattr(self, name) for name in names if getattr(self, name)}
+        for name in {"ranges"} & set(chosen):
+            if len(chosen[name]) > MOST_SHOWN:
+                chosen[name] = hashlib.sha256(chosen[name].encode()).hexdigest()[:8]
+        return "".join(f"/{name}={value}" for name, value in chosen.items())
+
+    @property
+    def bounds(self) -> dict[str, tuple[Numbers, Numbers]]:
+        """{path in the spec: (least values, largest values)} of `ranges`."""
+        return parse_ranges(self.ranges)
 
     def task_of(self, name: str) -> str:
         """The name of a task that the source calls `name`."""

@@ -138,6 +138,9 @@ class PythonSource(Source):
     def reasons(self) -> dict[str, Mapping[str, str]]:
         return {self._task: self._reading.reasons} if self._survey.dicts else {}
 
+    def readings(self) -> Mapping[str, StepReading]:
+        return {self._task: self._reading} if self._survey.dicts else {}
+
     def notes(self) -> list[str]:
         return self._reading.notes if self._survey.dicts else []
 

@@ -3,11 +3,14 @@
 import abc
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from gato_tokenize import Episode, EpisodeSpec
 from pipelines.sources.on_disk import OnDisk
 from pipelines.sources.pieces import SHARD_BYTES
+
+if TYPE_CHECKING:
+    from pipelines.sources.step_reading import StepReading
 
 
 class SourceError(ValueError):
@@ -69,12 +72,22 @@ class Source(abc.ABC):
         candidate names its own; they become the dataset's, unless a validation fraction is asked for."""
         return ()
 
+    def split_counts(self, partition: dict[str, Any]) -> dict[str, int]:
+        """Return {split in the dataset: how many candidates of a partition are in it}, as far as the partition itself
+        tells it: they are gone through otherwise."""
+        return {} if self.splits() else {"train": partition.get("count", 0)}
+
     @abc.abstractmethod
     def specs(self) -> dict[str, EpisodeSpec]:
         """Return {task: its spec}. A task's name is unique in the world ("BabyAI-GoToLocal-v0"), not only here."""
 
     def reasons(self) -> dict[str, Mapping[str, str]]:
         """Return {task: {path of a field: why it has its type}} of a source that infers its specs, for the plan."""
+        return {}
+
+    def readings(self) -> Mapping[str, "StepReading"]:
+        """Return {task: how its fields are read} of a source that takes `EpisodeOptions`: what it left out, and where
+        each field stands in the format, so that a file of specs can change it."""
         return {}
 
     @abc.abstractmethod

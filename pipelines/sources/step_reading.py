@@ -11,7 +11,8 @@ from gato_tokenize.episode import FINAL_OBSERVATION
 from gato_tokenize.field_spec import TextSpec
 from gato_tokenize.spaces import SpaceReading, read_spaces
 from gato_tokenize.spec import unflatten
-from pipelines.sources.episode_options import EpisodeOptions
+from pipelines.sources.episode_options import EpisodeOptions, listed
+from pipelines.sources.ranges import respecified
 from pipelines.sources.source import SourceError
 from pipelines.sources.step_fields import INSTRUCTION, StepFields, choose_fields
 
@@ -48,7 +49,9 @@ class StepReading:
         self._max_steps, self._stride = options.max_steps, stride
         spaces = {name: fields.spaces[path] for name, path in self.places.items()}
         try:
-            self._reading = _read(spaces, options)
+            self._reading = _chosen(_read(spaces, options), options)
+        except SourceError:
+            raise
         except ValueError as error:
             raise SourceError(f"no spec can be made of the fields: {error}") from error
 
@@ -129,6 +132,17 @@ class StepReading:
 
 def _read(spaces: Mapping[str, Any], options: EpisodeOptions) -> SpaceReading:
     return read_spaces(unflatten(spaces, "observation"), unflatten(spaces, "action"), options.chosen)
+
+
+def _chosen(reading: SpaceReading, options: EpisodeOptions) -> SpaceReading:
+    """Apply `ranges=` and `unpredicted=`."""
+    if not options.ranges and not options.unpredicted:
+        return reading
+    spec = respecified(reading.spec, options.bounds, listed(options.unpredicted))
+    reasons = {
+        path: f"{why}; its range is chosen" if path in options.bounds else why for path, why in reading.reasons.items()
+    }
+    return dataclasses.replace(reading, spec=spec, reasons=reasons)
 
 
 def _of(arrays: Mapping[str, Any], path: str, name: str) -> Any:

@@ -13,6 +13,7 @@ from pipelines.stats.fit import fits
 
 VIDEO_DRIFT = "videos longer or shorter than their rows"  # these two are noted by a source with videos
 STILL_CAMERA = "cameras that show one picture for a second or longer"
+STALE_VALUES = "values older than two timesteps"  # noted by a source of topics with clocks of their own
 
 LINTS = {  # what each may mean; they are counted per task
     "black images": "a camera that was off, or files that hold nothing",
@@ -20,6 +21,7 @@ LINTS = {  # what each may mean; they are counted per task
     "frames equal to the one before": "a camera that hung, or frames that were held back; normal where nothing moves",
     STILL_CAMERA: "a camera that hung; normal where nothing moves",
     VIDEO_DRIFT: "frames without a row, or rows that were lost: pictures and numbers may drift apart",
+    STALE_VALUES: "a topic that is slower than the timesteps, or messages that were lost",
     "episodes that neither terminated nor were truncated": "the source lost their end, or does not know it",
     "episodes whose last action alone is all zeros": "filled up to as many actions as observations",
     "episodes of T observations among others of T + 1": "the last observation or the last action is lost",

@@ -15,7 +15,7 @@ MOST_LINES = 300
 # never its own floor or a higher one. Where two rooms of a floor need the same thing, it moves down a floor.
 FLOORS = {
     "gato_tokenize": (
-        {"version", "arrays", "defaults", "output", "installing"},
+        {"version", "arrays", "byte_size", "defaults", "output", "installing"},
         {"markdown", "vocabulary", "field_spec"},
         {"modalities", "spec", "sequence", "roles"},
         {"boxes", "array_spaces"},

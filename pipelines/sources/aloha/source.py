@@ -86,6 +86,9 @@ class AlohaSource(Source):
     def reasons(self) -> dict[str, Mapping[str, str]]:
         return {self._task: self._reading.reasons}
 
+    def readings(self) -> Mapping[str, StepReading]:
+        return {self._task: self._reading}
+
     def notes(self) -> list[str]:
         return self._matches.left_out + self._reading.notes
 

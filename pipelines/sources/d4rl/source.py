@@ -84,6 +84,9 @@ class D4rlSource(Source):
     def reasons(self) -> dict[str, Mapping[str, str]]:
         return {task: reading.reasons for task, reading in self._readings.items()}
 
+    def readings(self) -> Mapping[str, StepReading]:
+        return self._readings
+
     def notes(self) -> list[str]:
         fields = dict.fromkeys(note for reading in self._readings.values() for note in reading.notes)
         return [*self._matches.left_out, *fields]

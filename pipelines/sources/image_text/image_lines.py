@@ -53,7 +53,7 @@ class _Pictures:
         name, size = "", Size(0)
         with contextlib.suppress(ValueError, FileNotFoundError, Filtered):
             name = str(record_of(line, self._path).get("image", ""))
-            size = self._size(_path(self._path, name, self._path))
+            size = self._size(path_below(os.path.dirname(self._path), name, self._path))
         said = f"{size} {name} {size.stamp}" if size.stamp else f"{size} {name}"
         self._names.update(f"{said}\n".encode("utf-8", "backslashreplace"))
         self._bytes += size
@@ -92,25 +92,27 @@ def record_of(line: lines.Line, where: str) -> dict[str, Any]:
     return lines.object_of(text.removeprefix("\ufeff") if line.number == 1 else text, where)
 
 
-def _path(uri: str, name: str, where: str) -> str:
-    """Find the picture `name` below the folder of `uri`; ValueError if it lies outside, even through a link."""
-    folder = os.path.dirname(uri) if is_address(uri) else os.path.realpath(os.path.dirname(uri))
+def path_below(folder: str, name: str, where: str) -> str:
+    """Find the picture `name` below a folder; ValueError if it lies outside, even through a link."""
+    folder = folder if is_address(folder) else os.path.realpath(folder)
     if os.path.isabs(name) or ".." in re.split(r"[/\\]", name) or "\0" in name:
-        raise ValueError(
-            f"{where}: the image {name[:200]!r} must be a path below the folder of the .jsonl, without '..'"
-        )
-    if is_address(uri):
+        raise ValueError(f"{where}: the image {name[:200]!r} must be a path below the folder {folder}, without '..'")
+    if is_address(folder):
         return f"{folder}/{name}"
     path = os.path.realpath(os.path.join(folder, name))
     if os.path.commonpath([folder, path]) != folder:
-        raise ValueError(f"{where}: the image {name[:200]!r} is a link out of the folder of the .jsonl")
+        raise ValueError(f"{where}: the image {name[:200]!r} is a link out of the folder {folder}")
     return path
 
 
 def image_of(uri: str, where: str, record: dict[str, Any]) -> bytes:
     """Read the file that the record of a line names; ValueError if it cannot be read."""
-    name = lines.string_of(record, "image", where)
-    path, name = _path(uri, name, where), name[:200]
+    return picture(os.path.dirname(uri), lines.string_of(record, "image", where), where)
+
+
+def picture(folder: str, name: str, where: str) -> bytes:
+    """Read the picture `name` below a folder; ValueError if it cannot be read."""
+    path, name = path_below(folder, name, where), name[:200]
     try:
         if not is_address(path) and not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would hang
             raise ValueError(f"{where}: the image {name!r} is no file")

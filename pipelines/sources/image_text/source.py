@@ -1,42 +1,24 @@
 """ImageTextSource: pictures with a caption, or a question and its answer, from .jsonl files or webdataset archives."""
 
-import dataclasses
 import functools
 import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from gato_tokenize import Episode, EpisodeMetadata, EpisodeSpec, ImageSpec
+from gato_tokenize import Episode, EpisodeMetadata, EpisodeSpec
 from pipelines.sources.formats import lines, tar_samples
 from pipelines.sources.formats.files import opened
 from pipelines.sources.formats.matching import Matches, matching
 from pipelines.sources.image_text import image_lines
+from pipelines.sources.image_text.samples import ImageTextOptions, Samples
 from pipelines.sources.on_disk import OnDisk, json_object, only_ending
-from pipelines.sources.options import Size, SourceOptions, option, parse_options, written
+from pipelines.sources.options import parse_options
 from pipelines.sources.pieces import Piece, pack
 from pipelines.sources.source import Candidate, Filtered, Source, SourceError
 
 IMAGES = ("jpg", "jpeg", "png", "webp")
 TEXTS = ("txt", "json")
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.zst", ".tar.xz", ".tar.bz2")
-
-
-@dataclasses.dataclass(frozen=True)
-class ImageTextOptions(SourceOptions):
-    resize: Size | None = option(
-        None, "HEIGHTxWIDTH in multiples of 16 for every picture; without it the nearest multiples of its own sides"
-    )
-    task: str = option("", "`NAME` makes the tasks `NAME-caption` and `NAME-vqa` instead of `caption` and `vqa`")
-    strip: bool = option(
-        False, "`true` removes a byte order mark at the beginning and line ends at the end of each text"
-    )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        try:
-            ImageSpec(resize=self.resize)
-        except ValueError as error:
-            raise SourceError(f"option resize={written(self.resize)}: {error}") from error
 
 
 class ImageTextSource(Source):
@@ -55,12 +37,8 @@ class ImageTextSource(Source):
     by_endings = True
 
     def __init__(self, argument: str, options: dict[str, str]) -> None:
-        chosen = parse_options(ImageTextOptions, options)
         self._pattern = argument
-        self._clean: Callable[[str], str] = lines.without_ends if chosen.strip else str
-        self._tasks = {kind: f"{chosen.task}-{kind}" if chosen.task else kind for kind in ("caption", "vqa")}
-        image = ImageSpec(resize=chosen.resize)
-        self._kinds = {"caption": EpisodeSpec.caption(image), "vqa": EpisodeSpec.question_answer(image)}
+        self._texts = Samples(parse_options(ImageTextOptions, options))
 
     @classmethod
     def recognises(cls, lying: OnDisk) -> str | None:
@@ -74,7 +52,7 @@ class ImageTextSource(Source):
         return lying.pattern(ending)
 
     def specs(self) -> dict[str, EpisodeSpec]:
-        return {self._tasks[kind]: spec for kind, spec in self._kinds.items()}
+        return self._texts.specs()
 
     def inputs(self) -> list[dict[str, Any]]:
         """List the files that match, and for a .jsonl also `<path>#images`: the bytes of its pictures and the sha256
@@ -125,7 +103,7 @@ class ImageTextSource(Source):
         else:
             for number, sample in _samples(piece, (*IMAGES, *TEXTS)):
                 where = f"{uri}/{sample.key}"
-                record = functools.partial(_record_of, sample, where, self._clean)
+                record = functools.partial(_record_of, sample, where, self._texts.clean)
                 yield self._candidate(uri, where, number, where, record, functools.partial(_image_of, sample, where))
 
     def _candidate(
@@ -144,13 +122,9 @@ class ImageTextSource(Source):
         except (ValueError, Filtered) as error:
             return Candidate(episode_id, place, number, functools.partial(_raise, error))
 
-        def load() -> Episode:
-            kind, texts = _texts(record, where, self._clean)
-            metadata = EpisodeMetadata(
-                episode_id, "vision-language", self._tasks[kind], source_uri=place, source_index=number
-            )
-            return Episode(self._kinds[kind], {"image": [image_of(record)], **texts}, metadata=metadata)
-
+        named = EpisodeMetadata(episode_id, source_uri=place, source_index=number)
+        image = functools.partial(image_of, record)
+        load = functools.partial(self._texts.episode, record, where, image, named)
         return Candidate(episode_id, place, number, load)
 
 
@@ -160,21 +134,6 @@ def _join(one: dict[str, Any], two: dict[str, Any]) -> dict[str, Any] | None:
 
 def _raise(error: Exception) -> Episode:
     raise error
-
-
-def _texts(record: dict[str, Any], where: str, clean: Callable[[str], str]) -> tuple[str, dict[str, list[str]]]:
-    """Return the kind of a record, "caption" or "vqa", and its texts as fields."""
-    asked = [key for key in ("question", "answer") if key in record]
-    if "caption" in record and asked:
-        raise ValueError(f"{where}: has both a caption and {' and '.join(asked)}: make two samples of it")
-    if "caption" not in record and not asked:
-        raise ValueError(f"{where}: has neither a caption nor a question and its answer")
-    keys = ("question", "answer") if asked else ("caption",)
-    texts = {key: [clean(lines.string_of(record, key, where))] for key in keys}
-    for key, (text,) in texts.items():
-        if not text.strip():
-            raise ValueError(f"{where}: the {key} is empty")
-    return ("vqa" if asked else "caption"), texts
 
 
 def _samples(piece: Any, wanted: tuple[str, ...]) -> Iterator[tuple[int, tar_samples.Sample]]:

@@ -109,6 +109,9 @@ class LeRobotSource(Source):
     def reasons(self) -> dict[str, Mapping[str, str]]:
         return {self._task: self._reading.reasons}
 
+    def readings(self) -> Mapping[str, StepReading]:
+        return {self._task: self._reading}
+
     def notes(self) -> list[str]:
         return self._plan[3] + self._reading.notes
 

@@ -56,6 +56,9 @@ class MinariSource(Source):
     def reasons(self) -> dict[str, Mapping[str, str]]:
         return {self._described.task: self._described.reading.reasons}
 
+    def readings(self) -> Mapping[str, StepReading]:
+        return {self._described.task: self._described.reading}
+
     def notes(self) -> list[str]:
         return self._described.reading.notes
 

@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -16,6 +17,7 @@ from pipelines.sources.pieces import RECORD_BYTES, Piece, pack, partition_bytes,
 from pipelines.sources.rlds.dataset import RldsFolder, Shard, is_dataset
 from pipelines.sources.rlds.episode import LOOK, RldsEpisodes, RldsOptions
 from pipelines.sources.source import Candidate, Source
+from pipelines.sources.step_reading import StepReading
 
 PATCH_GROWTH = 8  # a shard stores pixels without loss, in about 8 times the bytes of their JPEG
 
@@ -62,6 +64,9 @@ class RldsSource(Source):
     def reasons(self) -> dict[str, Mapping[str, str]]:
         return {self._task: self._episodes.reading.reasons}
 
+    def readings(self) -> Mapping[str, StepReading]:
+        return {self._task: self._episodes.reading}
+
     def notes(self) -> list[str]:
         older = self._folder.other_versions
         versions = [f"{self._folder.path} is the newest version; {', '.join(older)} is left out"] if older else []
@@ -88,6 +93,12 @@ class RldsSource(Source):
         )
         groups = pack(pieces, self.shard_bytes)
         return [{"count": sum(piece["count"] for piece in group), "pieces": group} for group in groups]
+
+    def split_counts(self, partition: dict[str, Any]) -> dict[str, int]:
+        counts: Counter[str] = Counter()
+        for piece in partition["pieces"]:
+            counts[self._splits[piece["split"]]] += piece["count"]
+        return counts
 
     @property
     def _makes_patches(self) -> bool:

@@ -87,6 +87,9 @@ class RobomimicSource(Source):
     def reasons(self) -> dict[str, Mapping[str, str]]:
         return {task: reading.reasons for task, reading in self._readings.items()}
 
+    def readings(self) -> Mapping[str, StepReading]:
+        return self._readings
+
     def notes(self) -> list[str]:
         fields = dict.fromkeys(note for reading in self._readings.values() for note in reading.notes)
         left = sum(len(file.demos) for file in self._files.values()) - sum(

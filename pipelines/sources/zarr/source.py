@@ -89,6 +89,9 @@ class ZarrSource(Source):
     def reasons(self) -> dict[str, Mapping[str, str]]:
         return {self._task: self._reading.reasons}
 
+    def readings(self) -> Mapping[str, StepReading]:
+        return {self._task: self._reading}
+
     def notes(self) -> list[str]:
         left = self._fields.rows - int(self._fields.ends[-1])
         behind = [f"{left} rows after the last end are in no episode"] if left > 0 else []

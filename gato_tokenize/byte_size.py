@@ -1,0 +1,17 @@
+"""Sizes in bytes as a person writes them."""
+
+import re
+
+_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+
+def size_of(text: str) -> int:
+    """Return the bytes of a size as a person writes it. Raises ValueError for anything else.
+
+    >>> size_of("2G"), size_of("1.5G"), size_of("3000000000")
+    (2147483648, 1610612736, 3000000000)
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGT]?)", text)
+    if not found:
+        raise ValueError(f"a size is written like 2G or 1500M, not {text!r}")
+    return int(float(found[1]) * _UNITS[found[2]])

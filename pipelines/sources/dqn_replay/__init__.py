@@ -1,0 +1,1 @@
+"""The episodes of DQN's replay buffers on Atari games, as Dopamine logged them."""

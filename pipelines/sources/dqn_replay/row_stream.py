@@ -1,0 +1,161 @@
+"""RowStream: the rows of a .npy array in a gzip file, read forward in flat memory."""
+
+import os
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.sources.formats.files import opened
+from pipelines.sources.formats.limits import check_field
+
+BLOCK_BYTES = 2**20  # that are unpacked at once where rows are passed over
+
+
+class RowStream:
+    """Stays open from one call to the next, because gzip can only be read from its beginning on: rows in their order
+    are unpacked once, and an earlier row costs a new beginning.
+
+    The stream belongs to the process that opened it: a fork opens the file anew. Whatever is wrong is a ValueError or
+    an OSError that names the file. What comes after damage in the compressed data cannot be read; that is found once.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._file: BinaryIO | None = None
+        self._process = 0
+        self._next = 0  # the row that the file is at
+        self._fault: tuple[int, str] | None = None  # the row from which on none can be read, and why
+        self._shape: tuple[int, ...] = ()
+        self._dtype = np.dtype(np.uint8)
+
+    @property
+    def rows(self) -> int:
+        """Raises as `read` does, like the two below."""
+        self._describe()
+        return self._shape[0]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one row."""
+        self._describe()
+        return self._shape[1:]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        self._describe()
+        return self._dtype
+
+    def read(self, start: int, stop: int) -> NDArray[Any]:
+        """Return the rows [start, stop). With the last row of the file, its checksum is compared."""
+        if self._fault and stop > self._fault[0]:
+            raise ValueError(self._fault[1])
+        self._describe()
+        if stop > self._shape[0]:
+            raise ValueError(f"{self._path}: has {self._shape[0]} rows, and row {stop - 1} is asked for")
+        if self._file is None or self._process != os.getpid() or start < self._next:
+            self.close()
+            self._open()
+        each = int(np.prod(self._shape[1:], dtype=object)) * self._dtype.itemsize
+        check_field(self._path, f"{stop - start} rows", (stop - start) * each)
+        try:
+            self._pass_over((start - self._next) * each)
+            self._next = start
+            data = self._bytes((stop - start) * each)
+            if stop == self._shape[0] and self._the_file.read(1):
+                raise ValueError(f"{self._path}: holds more than the {stop} rows that its header states")
+        except (ValueError, OSError, EOFError) as error:
+            self._fault = (self._next if self._next < start else start, _named(self._path, error))
+            self.close()
+            raise ValueError(self._fault[1]) from error
+        self._next = stop
+        return np.frombuffer(data, self._dtype).reshape(stop - start, *self._shape[1:])
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def __del__(self) -> None:
+        self.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self._path}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["path"])  # type: ignore[misc]
+
+    @property
+    def _the_file(self) -> BinaryIO:
+        assert self._file is not None
+        return self._file
+
+    def _describe(self) -> None:
+        """Read the header, unless it is known."""
+        if not self._shape:
+            self._open()
+
+    def _open(self) -> None:
+        if self._fault and not self._shape:
+            raise ValueError(self._fault[1])
+        self._file = opened(self._path, os.path.getsize(self._path))
+        self._process = os.getpid()
+        try:
+            self._shape, self._dtype = _header(self._file)
+            if not self._shape:
+                raise ValueError("it holds a single value, and no rows")
+        except (ValueError, OSError, EOFError) as error:
+            self.close()
+            self._fault = 0, _named(self._path, error)
+            raise ValueError(self._fault[1]) from error
+        self._next = 0
+
+    def _pass_over(self, count: int) -> None:
+        """Unpack bytes, and forget them. `_next` follows row by row, so that a fault is known to its row."""
+        each = max(1, int(np.prod(self._shape[1:], dtype=object)) * self._dtype.itemsize)
+        at_once = max(1, BLOCK_BYTES // each)
+        while count:
+            size = min(count, at_once * each)
+            self._bytes(size)
+            self._next += size // each
+            count -= size
+
+    def _bytes(self, count: int) -> bytearray:
+        data = bytearray(count)
+        view, done = memoryview(data), 0
+        while done < count:
+            size = self._the_file.readinto(view[done:])  # type: ignore[attr-defined]
+            if not size:
+                raise EOFError(f"it ends {count - done} bytes before a row that its header states")
+            done += size
+        return data
+
+
+def read_number(path: str) -> int:
+    """Read a .npy in a gzip file that holds one whole number. Raises ValueError or OSError naming the file."""
+    with opened(path, os.path.getsize(path)) as file:
+        try:
+            shape, dtype = _header(file)
+            if int(np.prod(shape, dtype=object)) != 1 or dtype.kind not in "iu":
+                raise ValueError(f"expected one whole number, got {dtype}{list(shape)}")
+            return int(np.frombuffer(file.read(dtype.itemsize), dtype)[0])
+        except (ValueError, IndexError, OSError, EOFError) as error:
+            raise ValueError(_named(path, error)) from error
+
+
+def _header(file: BinaryIO) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """(shape, dtype) of the .npy that begins here. Raises ValueError if it is none that can be read row by row."""
+    version = np.lib.format.read_magic(file)  # type: ignore[no-untyped-call]
+    if version not in ((1, 0), (2, 0)):
+        raise ValueError(f"it is of version {version} of .npy, not 1.0 or 2.0")
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, fortran, dtype = read(file)  # type: ignore[no-untyped-call]
+    if dtype.hasobject:
+        raise ValueError("it holds pickled objects, which are not opened")
+    if fortran and len(shape) > 1:
+        raise ValueError("its values are in Fortran's order, so that no row can be read alone")
+    return shape, dtype
+
+
+def _named(path: str, error: Exception) -> str:
+    return str(error) if path in str(error) else f"{path}: {error}"

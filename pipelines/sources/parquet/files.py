@@ -1,0 +1,198 @@
+"""DataFiles: the Parquet and Arrow files that a name, a pattern or a folder stands for, and the split of each."""
+
+import dataclasses
+import glob
+import json
+import os
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from pipelines.sources.formats.matching import matching
+from pipelines.sources.source import SourceError
+
+SUFFIXES = (".parquet", ".arrow", ".feather")
+STATE, SPLITS = "state.json", "dataset_dict.json"  # of a folder that `datasets.save_to_disk` wrote
+CACHE = "cache-"  # how files begin that the `datasets` library keeps beside a dataset for itself
+SHARD = re.compile(r"(?P<name>.*?)-?(?P<number>[0-9]{5})-of-(?P<count>[0-9]{5})(?:-[0-9a-f]+)?")
+WORDS = {
+    "train": "train",
+    "training": "train",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "dev": "validation",
+    "test": "test",
+    "testing": "test",
+    "eval": "test",
+    "evaluation": "test",
+}
+NO_NAMES = (
+    "",
+    "data",
+    "default",
+    "part",
+    "file",
+    "chunk",
+    "shard",
+    "dataset",
+)  # of files and folders: they say nothing
+
+
+@dataclasses.dataclass(frozen=True)
+class DataFile:
+    """split: "" if nothing says one. goes_on: whether its rows go on after those of the file before it, because both
+    are shards of one table. bytes: None if it is missing."""
+
+    path: str
+    split: str
+    goes_on: bool
+    bytes: int | None
+
+
+@dataclasses.dataclass(frozen=True)
+class DataFiles:
+    """files: in order. name: what they are called together. notes: a line for whatever is left out or missing."""
+
+    files: tuple[DataFile, ...]
+    name: str
+    notes: tuple[str, ...]
+
+    @property
+    def splits(self) -> list[str]:
+        """The splits of the files, in their order; those of no split are in `train` if others have one."""
+        found = dict.fromkeys(file.split for file in self.files)
+        return list(dict.fromkeys(name or "train" for name in found)) if any(found) else []
+
+
+def find_files(argument: str) -> DataFiles:
+    """Find the files of a name, a pattern, or a folder, also one that `datasets.save_to_disk` wrote.
+
+    Raises SourceError if there are none, or if a folder's own list of them cannot be read.
+    """
+    top = os.path.normpath(argument)
+    if os.path.isfile(os.path.join(top, SPLITS)):
+        parts = [os.path.join(top, name) for name in _listed(os.path.join(top, SPLITS), "splits")]
+        found = [file for part in parts for file in _saved(part, os.path.basename(part))]
+        return DataFiles(tuple(found), _name_of(top), ())
+    if os.path.isfile(os.path.join(top, STATE)):
+        return DataFiles(tuple(_saved(top, "")), _name_of(top), ())
+    paths, notes = _matching(argument)
+    files: list[DataFile] = []
+    before = ""
+    root = top if os.path.isdir(top) else ""
+    for path in paths:
+        files.append(DataFile(path, split_of(path, root), _goes_on(before, path), os.path.getsize(path)))
+        before = path
+    folder = os.path.commonpath([os.path.dirname(path) for path in paths])
+    stem = os.path.splitext(os.path.basename(paths[0]))[0]
+    alone = len(paths) == 1 and not SHARD.fullmatch(stem) and not split_of(paths[0], os.path.dirname(paths[0]))
+    return DataFiles(tuple(files), _name_of(stem if alone else folder), (*notes, *_missing(paths)))
+
+
+def split_of(path: str, root: str = "") -> str:
+    """The split that the name of a file says, or that of a folder below `root` in which it lies; "" if none does.
+
+    >>> split_of("set/kitchen-train-00000-of-00002.parquet"), split_of("set/expert-00000-of-00002-0a1b.parquet")
+    ('train', 'expert')
+    >>> split_of("set/valid/part-0.parquet", "set"), split_of("test/part-0.parquet", "test"), split_of("train_a.arrow")
+    ('validation', '', 'train')
+    """
+    stem = os.path.splitext(os.path.basename(path))[0]
+    shard = SHARD.fullmatch(stem)
+    name = shard["name"] if shard else stem
+    if said := _word(name):
+        return said
+    if shard and name not in NO_NAMES and re.fullmatch(r"[A-Za-z0-9_]+", name):
+        return name
+    if not root:
+        return ""
+    folders = os.path.relpath(os.path.dirname(path), root).split(os.sep)
+    return next((WORDS[part] for part in reversed(folders) if part in WORDS), "")
+
+
+def _word(name: str) -> str:
+    """The split whose word a name begins or ends with."""
+    words = re.split(r"[-_.]", name)
+    return WORDS.get(words[0], WORDS.get(words[-1], ""))
+
+
+def _matching(argument: str) -> tuple[list[str], list[str]]:
+    """(paths in order, a line for each name that is left out)."""
+    if not os.path.isdir(argument):
+        found = matching(argument)
+        return found.files, list(found.left_out)
+    below = os.path.join(glob.escape(argument), "**", "*")
+    suffixes = [suffix for suffix in SUFFIXES if glob.glob(below + suffix, recursive=True)]
+    if not suffixes:
+        raise SourceError(f"no file below {argument!r} ends in {', '.join(SUFFIXES)}")
+    matches = [matching(below + suffix) for suffix in suffixes]
+    paths = sorted((path for one in matches for path in one.files), key=os.fsencode)
+    kept = [path for path in paths if not os.path.basename(path).startswith(CACHE)]
+    if not kept:
+        raise SourceError(f"all files below {argument!r} are of the cache of `datasets`: name one to read it")
+    left = [f"{path} is of the cache of `datasets`, and is left out" for path in paths if path not in kept]
+    return kept, [*(name for one in matches for name in one.left_out), *left]
+
+
+def _saved(folder: str, split: str) -> Iterable[DataFile]:
+    """The files of a dataset that `save_to_disk` wrote, by its own list of them. Any may be missing."""
+    state = os.path.join(folder, STATE)
+    names = [file.get("filename") for file in _listed(state, "_data_files", dict)]
+    if not names or not all(isinstance(name, str) and os.path.basename(name) == name for name in names):
+        raise SourceError(f"{state}: _data_files must name files of its folder")
+    split = split or str(_json(state).get("_split") or "")
+    for number, name in enumerate(names):
+        path = os.path.join(folder, str(name))
+        yield DataFile(path, split, number > 0, os.path.getsize(path) if os.path.isfile(path) else None)
+
+
+def _listed(path: str, key: str, kind: type[Any] = str) -> list[Any]:
+    found = _json(path).get(key)
+    if not isinstance(found, list) or not found or not all(isinstance(one, kind) for one in found):
+        raise SourceError(f"{path}: {key} must be a list of {kind.__name__}, not {found!r}"[:300])
+    return found
+
+
+def _json(path: str) -> dict[str, Any]:
+    try:
+        with open(path, encoding="utf-8") as file:
+            found = json.load(file)
+    except (OSError, ValueError) as error:
+        raise SourceError(f"{path} cannot be read: {error}") from error
+    if not isinstance(found, dict):
+        raise SourceError(f"{path} holds no object")
+    return found
+
+
+def _shard_of(path: str) -> tuple[str, int, int] | None:
+    """(what the files of its set have in common, its number, how many there are) of a shard."""
+    found = SHARD.fullmatch(os.path.splitext(os.path.basename(path))[0])
+    if found is None:
+        return None
+    common = os.path.join(os.path.dirname(path), f"{found['name']}-of-{found['count']}")
+    return common, int(found["number"]), int(found["count"])
+
+
+def _goes_on(before: str, path: str) -> bool:
+    one, two = _shard_of(before), _shard_of(path)
+    return one is not None and two is not None and one[0] == two[0] and one[1] + 1 == two[1]
+
+
+def _missing(paths: Iterable[str]) -> list[str]:
+    """A line for each set of shards of which some are missing."""
+    sets: dict[str, tuple[int, set[int]]] = {}
+    for common, number, count in filter(None, map(_shard_of, paths)):
+        sets.setdefault(common, (count, set()))[1].add(number)
+    lines = []
+    for common, (count, there) in sets.items():
+        if lost := sorted(set(range(count)) - there):
+            numbers = ", ".join(map(str, lost[:8])) + (", ..." if len(lost) > 8 else "")
+            lines.append(f"{common}: of {count} files, these are missing, and no episode of theirs is read: {numbers}")
+    return lines
+
+
+def _name_of(path: str) -> str:
+    """The last part of a path that says what the data are."""
+    parts = [part for part in os.path.normpath(path).split(os.sep) if part not in (*NO_NAMES, *WORDS, ".", "..")]
+    return parts[-1] if parts else "parquet"

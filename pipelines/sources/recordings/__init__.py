@@ -1,0 +1,1 @@
+"""Recordings of topics that have clocks of their own: MCAP files and ROS bags."""
