@@ -121,6 +121,11 @@ class WorkFolder:
         """Return the names of the files in `_run/`: one system call, however many partitions there are."""
         return set(os.listdir(self.path / "_run"))
 
+    @staticmethod
+    def note_path(path: Path, name: str) -> Path:
+        """Return the path of a file in the work folder `path` that lasts no longer than a run: `clean` removes it."""
+        return path / "_run" / f".{name}{TEMPORARY}note"
+
     # The files of one partition.
 
     def shard_path(self, split: str, index: int) -> Place:
