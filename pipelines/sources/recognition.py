@@ -61,6 +61,13 @@ class _Answers(NamedTuple):
 
 def _recognised(path: str) -> tuple[str, str]:
     """Return (the name of the source that reads what lies at a path, the argument by which it does)."""
+    try:
+        return _chosen(path)
+    except OSError as error:
+        raise SourceError(f"{path} cannot be looked at: {error}") from error
+
+
+def _chosen(path: str) -> tuple[str, str]:
     found, asked, faults = _ask(OnDisk(path))
     if len(found) == 1:
         return next(iter(found.items()))
@@ -124,7 +131,7 @@ def _below(lying: OnDisk) -> list[str]:
             break
         path, depth = waiting.popleft()
         child = OnDisk(path)
-        with contextlib.suppress(SourceError):
+        with contextlib.suppress(SourceError, OSError):
             answers = _ask(child).found if child.is_folder or path.endswith(".zip") else {}
             found += [f"{source}:{argument}" for source, argument in itertools.islice(answers.items(), 1)]
             if not answers and depth < _DEPTH:

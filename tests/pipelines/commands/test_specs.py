@@ -258,6 +258,22 @@ def test_a_conversion_is_what_the_file_says(toy: str, capsys: pytest.CaptureFixt
     assert np.abs(wide - Dataset.open("none/toy/1.0.0")[0].actions).max() < 0.01
 
 
+def test_rejects_are_tried_again_without_the_file(toy: str, capsys: pytest.CaptureFixture[str]) -> None:
+    text = changed(written(toy), 'tasks."toy".fields."action"', "high = 1.0", "high = 4.0")
+    Path("edited.toml").write_text(text, encoding="utf-8")
+    (shard, *_) = sorted(Path("toy/1.0.0").glob("*train*"))
+    whole = shard.read_bytes()
+    shard.write_bytes(whole[:-20] + bytes(20))
+    first = ["toy", *small_model(), "--spec", "edited.toml", "--max-rejects", "1"]
+    capsys.readouterr()
+    assert converted(capsys, *first, "--out", "out/toy/1.0.0")["episodes"]["written"] == 2
+    shard.write_bytes(whole)
+    Path("edited.toml").unlink()
+    assert main(["rejects", "retry", "out/toy/1.0.0", "--out", "out/toy/1.0.1"]) == 0
+    dataset = Dataset.open("out/toy/1.0.1")
+    assert len(dataset) == 3 and np.max(dataset.tokenizer.specs["toy"].fields["action"].high) == 4.0  # type: ignore[union-attr]
+
+
 def test_the_plans_of_a_release_stay_without_a_file() -> None:
     """The hashes are those that this release gave before there were such files: what they can set leaves no trace."""
     step = {"observation": group(state=tensor("float32", 3)), "eye": None}
