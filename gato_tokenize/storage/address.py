@@ -80,8 +80,7 @@ def full(path: "str | os.PathLike[str]") -> str:
     's3://bucket/set'
     """
     text = os.fspath(path)
-    found = _FORM.match(text)
-    return re.sub(":/(?!/)", "://", text, count=1) if found else text
+    return re.sub(":/(?!/)", "://", text, count=1) if _FORM.match(text) else text
 
 
 def filesystem(address: str) -> tuple[Any, str]:
@@ -169,9 +168,9 @@ def facts_of_all(addresses: Iterable[str]) -> list[Facts | None]:
 def is_folder(address: str) -> bool:
     """Return whether a folder is there; over HTTP, whether there is a page with links to what is below the address."""
     info = _info(address, *filesystem(address))
-    if info is not None and not _is_page(info):
-        return bool(info["type"] == "directory")
-    return bool(entries_of(address))
+    if info is None or _is_page(info):
+        return bool(entries_of(address))
+    return bool(info["type"] == "directory")
 
 
 class Entry(NamedTuple):
@@ -260,9 +259,8 @@ def _is_web(address: str) -> bool:
 
 def _unwrapped(error: Exception, address: str) -> Exception:
     """Return what is wrong: fsspec says of any failure of HTTP that the file is not found."""
-    cause = error.__cause__
-    hidden = isinstance(error, FileNotFoundError) and _is_web(address) and isinstance(cause, Exception)
-    return cause if hidden and isinstance(cause, Exception) else error
+    cause = error.__cause__ if isinstance(error, FileNotFoundError) and _is_web(address) else None
+    return cause if isinstance(cause, Exception) else error
 
 
 def _may_pass(error: Exception) -> bool:
