@@ -138,7 +138,7 @@ class TestDamage:
         """Whatever byte is another, it makes episodes, rejects or a refusal; never a crash."""
         path = write(tmp_path / "a", timesteps() if option else with_camera((1, 2)))
         whole = path.read_bytes()
-        for place in range(0, len(whole), max(1, len(whole) // 150)):
+        for place in range(0, len(whole), max(1, len(whole) // 60)):
             path.write_bytes(whole)
             changed(path, place)
             try:
