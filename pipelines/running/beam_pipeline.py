@@ -8,7 +8,6 @@ import shlex
 import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
@@ -16,6 +15,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.transforms import environments
 
+from gato_tokenize.storage.store_path import Place, StorePath, place
 from pipelines.conversion.journal import Journal
 from pipelines.conversion.work_folder import PLAN, WorkFolder
 from pipelines.conversion.write_partition import write_partition
@@ -70,7 +70,8 @@ def run_on(
 
 def _run_on(make_pipeline: Callable[[], beam.Pipeline], limits: Limits, shown: bool, folder: WorkFolder) -> None:
     pipeline = make_pipeline()  # not before it is needed: one that never runs leaves a temporary folder
-    _ = pipeline | WritePartitions(os.path.abspath(folder.path), len(folder.indices), limits)
+    path = folder.path if isinstance(folder.path, StorePath) else folder.path.absolute()
+    _ = pipeline | WritePartitions(str(path), len(folder.indices), limits)
     with showing_from_a_thread(Progress(folder, shown)):
         pipeline.run().wait_until_finish()
 
@@ -132,8 +133,8 @@ class _WritePartition(beam.DoFn):  # type: ignore[misc]
 
     def setup(self) -> None:
         if self.limits is not None:
-            check_worker(Path(self.path))
-        self.folder = WorkFolder.open(Path(self.path))
+            check_worker(place(self.path))
+        self.folder = WorkFolder.open(place(self.path))
 
     def process(self, index: int) -> Iterator[int]:
         if self.folder.done(index) is None:
@@ -145,13 +146,20 @@ class _WritePartition(beam.DoFn):  # type: ignore[misc]
         yield index
 
 
-def check_worker(path: Path) -> None:
-    """Raise RunnerError, which names this host, unless the work folder is here and can be written to."""
+def check_worker(path: Place) -> None:
+    """Raise RunnerError, which names this host, unless the work folder is here and can be written to. Whether a store
+    lets it write shows when it does."""
     here = f"the worker on {socket.gethostname()}"
-    if not (path / PLAN).exists():
+    try:
+        found = (path / PLAN).is_file()
+    except (OSError, ValueError) as error:
+        raise RunnerError(f"{here} cannot read {path}: {error}") from error
+    if not found:
         raise RunnerError(
             f"{here} does not see {path}: every worker needs the inputs and --out on a file system that all share, at"
             " the same path"
         )
+    if isinstance(path, StorePath):
+        return
     if not os.access(path / PLAN, os.R_OK) or not os.access((path / PLAN).parent, os.W_OK):
         raise RunnerError(f"{here} may not write to {path}: let its user write there")
