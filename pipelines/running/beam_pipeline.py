@@ -156,8 +156,8 @@ def check_worker(path: Place) -> None:
         raise RunnerError(f"{here} cannot read {path}: {error}") from error
     if not found:
         raise RunnerError(
-            f"{here} does not see {path}: every worker needs the inputs and --out on a file system that all share, at"
-            " the same path"
+            f"{here} does not see {path}: every worker needs the inputs and --out in an object store, or on a file"
+            " system that all share, at the same path"
         )
     if isinstance(path, StorePath):
         return

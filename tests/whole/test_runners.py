@@ -1,6 +1,7 @@
 """A remote runner: the whole portable protocol, with Beam's own job service and worker pool on this machine."""
 
 import contextlib
+import hashlib
 import os
 import socket
 import subprocess
@@ -11,7 +12,9 @@ from pathlib import Path
 
 import pytest
 from conversions import convert, elsewhere, slow_source, tree, write_documents
+from s3_server import s3_server
 
+from gato_tokenize.storage.store_path import StorePath
 from pipelines.running.beam_pipeline import RunnerError, check_worker
 
 
@@ -63,6 +66,18 @@ def test_a_portable_runner_makes_the_same_bytes(tmp_path: Path, monkeypatch: pyt
     with cluster(tmp_path) as beam_options:
         run_remotely(*words, "--out", str(tmp_path / "remote/toy/1.0.0"), *beam_options)
     assert tree("local") == tree("remote")
+
+
+def test_remote_workers_write_into_a_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An episode that kills its process among them; the workers see neither the launcher's journals nor its lease."""
+    monkeypatch.chdir(tmp_path)
+    words = (write_documents(), "faulty_source:FaultySource:40?bad=13&fault=segfault", "--max-rejects", "1")
+    assert convert(*words, out=str(tmp_path / "local/toy/1.0.0")) == 0
+    with s3_server(monkeypatch), cluster(tmp_path) as beam_options:
+        run_remotely(*words, "--out", "s3://bucket/remote/toy/1.0.0", *beam_options)
+        folder = StorePath("s3://bucket/remote")
+        found = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in folder.files()}
+    assert found == tree("local")
 
 
 def test_a_poisonous_episode_costs_itself_on_a_remote_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
