@@ -138,7 +138,7 @@ class WorkFolder:
             raise ValueError(f"{path} belongs to another plan: remove the folder {self.path}, or give another --out")
         return done if all(self._whole(**shard) for shard in done.shards.values()) else None
 
-    def _whole(self, file: str, bytes: int, records: int, **_: Any) -> bool:
+    def _whole(self, file: str, bytes: int, records: int = 1, **_: Any) -> bool:
         """Return whether a shard is there; publishing leaves one without a record only where its split has others."""
         shard = self.path / file
         with contextlib.suppress(FileNotFoundError):
