@@ -27,6 +27,7 @@ from typing import Any
 
 from benchmarks.hdf5_cases import HDF5_CASES
 from benchmarks.lerobot_cases import LEROBOT_CASES
+from benchmarks.picture_cases import PICTURE_CASES
 from benchmarks.replay_cases import REPLAY_CASES
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -149,7 +150,7 @@ def rlds_case(cameras: int, side: int) -> Case:
 CASES = {
     "rlds": rlds_case(cameras=4, side=64),  # as the Bridge files of Octo's tests
     "rlds-256": rlds_case(cameras=1, side=256),  # decoding the pictures is most of the work, of both
-    **{name: Case(**case) for name, case in (LEROBOT_CASES | HDF5_CASES | REPLAY_CASES).items()},
+    **{name: Case(**case) for name, case in (LEROBOT_CASES | HDF5_CASES | REPLAY_CASES | PICTURE_CASES).items()},
 }
 
 

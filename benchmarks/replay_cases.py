@@ -1,4 +1,4 @@
-"""The case of bench_sources for Zarr, beside bare reading with zarr."""
+"""The cases of bench_sources for replay buffers, beside bare reading with zarr and with numpy."""
 
 from pathlib import Path
 from typing import Any
@@ -36,12 +36,58 @@ def zarr_by_zarr(folder: Path) -> int:
     return len(ends)
 
 
+def make_dqn(folder: Path, episodes: int) -> None:
+    """A game's pictures of 84x84 in one checkpoint, as the DQN replay dataset has them."""
+    import gzip
+
+    import numpy as np
+
+    rows, generator = episodes * STEPS, np.random.default_rng(0)
+    flat = {
+        "action": generator.integers(0, 6, rows).astype(np.int32),
+        "reward": generator.integers(-1, 2, rows).astype(np.float32),
+        "terminal": (np.arange(rows) % STEPS == STEPS - 1).astype(np.uint8),
+    }
+    for name, values in flat.items():
+        with gzip.open(folder / f"$store$_{name}_ckpt.0.gz", "wb") as file:
+            np.save(file, values)
+    with gzip.open(folder / "$store$_observation_ckpt.0.gz", "wb") as file:
+        header = {"descr": "|u1", "fortran_order": False, "shape": (rows, 84, 84)}
+        np.lib.format.write_array_header_1_0(file, header)
+        for _ in range(rows):
+            picture = np.full((84, 84), 87, np.uint8)
+            for top, left in generator.integers(0, 76, (3, 2)):
+                picture[top : top + 8, left : left + 3] = 236
+            file.write(picture.tobytes())
+
+
+def dqn_by_numpy(folder: Path) -> int:
+    """Load the four arrays, and divide them where an episode ends."""
+    import gzip
+
+    import numpy as np
+
+    arrays = {}
+    for name in ("observation", "action", "reward", "terminal"):
+        with gzip.open(folder / f"$store$_{name}_ckpt.0.gz") as file:
+            arrays[name] = np.load(file)
+    stops = np.flatnonzero(arrays["terminal"]) + 1
+    return len([{name: values[stop - STEPS : stop] for name, values in arrays.items()} for stop in stops])
+
+
 REPLAY_CASES: dict[str, dict[str, Any]] = {
     "zarr": {
         "make": make_zarr,
         "source": "zarr:{folder}/pusht.zarr",
         "bare": {"zarr": zarr_by_zarr},
         "imports": "zarr",
+        "few": 20,
+    },
+    "dqn-replay": {
+        "make": make_dqn,
+        "source": "dqn-replay:{folder}",
+        "bare": {"numpy": dqn_by_numpy},
+        "imports": "numpy",
         "few": 20,
     },
 }

@@ -85,6 +85,7 @@ def main() -> int:
     parser.add_argument("--first-seed", type=int, default=FIRST_SEED, metavar="N")
     parser.add_argument("--temperature", type=float, default=1.0, metavar="T")
     parser.add_argument("--continuous", choices=("draw", "mean"), default="draw")
+    parser.add_argument("--context", choices=("memory", "timestep"), default="memory")
     parser.add_argument("--which", choices=("best", "last"), default="best")
     parser.add_argument("--tasks", nargs="+", metavar="NAME", help="these tasks alone")
     arguments = parser.parse_args()
@@ -96,18 +97,19 @@ def main() -> int:
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of every task that is compiled after the first
     tokenizer, model = DatasetTokenizer.load(arguments.run), load_model(arguments.run, arguments.which)
     acting = {"rows": min(50, arguments.episodes), "temperature": arguments.temperature}
+    acting |= {"continuous": arguments.continuous, "context": arguments.context}
     for recipe, rollout in rollouts(arguments.recipes or list(QUICKEST_FIRST)):
         task = rollout.recipe.task
         wanted = not arguments.tasks or task in arguments.tasks
         if not wanted or task in there or task not in tokenizer.specs:
             continue
         began = time.monotonic()
-        policy = GatoPolicy(model, tokenizer.task(task), continuous=arguments.continuous, **acting)
+        policy = GatoPolicy(model, tokenizer.task(task), **acting)
         line = {
             "recipe": recipe,
             "task": task,
             "seeds": [seeds.start, seeds.stop],
-            "acting": {**acting, "continuous": arguments.continuous, "which": arguments.which},
+            "acting": {**acting, "which": arguments.which},
             "gato": by_model(policy, rollout, seeds),
             "expert": played(dataclasses.replace(rollout, noise=0.0), seeds),
             "random": played(dataclasses.replace(rollout, noise=0.0, policy="random"), seeds),

@@ -9,9 +9,10 @@ import numpy as np
 from gato_model.acting.actor import Actor
 from gato_model.acting.chunk import Chunk, batch
 from gato_model.acting.decoder import LONGEST, Decoder
-from gato_model.acting.pretrained import Which, check_pretrained, load_model
+from gato_model.acting.pretrained import Which, load_model
 from gato_model.network.model import Gato
 from gato_model.shipped import model_path
+from gato_model.training.checkpoint import check_model
 from gato_tokenize import EpisodeSpec, EpisodeTokenizer, Record, TokenSequence
 from gato_tokenize.sequence import ACTION_POSITION
 from gato_tokenize.storage.dataset import DatasetTokenizer
@@ -32,6 +33,8 @@ class GatoPolicy:
     context: what to do beyond the model's `sequence_length`. "memory": every token looks at the last `sequence_length`
         tokens, by Transformer-XL's memory (section 2.4), at no extra cost. "window": when a timestep no longer fits,
         the oldest are dropped until at most half of the context is used, and the rest is read again, as a new sequence.
+        "timestep": an action sees its own timestep alone, for tasks whose observation says all, with a model that was
+        trained with `history_dropout`.
     seed: draws depend on it, on the row's seed in `reset` and on the number of tokens read, not on other rows.
 
         policy = GatoPolicy(model, tokenizer.task("LunarLander-v3"))
@@ -51,7 +54,7 @@ class GatoPolicy:
         rows: int = 1,
         temperature: float = 0.0,
         continuous: Literal["draw", "mean"] = "draw",
-        context: Literal["memory", "window"] = "memory",
+        context: Literal["memory", "window", "timestep"] = "memory",
         seed: int = 0,
     ) -> None:
         tokenizer = _tokenizer(spec, model)
@@ -66,6 +69,8 @@ class GatoPolicy:
         self.actor = Actor(decoder, ranges, temperature, numbers & (continuous == "mean"))
         self._action_tokens = len(ranges)
         self._started = 0  # number of episodes
+        if prompt is not None and context == "timestep":
+            raise ValueError("a prompt with context='timestep': no action would see it; take 'memory' or 'window'")
         self._prompts = self._demonstrations(prompt)
         self._read_all({row: Chunk.join(steps) for row, steps in enumerate(self._prompts) if steps})
         decoder.mark()
@@ -88,7 +93,7 @@ class GatoPolicy:
         Raises CheckpointError if the folder holds no model, KeyError listing the tasks for an unknown one.
         """
         path = model_path(folder)
-        check_pretrained(path)
+        check_model(path)
         tokenizer = DatasetTokenizer.load(path)
         of_task = tokenizer.task(_only_task(tokenizer) if task is None else task)
         return cls(load_model(path, which), of_task, **options)
@@ -130,7 +135,9 @@ class GatoPolicy:
         chunks = {row: self._chunk(observation) for row, observation in zip(rows, observations, strict=True)}
         if not chunks:
             return []
-        if self.context == "window":
+        if self.context == "timestep":
+            self.actor.empty(np.array(rows, np.int32))
+        elif self.context == "window":
             self._make_room(chunks)
         ids = self._read(chunks, self.actor.act).numpy()
         if self.context == "window":
@@ -243,8 +250,8 @@ def _check(model: Gato, tokenizer: EpisodeTokenizer, temperature: float, context
         raise ValueError("a document or sample has no actions: `gato-model generate` continues texts")
     if not 0 <= temperature < float("inf"):
         raise ValueError(f"temperature must be 0 (the likeliest) or a number above it, not {temperature}")
-    if context not in ("memory", "window"):
-        raise ValueError(f"context must be 'memory' or 'window', not {context!r}")
+    if context not in ("memory", "window", "timestep"):
+        raise ValueError(f"context must be 'memory', 'window' or 'timestep', not {context!r}")
 
 
 def _too_long(tokens: int, room: int) -> str:

@@ -10,15 +10,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from gato_model.config import GatoConfig
 from gato_model.network.model import Gato
 from gato_model.network.named_weights import named_weights
 from gato_model.shipped import model_path
-from gato_model.training.checkpoint import CONFIG, CheckpointError, load
+from gato_model.training.checkpoint import CONFIG, load
 from gato_tokenize.storage.dataset import DatasetTokenizer
 from gato_tokenize.storage.durable import durable_file
 from gato_tokenize.storage.place import WEIGHTS, describe, local_path
@@ -64,12 +62,6 @@ def check_new(folder: "str | os.PathLike[str]") -> Path:
     return path
 
 
-def check_pretrained(folder: Path) -> None:
-    """Raise CheckpointError, which says what the folder is, if it holds neither a run nor an export."""
-    if not (folder / CONFIG).is_file():
-        raise CheckpointError(f"{folder} is not the folder of a training run or an export: {describe(folder)}")
-
-
 def load_model(folder: "str | os.PathLike[str]", which: Which = "best", **options: Any) -> Gato:
     """Load the model of a run or of an export, or of "demo", which comes with this package.
 
@@ -77,28 +69,4 @@ def load_model(folder: "str | os.PathLike[str]", which: Which = "best", **option
 
     Raises CheckpointError if the folder holds no model, or the weights of another.
     """
-    path = model_path(folder)
-    check_pretrained(path)
-    if not (path / WEIGHTS).is_file():
-        return load(path, which, **options)
-    model = Gato(GatoConfig.from_json((path / CONFIG).read_text(encoding="utf-8")), **{"dtype": "float32", **options})
-    _assign(model, path / WEIGHTS)
-    return model
-
-
-def _assign(model: Gato, file: Path) -> None:
-    variables = named_weights(model)
-    try:
-        weights = safetensors.numpy.load_file(file)
-    except safetensors.SafetensorError as error:
-        raise CheckpointError(f"{file} is damaged, or no safetensors file: {error}") from error
-    shapes = {name: tuple(array.shape) for name, array in weights.items()}
-    wrong = sorted(set(shapes.items()) ^ {(name, tuple(variable.shape)) for name, variable in variables.items()})
-    if wrong:
-        name, shape = wrong[0]
-        raise CheckpointError(
-            f"{file} does not hold the weights of the model that {CONFIG} beside it describes: {len(wrong)} names or"
-            f" shapes differ, first {name} {list(shape)}"
-        )
-    for name, variable in variables.items():
-        variable.assign(weights[name])
+    return load(model_path(folder), which, **options)

@@ -24,7 +24,7 @@ def save_policy(policy: GatoPolicy, folder: "str | os.PathLike[str]") -> None:
 
     `reset`, `act` and `read` (for observations that are longer than a chunk) are signatures as well as methods.
 
-    Raises ValueError for context="window", which reads tokens again that Python keeps, and for a folder whose
+    Raises ValueError for a context other than "memory", which Python carries out, and for a folder whose
     name TensorFlow would take for a pattern.
     """
     actor, path = policy.actor, Path(folder)
@@ -50,7 +50,7 @@ def save_policy(policy: GatoPolicy, folder: "str | os.PathLike[str]") -> None:
 def check_saveable(context: str, folder: Path) -> None:
     """Raise ValueError for a policy's `context` that cannot be saved, or a folder that could not be loaded."""
     if context != "memory":
-        raise ValueError(f"context={context!r} cannot be saved: it needs the tokens that Python keeps; take 'memory'")
+        raise ValueError(f"context={context!r} cannot be saved: Python carries it out, not the graph; take 'memory'")
     if set("[\\") & set(str(folder)):
         raise ValueError(
             f"{folder}: TensorFlow loads no model from a path with a [ or a backslash; choose another name"

@@ -68,6 +68,13 @@ def train(parser: CommandParser) -> None:
         help="fraction of agent sequences that get a prompt (default 0.25)",
     )
     add(
+        "--history-dropout",
+        type=float,
+        default=0.0,
+        metavar="F",
+        help="fraction of agent sequences in which no timestep sees another (default 0)",
+    )
+    add(
         "--min-expert-share",
         type=float,
         metavar="F",
@@ -75,9 +82,9 @@ def train(parser: CommandParser) -> None:
     )
     add(
         "--fine-tune",
-        type=local_path,
+        type=model_path,
         metavar="RUN",
-        help="start from a run's best weights, as the paper does",
+        help="start from the weights of a run, its best ones, of an export, or of `demo`",
     )
     add("--dtype", default="float32", choices=("float32", "mixed_bfloat16"), help="(default float32)")
     add("--accumulate", type=_count, default=1, metavar="N", help="parts of a batch, one after the other (default 1)")
@@ -134,7 +141,12 @@ def evaluate(parser: CommandParser) -> None:
         help="numbers of actions: by --temperature (default), or their expected values",
     )
     add("--seed", type=int, default=0, metavar="N", help="added to the episodes' seeds for the draws (default 0)")
-    add("--context", choices=("memory", "window"), default="memory", help="beyond the context (default: memory)")
+    add(
+        "--context",
+        choices=("memory", "window", "timestep"),
+        default="memory",
+        help="what an action sees: as much as fits (memory, window), or its own timestep alone (default: memory)",
+    )
     add("--prompt", type=place, metavar="DATA", help="dataset whose first episode of the task is the prompt")
     add("--data", type=place, nargs="+", metavar="DATA", help="datasets whose demonstrations are the expert")
     add("--expert-return", type=float, nargs="+", metavar="R", help="the expert's return in each task, not by --data")

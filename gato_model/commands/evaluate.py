@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from gato_model.acting.policy import GatoPolicy
-from gato_model.acting.pretrained import check_pretrained, load_model
+from gato_model.acting.pretrained import load_model
 from gato_model.commands.arguments import EPISODES, FIRST_SEED
 from gato_model.evaluation.baselines import Demonstrations, RandomPolicy, demonstration
 from gato_model.evaluation.comparison import Comparison
 from gato_model.evaluation.evaluate import evaluate
 from gato_model.evaluation.summary import Summary
 from gato_model.evaluation.video import check_video_path, write_video
-from gato_model.training.checkpoint import CheckpointError
+from gato_model.training.checkpoint import CheckpointError, check_model
 from gato_tokenize import Dataset, EpisodeTokenizer, Record
 from gato_tokenize.environments.minigrid import IMAGES
 from gato_tokenize.environments.recipe import Recipe
@@ -51,7 +51,7 @@ def _evaluated(arguments: argparse.Namespace) -> Summary:
     seeds = seeds_of(arguments.seeds, arguments.episodes)
     recipes = _recipes(arguments)
     _check(arguments, len(recipes))
-    check_pretrained(arguments.checkpoint)
+    check_model(arguments.checkpoint)
     tokenizer = DatasetTokenizer.load(arguments.checkpoint)
     tasks = [_task(arguments, number, recipe, tokenizer) for number, recipe in enumerate(recipes)]
     model = load_model(arguments.checkpoint, arguments.which)

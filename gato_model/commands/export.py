@@ -4,10 +4,10 @@ import argparse
 from pathlib import Path
 
 from gato_model.acting.policy import GatoPolicy
-from gato_model.acting.pretrained import check_new, check_pretrained, load_model, save_pretrained
+from gato_model.acting.pretrained import check_new, load_model, save_pretrained
 from gato_model.acting.saved_model import check_saveable, save_policy
 from gato_model.evaluation.baselines import demonstration
-from gato_model.training.checkpoint import CheckpointError
+from gato_model.training.checkpoint import CheckpointError, check_model
 from gato_tokenize import Dataset, EpisodeTokenizer
 from gato_tokenize.output import Output, printable_lines
 from gato_tokenize.storage.dataset import DatasetTokenizer
@@ -25,7 +25,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
 
 def _export(arguments: argparse.Namespace, output: Output) -> int:
     out = check_new(arguments.out)
-    check_pretrained(arguments.run)
+    check_model(arguments.run)
     tokenizer = DatasetTokenizer.load(arguments.run)
     of_task = _task(arguments, tokenizer)
     prompt = demonstration(Dataset.open(arguments.prompt), arguments.task) if arguments.prompt else None

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from gato_model.config import GatoConfig
 from gato_model.data.share import Share
-from gato_model.training.checkpoint import CONFIG, CheckpointError, check_run
+from gato_model.training.checkpoint import CONFIG, CheckpointError, check_model
 from gato_model.training.optimizer import OptimizerSettings, usual_warmup
 from gato_model.training.run import train
 from gato_model.training.run_folder import RefusedError, TrainingError
@@ -66,8 +66,8 @@ def settings_of(arguments: argparse.Namespace) -> TrainSettings:
     batch = usual if arguments.batch_size is None else arguments.batch_size
     return TrainSettings(
         shares, _config(arguments), _optimizer(arguments, steps, fine), steps, batch, arguments.seed,
-        arguments.prompt_share, arguments.dtype, str(arguments.fine_tune or ""), arguments.ordered_start,
-        arguments.smoothing,
+        arguments.prompt_share, arguments.history_dropout, arguments.dtype, str(arguments.fine_tune or ""),
+        arguments.ordered_start, arguments.smoothing,
     )  # fmt: skip
 
 
@@ -127,7 +127,7 @@ def _config(arguments: argparse.Namespace) -> GatoConfig:
         return preset
     if arguments.preset:
         raise ValueError("--preset and --fine-tune: a fine-tuned model has the sizes of the run that it starts from")
-    check_run(arguments.fine_tune)
+    check_model(arguments.fine_tune)
     before = GatoConfig.from_json((arguments.fine_tune / CONFIG).read_text(encoding="utf-8"))
     return dataclasses.replace(before, **{"dropout": 0.1, "stochastic_depth": 0.0, **changes})
 
@@ -140,6 +140,8 @@ def _optimizer(arguments: argparse.Namespace, steps: int, fine: bool) -> Optimiz
     }  # fmt: skip
     changes = {name: value for name, value in given.items() if value is not None}
     if fine:
-        return dataclasses.replace(OptimizerSettings.fine_tuning(), **changes)
+        scheduled = {"warmup_steps", "final_fraction"} & set(changes)  # the paper's rate is constant
+        schedule = {"decay_steps": steps, "final_fraction": 1.0} if scheduled else {}
+        return dataclasses.replace(OptimizerSettings.fine_tuning(), **schedule | changes)
     usual = OptimizerSettings(warmup_steps=usual_warmup(steps), decay_steps=steps)
     return dataclasses.replace(usual, **changes)

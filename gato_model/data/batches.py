@@ -1,13 +1,11 @@
 """Mix datasets by weight into batches, each a function of seed and step (Reed et al. 2022, section 2.3)."""
 
-import contextlib
 import functools
 import itertools
 import os
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,9 +13,9 @@ from numpy.typing import NDArray
 
 from gato_model.data.batch_fields import BATCH_FIELDS
 from gato_model.data.packing import Placed, pack, patch_places
-from gato_model.data.read_ahead import ReadAhead
+from gato_model.data.read_ahead import ReadAhead, mapped
 from gato_model.data.record_reader import OpenedRecord
-from gato_model.data.round_plan import STEPS, PlannedWindow, RoundShape, plan_round, shares_of_rows
+from gato_model.data.round_plan import STEPS, PlannedWindow, RoundShape, plan_round, sequences_apart, shares_of_rows
 from gato_model.data.share import OpenedShare, one_identity, too_long
 from gato_model.data.share import Share as Share
 from gato_model.data.target_check import LostTargets
@@ -38,6 +36,7 @@ def batches(
     seed: int = 0,
     split: str = "train",
     prompt_share: float = 0.25,
+    history_dropout: float = 0.0,
     quantization: int = 128,
     rows: tuple[int, int] | None = None,
     identity: TokenIdentity | None = None,
@@ -51,6 +50,8 @@ def batches(
     seed: batch(step) depends on it, on step, on the data and on these options, but not on rows, cache_bytes or threads
     prompt_share: the fraction of agents' sequences that get a prompt, tokens of another episode of the same task and
         agent before them
+    history_dropout: the fraction of agents' sequences in which no timestep sees another, so that an action must be
+        told from its own observation: a model that always sees the last action learns to repeat it
     quantization: the number of positions along a picture's side (appendix C.3)
     rows: (start, stop): this worker reads and returns only these rows of each batch
     identity: that of the model's tokens; a dataset with a different one is refused, as is a mixture of different ones,
@@ -77,6 +78,8 @@ def batches(
             raise ValueError(f"{name} must be an int of at least {least}, not {value!r}")
     if not 0 <= prompt_share <= 1:
         raise ValueError(f"prompt_share must be in [0, 1], not {prompt_share!r}")
+    if not 0 <= history_dropout <= 1:
+        raise ValueError(f"history_dropout must be in [0, 1], not {history_dropout!r}")
     if cache_bytes < 0 or quantization < 1:
         raise ValueError(f"cache_bytes {cache_bytes!r} or quantization {quantization!r} is too small")
     start, stop = rows or (0, batch_size)
@@ -86,7 +89,8 @@ def batches(
     opened = [OpenedShare.open(share, split, sequence_length, cache_bytes // len(mixture)) for share in mixture]
     if check_identity:
         identity = one_identity(opened, identity)
-    return Batches(opened, shape, (start, stop), seed, prompt_share, quantization, identity, threads)
+    shares_of_agents = prompt_share, history_dropout
+    return Batches(opened, shape, (start, stop), seed, shares_of_agents, quantization, identity, threads)
 
 
 class Batches:
@@ -111,13 +115,14 @@ class Batches:
         shape: RoundShape,
         rows: tuple[int, int],
         seed: int,
-        prompt_share: float,
+        shares_of_agents: tuple[float, float],
         quantization: int,
         identity: TokenIdentity | None,
         threads: int,
     ) -> None:
         self._opened, self._shape, self._rows, self._seed = opened, shape, rows, seed
-        self._prompt_share, self._quantization, self._threads = prompt_share, quantization, threads
+        self._prompt_share, self._history_dropout = shares_of_agents
+        self._quantization, self._threads = quantization, threads
         self.batch_size, self.sequence_length = rows[1] - rows[0], shape.length
         weights = np.array([one.share.weight for one in opened], np.float64)
         self.weights = weights / weights.sum()
@@ -225,6 +230,7 @@ class Batches:
         """
         tables = [one.draw_table for one in self._opened]
         shares, planned = plan_round(tables, self.weights, self._shape, self._prompt_share, self._seed, number)
+        apart = sequences_apart(planned, tables, self._history_dropout, self._seed, number)
         start, stop = self._rows
         mine = [window for window in planned if start <= window.row % self._shape.batch_size < stop]
         wanted: dict[tuple[int, int], list[int]] = defaultdict(list)
@@ -232,26 +238,33 @@ class Batches:
             wanted[plan.share, plan.record].append(index)
         numbers = sorted(wanted)
         large = sum(self._size(*number) for number in numbers) >= _LARGE * len(numbers)
-        with _mapped(max(self._threads if large else 1, *(one.at_once for one in self._opened))) as mapped:
+        with mapped(max(self._threads if large else 1, *(one.at_once for one in self._opened))) as map_:
             windows: dict[int, Window] = {}
             packed: dict[tuple[int, int], OpenedRecord] = {}
-            opened = mapped(lambda number: self._opened[number[0]].reader.open(number[1]), numbers)
+            opened = map_(lambda number: self._opened[number[0]].reader.open(number[1]), numbers)
             for one, record in zip(numbers, opened, strict=True):
                 found = [self._window(mine[index], record.unread) for index in wanted[one]]
                 self.bytes_used += self._size(*one) * sum(map(len, found)) / len(record.window)
                 windows.update(zip(wanted[one], found, strict=True))
                 if any(len(window.patches) for window in found):
                     packed[one] = record
-            batches, patches = self._packed(mine, windows, shares)
+            batches, patches = self._packed(mine, windows, shares, apart)
             parts = [[patches[index] for index in wanted[one] if index in patches] for one in packed]
-            for _ in mapped(OpenedRecord.fill, packed.values(), parts):
+            for _ in map_(OpenedRecord.fill, packed.values(), parts):
                 pass
         return batches
 
     def _packed(
-        self, planned: list[PlannedWindow], windows: dict[int, Window], shares: NDArray[np.int64]
+        self,
+        planned: list[PlannedWindow],
+        windows: dict[int, Window],
+        shares: NDArray[np.int64],
+        apart: set[tuple[int, int]],
     ) -> tuple[dict[int, Batch], dict[int, tuple[UnreadPatches, NDArray[np.uint8]]]]:
-        """Pack the windows into the batches of a round: (the batches, {window: (its patches, their place there)})."""
+        """Pack the windows into the batches of a round: (the batches, {window: (its patches, their place there)}).
+
+        apart: the (row, segment) of the sequences in which no timestep sees another
+        """
         order = sorted(range(len(planned)), key=lambda index: planned[index].row)  # stable: as planned within a row
         order = [index for index in order if len(windows[index])]
         batches: dict[int, Batch] = {}
@@ -259,7 +272,9 @@ class Batches:
         for number in range(self._shape.batches):
             start, stop = (number * self._shape.batch_size + row for row in self._rows)
             mine = [index for index in order if start <= planned[index].row < stop]
-            placed = [Placed(planned[i].row - start, planned[i].segment, windows[i]) for i in mine]
+            placed = [
+                Placed(planned[i].row - start, planned[i].segment, windows[i], planned[i][:2] in apart) for i in mine
+            ]
             batch = pack(placed, self.batch_size, self.sequence_length, self._quantization)
             batches[number] = batch | {"dataset": shares[start:stop].astype(np.int32)}
             for index, at in zip(mine, patch_places(placed), strict=True):
@@ -280,16 +295,3 @@ class Batches:
             shortest = int(np.diff(sequence.step_splits).min())
             raise ValueError(too_long(table.tasks[task], shortest, self.sequence_length))
         return sequence.slice(start, stop)
-
-
-@contextlib.contextmanager
-def _mapped(threads: int) -> Iterator[Callable[..., Iterable[Any]]]:
-    """Give a `map` that runs on so many threads, which end with the block; what is not begun by then is let go."""
-    if threads == 1:
-        yield map
-        return
-    with ThreadPoolExecutor(threads, "read-records") as pool:
-        try:
-            yield pool.map
-        finally:
-            pool.shutdown(cancel_futures=True)

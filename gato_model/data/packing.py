@@ -17,6 +17,7 @@ class Placed(NamedTuple):
     row: int
     segment: int  # from 1; a prompt has the segment of the sequence after it
     window: Window
+    apart: bool = False  # each timestep becomes a segment of its own
 
 
 def round_up(count: int) -> int:
@@ -54,8 +55,8 @@ def pack(placed: list[Placed], rows: int, length: int, quantization: int) -> dic
     loss_mask = _joined([window.loss_mask for window in windows], np.uint8)
     ends = _joined([window.step_splits[1:] for window in windows], np.int64)
     ends += np.repeat(before, [len(window.step_splits) - 1 for window in windows])
-    segments = np.repeat(np.array([item.segment for item in placed], np.int32), lengths)
     splits = np.concatenate([np.zeros(1, np.int64), ends])
+    segments = _segments(placed)
     size = rows * length
     batch: dict[str, NDArray[Any]] = {
         "tokens": _scattered(places, tokens, size, 0),
@@ -67,6 +68,23 @@ def pack(placed: list[Placed], rows: int, length: int, quantization: int) -> dic
     flat = {name: array.reshape(rows, length) if len(array) == size else array for name, array in batch.items()}
     flat["target_index"] = _index(np.flatnonzero(batch["target_mask"]), size)
     return flat | _patches(windows, places[kinds == Kind.PATCH], size, quantization)
+
+
+def _segments(placed: list[Placed]) -> NDArray[np.int32]:
+    """Number the segment of each token, int32[tokens], different within a row for what does not see one another."""
+    free: dict[int, int] = {}  # the first number of each row that no segment has
+    for item in placed:
+        free[item.row] = max(free.get(item.row, 1), item.segment + 1)
+    numbers = [np.zeros(0, np.int32)]
+    for item in placed:
+        splits = item.window.step_splits
+        if item.apart:
+            own = np.arange(free[item.row], free[item.row] + len(splits) - 1, dtype=np.int32)
+            free[item.row] += len(own)
+            numbers.append(np.repeat(own, np.diff(splits)))
+        else:
+            numbers.append(np.full(len(item.window), item.segment, np.int32))
+    return np.concatenate(numbers)
 
 
 def patch_places(placed: list[Placed]) -> list[int]:

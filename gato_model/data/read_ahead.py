@@ -1,11 +1,12 @@
-"""ReadAhead: an endless sequence whose next items a thread makes ahead."""
+"""Reading on other threads: an endless sequence whose next items are made ahead, and a `map` over several threads."""
 
 import contextlib
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 Item = TypeVar("Item")
 
@@ -86,3 +87,16 @@ def _work(
         if isinstance(item, _Failure):
             return
         number += 1
+
+
+@contextlib.contextmanager
+def mapped(threads: int) -> Iterator[Callable[..., Iterable[Any]]]:
+    """Give a `map` that runs on so many threads, which end with the block; what is not begun by then is let go."""
+    if threads == 1:
+        yield map
+        return
+    with ThreadPoolExecutor(threads, "read-records") as pool:
+        try:
+            yield pool.map
+        finally:
+            pool.shutdown(cancel_futures=True)

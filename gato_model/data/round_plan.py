@@ -5,6 +5,7 @@ serves several rows. The plan needs the episode list alone, which gives each rec
 """
 
 import dataclasses
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ from gato_model.data.episode_table import EpisodeTable
 SAMPLES = 5  # vision-language samples that make one sequence (paper section 2.3)
 STEPS, DOCUMENT, SAMPLE = range(3)  # styles of tasks: an agent's timesteps, plain text, text with images
 _GROUP = 16  # rows that share a class of records, and the most windows that are taken from a record together
+_APART = 1  # which of a round's random numbers `sequences_apart` draws
 _LEAST_ROOM = 32  # a row is full when less than 1/32 of it is left
 
 
@@ -196,6 +198,24 @@ def _divided(weights: NDArray[np.float64], count: int, random: np.random.Generat
     """Deal numbers by weight, int64[count] in random order: each to within one of its part, and exactly in the mean."""
     marks = (np.arange(count) + random.random()) / count
     return random.permutation(np.searchsorted(np.cumsum(weights)[:-1], marks, side="right"))
+
+
+def sequences_apart(
+    planned: Sequence[PlannedWindow], tables: Sequence[DrawTable], fraction: float, seed: int, number: int
+) -> set[tuple[int, int]]:
+    """Draw the (row, segment) of the agents' sequences of a round in which no timestep shall see another.
+
+    It draws from numbers of its own: whatever `fraction`, the round has the same windows.
+    """
+    if not fraction:
+        return set()
+    of_agents = [
+        (plan.row, plan.segment) for plan in planned
+        if tables[plan.share].style[tables[plan.share].table.columns["task"][plan.record]] == STEPS
+    ]  # fmt: skip
+    segments = list(dict.fromkeys(of_agents))  # a prompt has the segment of its sequence
+    draws = np.random.default_rng([seed, number, _APART]).random(len(segments))
+    return {segment for segment, draw in zip(segments, draws.tolist(), strict=True) if draw < fraction}
 
 
 def _fill_rows(

@@ -1,4 +1,4 @@
-"""The folder of a run: its files, its weights on disk, and loading a model back.
+"""The folder of a run: its files, its weights on disk, and loading a model back, also from an export.
 
 RUN/config.json            the model's sizes
 RUN/run.json               everything else that the run depends on
@@ -18,12 +18,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
+import safetensors
+import safetensors.numpy
 import tensorflow as tf
 
 from gato_model.config import GatoConfig
 from gato_model.network.model import Gato
+from gato_model.network.named_weights import named_weights
 from gato_tokenize.storage.durable import durable_file
-from gato_tokenize.storage.place import describe, local_path
+from gato_tokenize.storage.place import WEIGHTS, describe, local_path
 
 CONFIG, METRICS, CHECKPOINTS = "config.json", "metrics.jsonl", "checkpoints"
 
@@ -140,33 +143,55 @@ def _restore(checkpoint: Any, path: str, partly: bool = False) -> None:
         raise CheckpointError(f"{path} is not a checkpoint of this model: {str(error)[:500]}") from error
 
 
-def check_run(folder: Path) -> None:
-    """Raise CheckpointError, which says what the folder is, if it is not a run's."""
+def check_model(folder: Path) -> None:
+    """Raise CheckpointError, which says what the folder is, if it holds neither a run nor an export."""
     if not (folder / CONFIG).is_file():
-        raise CheckpointError(f"{folder} is not the folder of a training run: {describe(folder)}")
+        raise CheckpointError(f"{folder} is not the folder of a training run or an export: {describe(folder)}")
 
 
 def load(run: "str | os.PathLike[str]", which: Literal["best", "last"] = "best", **options: Any) -> Gato:
-    """Load the model of a run's folder with the weights of its best checkpoint, or of its last if it has no best.
+    """Load the model of an export, or of a run: with the weights of its best checkpoint, its last if it has no best.
 
     `options` go to `Gato`, for example `dtype="mixed_bfloat16"`; without it, the model computes in float32, whatever
-    ~/.keras/keras.json says. Raises CheckpointError if there is no checkpoint.
+    ~/.keras/keras.json says. Raises CheckpointError if there is no checkpoint, or one of another
+    model.
     """
     folder = local_path(run)
-    check_run(folder)
+    check_model(folder)
     model = Gato(GatoConfig.from_json((folder / CONFIG).read_text(encoding="utf-8")), **{"dtype": "float32", **options})
     load_weights(model, folder, which)
     return model
 
 
 def load_weights(model: Gato, run: Path, which: Literal["best", "last"] = "best") -> None:
-    """Read a run's weights into a model of the same sizes; dropout, stochastic depth and the like may differ."""
+    """Read the weights of a run or an export into a model of the same sizes; dropout and the like may differ."""
+    if (run / WEIGHTS).is_file():
+        _load_export(model, run / WEIGHTS)
+        return
     with literal_path(run / CHECKPOINTS) as folder:
         found = [tf.train.latest_checkpoint(f"{folder}/{name}") for name in dict.fromkeys((which, "last"))]
         path = next(filter(None, found), None)
         if path is None:
             raise CheckpointError(f"{run} holds no checkpoint yet: it has not trained to its first --save-every")
         _restore(tf.train.Checkpoint(weights=_weights(model)), path, partly=True)
+
+
+def _load_export(model: Gato, file: Path) -> None:
+    variables = named_weights(model)
+    try:
+        weights = safetensors.numpy.load_file(file)
+    except safetensors.SafetensorError as error:
+        raise CheckpointError(f"{file} is damaged, or no safetensors file: {error}") from error
+    shapes = {name: tuple(array.shape) for name, array in weights.items()}
+    wrong = sorted(set(shapes.items()) ^ {(name, tuple(variable.shape)) for name, variable in variables.items()})
+    if wrong:
+        name, shape = wrong[0]
+        raise CheckpointError(
+            f"{file} does not hold the weights of the model that {CONFIG} beside it describes: {len(wrong)} names or"
+            f" shapes differ, first {name} {list(shape)}"
+        )
+    for name, variable in variables.items():
+        variable.assign(weights[name])
 
 
 def write_json(path: Path, content: Any) -> None:

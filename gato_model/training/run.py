@@ -239,7 +239,7 @@ def _reader(
     reader = batches(
         shares, settings.batch_size, config.sequence_length, split=split, rows=rows, quantization=config.quantization,
         seed=settings.seed if split == "train" else EVALUATION_SEED, prompt_share=settings.prompt_share,
-        identity=_identity(settings), threads=threads,
+        history_dropout=settings.history_dropout, identity=_identity(settings), threads=threads,
     )  # fmt: skip
     _check_rows(settings, reader.identity.vocabulary.size, reader.local_positions)
     return reader

@@ -30,6 +30,7 @@ class TrainSettings:
     batch_size: int = 512
     seed: int = 0
     prompt_share: float = 0.25
+    history_dropout: float = 0.0  # the fraction of agents' sequences in which no timestep sees another: see `batches`
     dtype: str = "float32"  # or mixed_bfloat16: a Keras policy
     fine_tune: str = ""  # the run whose weights it starts from
     ordered_start: bool = False  # neighbouring bins of continuous values begin alike: see DiscreteEmbedding.order

@@ -10,6 +10,7 @@ from gato_tokenize.command_line import CommandParser
 from gato_tokenize.defaults import LOCAL_POSITIONS
 from gato_tokenize.storage.place import local_path
 from gato_tokenize.storage.store_path import place
+from pipelines.running.engines import ENGINES, LOCAL
 from pipelines.running.limits import LOCAL_RUNNER, Limits
 
 BEAM_OPTIONS = "beam-options"  # the key, in a configuration file, of what is passed on to Beam
@@ -45,11 +46,13 @@ def convert(parser: CommandParser) -> None:
         metavar="SIZE",
         help="of a shard, about, where there is enough data (default %(default)s)",
     )
+    add("--engine", choices=(LOCAL, *ENGINES), default=LOCAL, metavar="NAME",
+        help=f"what runs it: %(choices)s, see docs/clusters.md (default {LOCAL})")  # fmt: skip
+    add("--engine-address", default="", metavar="HOST:PORT", help="of an engine that runs elsewhere")
     add(
-        "--runner",
-        default=LOCAL_RUNNER,
-        help="a Beam runner (default: %(default)s, on this machine); Beam's own options may follow",
+        "--worker-pools", default="", metavar="HOST:PORT,...", help="of Beam's worker pools, as the engine reaches them"
     )
+    add("--runner", default=LOCAL_RUNNER, help="instead of --engine, a Beam runner; Beam's own options may follow")
     _card(parser)
     _run_options(parser, max_rejects="0")
     parser.add_config()

@@ -12,7 +12,7 @@ from gato_tokenize.storage.dataset import DatasetTokenizer
 from pipelines.commands.exit_codes import exit_code
 from pipelines.commands.made import ALREADY_THERE, document_of, summary
 from pipelines.commands.made import how_to_resume as how_to_resume
-from pipelines.commands.run_options import limits_of
+from pipelines.commands.run_options import engine_of, limits_of
 from pipelines.conversion.card import Card
 from pipelines.conversion.convert import convert
 from pipelines.conversion.plan import Plan, make_plan
@@ -21,8 +21,9 @@ from pipelines.conversion.spec_change import with_specs
 from pipelines.conversion.spec_file import SpecFile
 from pipelines.conversion.work_folder import WorkFolder
 from pipelines.conversion.work_storage import is_made
-from pipelines.running.beam_pipeline import RunnerError, run_on
+from pipelines.running.failure import RunnerError
 from pipelines.running.limits import LOCAL_RUNNER
+from pipelines.running.remote import run_on
 from pipelines.running.watched_run import run_locally
 from pipelines.sources import open_source
 from pipelines.sources.recognition import named_source
@@ -97,14 +98,16 @@ def notes_shown(notes: Sequence[str]) -> list[str]:
 
 
 def _runner(arguments: argparse.Namespace, budget: RejectBudget) -> Callable[[WorkFolder], None]:
-    limits = limits_of(arguments)
-    if arguments.runner == LOCAL_RUNNER:
-        return run_locally(arguments.workers, limits, budget, arguments.beam_options, not arguments.quiet)
+    limits, engine = limits_of(arguments), engine_of(arguments)
+    beam_options, shown = arguments.beam_options, not arguments.quiet
+    if engine is None and arguments.runner == LOCAL_RUNNER:
+        return run_locally(arguments.workers, limits, budget, beam_options, shown)
+    name = arguments.runner if engine is None else engine.name
     if arguments.workers != 1:
-        raise RunnerError(
-            f"--workers is for the local {LOCAL_RUNNER}; give {arguments.runner}'s own option for workers"
-        )
-    return run_on(arguments.runner, arguments.beam_options, limits, not arguments.quiet)
+        raise RunnerError(f"--workers is for the local engine; give {name}'s own option for workers")
+    if engine is None:
+        return run_on(name, beam_options, limits, shown)
+    return run_on(engine.runner, engine.beam_options(beam_options), limits, shown, engine.pools)
 
 
 def reasons_of(sources: Sequence[str]) -> dict[str, Mapping[str, str]]:

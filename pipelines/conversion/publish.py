@@ -23,7 +23,7 @@ from gato_tokenize.storage.store_path import Place, files_below
 from gato_tokenize.storage.tfrecord import index_path, shard_writer
 from pipelines.conversion.croissant import croissant_json
 from pipelines.conversion.readme import readme, summary
-from pipelines.conversion.reject_budget import RejectBudget, how_to_list, listed_reasons
+from pipelines.conversion.reject_budget import RejectBudget, examples, how_to_list, listed_reasons
 from pipelines.conversion.tfds_files import dataset_info_json, features_json
 from pipelines.conversion.work import Done
 from pipelines.conversion.work_folder import PLAN, WorkFolder
@@ -173,8 +173,8 @@ def _nothing_written(folder: WorkFolder, done: list[Done]) -> str:
     ]
     look = f"{how_to_list(folder.path)} shows each reject; " if rejected else ""
     return (
-        f"not one of {read} episodes was written: {', '.join(counts)}. There is nothing to publish; {look}mend the"
-        f" sources, remove the folder {shlex.quote(str(folder.path))}, and convert anew"
+        f"not one of {read} episodes was written: {', '.join(counts)}. {examples(folder.path)}There is nothing to"
+        f" publish; {look}mend the sources, remove the folder {shlex.quote(str(folder.path))}, and convert anew"
     )
 
 

@@ -1,11 +1,16 @@
 """RejectBudget: how many episodes may fail before nothing is published."""
 
 import dataclasses
+import itertools
 import shlex
 from collections.abc import Mapping
 
 from gato_tokenize.output import counted
 from gato_tokenize.storage.store_path import Place
+from pipelines.conversion.work_folder import WorkFolder
+
+EXAMPLES = 3  # rejects that a message tells, each of another reason
+SHOWN = 200  # characters of each
 
 
 class RejectBudgetError(RuntimeError):
@@ -57,7 +62,7 @@ class RejectBudget:
         )
         raise RejectBudgetError(
             f"{rejected} of {counted(read, 'episode')} rejected ({listed_reasons(reasons)}), --max-rejects is"
-            f" {self.text}. Nothing is published. {how_to_list(folder)} shows each; {cure}"
+            f" {self.text}. Nothing is published. {examples(folder)}{how_to_list(folder)} shows each; {cure}"
         )
 
     def check_early(self, reasons: Mapping[str, int], most: int | None, folder: Place) -> None:
@@ -71,9 +76,25 @@ class RejectBudget:
         share = f" of {most} at most" if self.is_share else ""
         raise RejectBudgetError(
             f"stopped early: {counted(rejected, 'episode')}{share} rejected already"
-            f" ({listed_reasons(reasons)}), --max-rejects is {self.text}. Nothing is published. {how_to_list(folder)}"
-            " shows them; what is done is kept, and the same command with a larger --max-rejects goes on"
+            f" ({listed_reasons(reasons)}), --max-rejects is {self.text}. Nothing is published. {examples(folder)}"
+            f"{how_to_list(folder)} shows them; what is done is kept, and the same command with a larger --max-rejects"
+            " goes on"
         )
+
+
+def examples(folder: Place) -> str:
+    """Return a sentence with the first reject of each of up to EXAMPLES reasons in a work folder; "" if there is
+    none."""
+    if not (folder / "_run").is_dir():
+        return ""
+    work, found = WorkFolder.open(folder), dict[str, str]()
+    for reject in itertools.chain.from_iterable(map(work.rejects, work.indices)):
+        message = " ".join(reject.message.split())
+        shown = message if len(message) <= SHOWN else f"{message[:SHOWN]}..."
+        found.setdefault(reject.reason, f"{reject.episode_id}: {shown}")
+        if len(found) == EXAMPLES:
+            break
+    return f"For example, {'; and '.join(found.values())}. " if found else ""
 
 
 def how_to_list(folder: Place) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from gato_tokenize.storage.dataset import MANIFEST, DatasetTokenizer
 from gato_tokenize.storage.durable import durable_file
 from gato_tokenize.storage.place import describe
-from gato_tokenize.storage.store_path import Place, StorePath, files_below, size_of_file
+from gato_tokenize.storage.store_path import TEMPORARY, Place, StorePath, files_below, size_of_file
 from gato_tokenize.storage.tfrecord import index_path
 from pipelines.conversion.journal import JournalReader
 from pipelines.conversion.plan import Plan
@@ -99,6 +99,16 @@ class WorkFolder:
         """Return the names of the files in `_run/` and of the journals: one request, however many partitions there
         are."""
         return self.storage.run_files()
+
+    @property
+    def notes(self) -> Place:
+        """The folder of files that last no longer than a run."""
+        return self.storage.aside / "_run"
+
+    @staticmethod
+    def note_path(notes: Place, name: str) -> Place:
+        """Return the path of a file in the folder `notes` of a work folder: `clean` removes it."""
+        return notes / f".{name}{TEMPORARY}note"
 
     # The files of one partition.
 

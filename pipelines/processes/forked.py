@@ -18,7 +18,7 @@ from pipelines.processes.main_module import without_main
 
 _PR_SET_PDEATHSIG = 1
 _GRPC_THREADS = ("event_engine", "grpc_")  # how the names begin that gRPC gives its threads
-_PRELOADED = ["pipelines.running.watched_run"]  # what most forks need: the server of forks imports it once
+_PRELOADED = ["pipelines.running.write_alone"]  # what most forks need: the server of forks imports it once
 
 
 class Forked:
@@ -69,7 +69,7 @@ def forked(function: Callable[[Callable[[Any], None]], None]) -> Iterator[Forked
         process = _ServedProcess(target=_run_served, args=(function, sender, dict(os.environ)))
     else:
         process = ForkProcess(target=_run, args=(function, sender, os.getpid()))
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _with_children():
         warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 counts the idle threads of numpy's library
         process.start()
     sender.close()
@@ -79,6 +79,19 @@ def forked(function: Callable[[Callable[[Any], None]], None]) -> Iterator[Forked
     finally:
         child.kill()
         receiver.close()
+
+
+@contextlib.contextmanager
+def _with_children() -> Iterator[None]:
+    """Let a daemonic process, such as a worker of Dask, start others: its end would leave them behind, but these end
+    with it by themselves."""
+    settings = multiprocessing.current_process()._config  # type: ignore[attr-defined]
+    daemonic = settings.pop("daemon", None)
+    try:
+        yield
+    finally:
+        if daemonic is not None:
+            settings["daemon"] = daemonic
 
 
 def grpc_runs() -> bool:

@@ -1,4 +1,4 @@
-"""How a process of a local run failed."""
+"""How a run failed: in a process of it, or in the job of an engine."""
 
 import re
 import traceback
@@ -12,8 +12,21 @@ def io_error(error: Exception) -> str | None:
     return found.group() if found else None
 
 
+class RunnerError(ValueError):
+    """A runner, an option or a worker that this conversion cannot or must not be run with."""
+
+
+def refusal(error: Exception) -> str | None:
+    """Return the words of the RunnerError that a worker raised and an engine turned into another error; None if it is
+    none of these."""
+    found = re.search(
+        r"RunnerError: (the worker on .*?)(?= \[while running|\\n|\n|$)", f"{type(error).__name__}: {error}"
+    )
+    return found.group(1) if found else None
+
+
 class WorkerDiedError(RuntimeError):
-    """A process of a local run died or hung, and no candidate of the data is to blame."""
+    """A process of a run, or the job of an engine, died or hung, and no candidate of the data is to blame."""
 
 
 class Failure(NamedTuple):

@@ -93,6 +93,10 @@ class Progress:
             return time.monotonic() - self._alive[None] - _START_SECONDS
         return time.monotonic() - min(self._alive[index] for index in self._journals)
 
+    def idle_for(self) -> float:
+        """Return the seconds since the last sign of life of any partition."""
+        return time.monotonic() - self._alive[None]
+
     @property
     def read(self) -> int:
         """Episodes read so far, also in the partitions that are in flight, as of their last sign of life."""
@@ -181,7 +185,7 @@ def _bar(console: Console, shown: bool) -> bars.Progress:
 
 
 @contextlib.contextmanager
-def showing_from_a_thread(progress: Progress) -> Iterator[None]:
+def showing_from_a_thread(progress: Progress) -> Iterator[Progress]:
     """Show the progress from a thread until the block ends."""
     stop = threading.Event()
 
@@ -193,7 +197,7 @@ def showing_from_a_thread(progress: Progress) -> Iterator[None]:
     thread = threading.Thread(target=show_until_stopped, name="progress", daemon=True)
     thread.start()
     try:
-        yield
+        yield progress
     finally:
         stop.set()
         thread.join(timeout=5)

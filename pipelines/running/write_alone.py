@@ -12,28 +12,33 @@ from pipelines.conversion.write_partition import write_partition
 from pipelines.processes.forked import forked
 from pipelines.running.failure import Failed, Failure, WorkerDiedError, failure_of
 from pipelines.running.limits import Limits
+from pipelines.running.worker_check import work_in
 from pipelines.sources.reading import Reject, Step
 
 
-def write_watched(folder: WorkFolder, index: int, limits: Limits) -> None:
+def write_watched(folder: WorkFolder, index: int, limits: Limits, here: str | None = None) -> None:
     """Write partition `index` in a fork at full speed; if that dies or is held up, write it again as `write_alone`
     does, whose errors this raises, too."""
-    _, error = _attempt(folder, index, limits, alone=False)
+    _, error = _attempt(folder, index, limits, False, here)
     if error is not None:
-        write_alone(folder, index, limits)
+        write_alone(folder, index, limits, here=here)
 
 
 def write_alone(
-    folder: WorkFolder, index: int, limits: Limits, on_quarantine: Callable[[Reject], None] = lambda _: None
+    folder: WorkFolder,
+    index: int,
+    limits: Limits,
+    on_quarantine: Callable[[Reject], None] = lambda _: None,
+    here: str | None = None,
 ) -> None:
     """Write partition `index` in a fork. A candidate at which the fork dies, or stays for `limits.stall_timeout`
     seconds, is put into the partition's quarantine, and the rest is tried again.
 
-    on_quarantine: called with each. Raises WorkerDiedError if the fork dies outside any candidate, Failed if a file
-    cannot be written.
+    on_quarantine: called with each. here: where relative paths start, if not in the current folder. Raises
+    WorkerDiedError if the fork dies outside any candidate, Failed if a file cannot be written.
     """
     while True:
-        step, error = _attempt(folder, index, limits, alone=True)
+        step, error = _attempt(folder, index, limits, True, here)
         if error is None:
             return
         if step is None or step.stage == "save":
@@ -43,10 +48,12 @@ def write_alone(
         on_quarantine(reject)
 
 
-def _attempt(folder: WorkFolder, index: int, limits: Limits, alone: bool) -> tuple[Step | None, Exception | None]:
+def _attempt(
+    folder: WorkFolder, index: int, limits: Limits, alone: bool, here: str | None
+) -> tuple[Step | None, Exception | None]:
     """Return the last step that was begun, and the error that ended it; None if the partition is done."""
     step: Step | None = None
-    with forked(functools.partial(_write, folder, index, limits, alone)) as child:
+    with forked(functools.partial(_write, folder, index, limits, alone, here)) as child:
         while True:
             try:
                 message = child.receive(limits.stall_timeout)
@@ -64,7 +71,11 @@ def _attempt(folder: WorkFolder, index: int, limits: Limits, alone: bool) -> tup
                 return step, MemoryError("more memory was needed than --memory-limit allows")
 
 
-def _write(folder: WorkFolder, index: int, limits: Limits, alone: bool, send: Callable[[Any], None]) -> None:
+def _write(
+    folder: WorkFolder, index: int, limits: Limits, alone: bool, here: str | None, send: Callable[[Any], None]
+) -> None:
+    if here is not None:
+        work_in(here)
     if alone and limits.memory_limit is not None:
         resource.setrlimit(resource.RLIMIT_AS, (limits.memory_limit, limits.memory_limit))
     try:

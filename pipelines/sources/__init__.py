@@ -28,7 +28,9 @@ SOURCES = {
     "robomimic": "pipelines.sources.robomimic.source:RobomimicSource",
     "zarr": "pipelines.sources.zarr.source:ZarrSource",
     "parquet": "pipelines.sources.parquet.source:ParquetSource",
+    "npz": "pipelines.sources.npz.source:NpzSource",
     "mcap": "pipelines.sources.recordings.mcap_source:McapSource",
+    "rosbag": "pipelines.sources.recordings.rosbag_source:RosbagSource",
 }
 
 

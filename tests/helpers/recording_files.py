@@ -1,9 +1,12 @@
 """Small recordings of a robot whose messages hold the time at which they were sent, written with each format's own
 library."""
 
+import contextlib
 import io
 import itertools
 import json
+import shutil
+import sqlite3
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +25,7 @@ from rosbags.typesys import Stores, get_typestore
 SECOND = 10**9
 START = 1_700_000_000 * SECOND  # nanoseconds since 1970
 STORE = get_typestore(Stores.ROS2_HUMBLE)
+ROS1 = get_typestore(Stores.ROS1_NOETIC)
 JOINTS = ["shoulder", "elbow", "wrist"]
 HEADER = {"stamp": {"sec": 1, "nanosec": 2}, "frame_id": "base"}
 
@@ -91,8 +95,8 @@ def raw(values: Any, encoding: str, step: int = 0, big: bool = False) -> dict[st
     return {"header": HEADER, **size, "encoding": encoding, "is_bigendian": int(big), "data": padded.tobytes()}
 
 
-def definition(kind: str, ros: int = 2) -> str:
-    return str(STORE.generate_msgdef(kind, ros_version=ros)[0])
+def definition(kind: str) -> str:
+    return str(STORE.generate_msgdef(kind, ros_version=2)[0])
 
 
 def write_ros2(path: Path, sent: Iterable[Sent] | None = None, **settings: Any) -> Path:
@@ -130,20 +134,122 @@ def write_encoded(path: Path, sent: Iterable[tuple[Sent, str, str, bytes, bytes]
     return path
 
 
-def ros_message(kind: str, content: dict[str, Any]) -> Any:
-    """A message of `rosbags`, of nested dicts."""
-    cls = STORE.types[kind]
+def ros_message(kind: str, content: dict[str, Any], store: Any = STORE) -> Any:
+    """A message of `rosbags`, of nested dicts. In ROS 1 a header has a number."""
+    cls = store.types[kind]
     values: dict[str, Any] = {}
-    for name, (node, inner) in STORE.fielddefs[kind][1]:
-        value = content[name]
+    for name, (node, inner) in store.fielddefs[kind][1]:
+        value = content.get(name, 0)
         if isinstance(value, dict):
-            values[name] = ros_message(str(inner), value)
+            values[name] = ros_message(str(inner), value, store)
         elif node in (3, 4) and inner[0][0] == 1 and inner[0][1][0] != "string":
             number = inner[0][1][0]
             values[name] = np.frombuffer(value, np.uint8) if isinstance(value, bytes) else np.array(value, number)
         else:
             values[name] = value
     return cls(**values)
+
+
+def write_ros1_bag(path: Path, sent: Iterable[Sent] | None = None, compression: Any = None) -> Path:
+    """Write a bag of ROS 1, by `rosbags`."""
+    from rosbags.rosbag1 import Writer as BagWriter
+
+    path.unlink(missing_ok=True)
+    writer = BagWriter(path)
+    if compression is not None:
+        writer.set_compression(compression)
+    with writer:
+        connections: dict[str, Any] = {}
+        for one in robot() if sent is None else sent:
+            if one.topic not in connections:
+                connections[one.topic] = writer.add_connection(one.topic, one.kind, typestore=ROS1)
+            data = ROS1.serialize_ros1(ros_message(one.kind, one.content, ROS1), one.kind)
+            writer.write(connections[one.topic], one.nanoseconds, data)
+    return path
+
+
+def write_ros2_bag(folder: Path, sent: Iterable[Sent] | None = None, storage: str = "sqlite3", **settings: Any) -> Path:
+    """Write a bag of ROS 2, by `rosbags`. settings: compression, a mode and a format; custom, data of its metadata."""
+    from rosbags.rosbag2 import StoragePlugin
+    from rosbags.rosbag2 import Writer as BagWriter
+
+    shutil.rmtree(folder, ignore_errors=True)
+    writer = BagWriter(folder, version=9, storage_plugin=StoragePlugin[storage.upper()])
+    if "compression" in settings:
+        writer.set_compression(*settings["compression"])
+    for key, text in settings.get("custom", {}).items():
+        writer.set_custom_data(key, text)
+    with writer:
+        connections: dict[str, Any] = {}
+        for one in robot() if sent is None else sent:
+            if one.topic not in connections:
+                connections[one.topic] = writer.add_connection(one.topic, one.kind, typestore=STORE)
+            data = STORE.serialize_cdr(ros_message(one.kind, one.content), one.kind)
+            writer.write(connections[one.topic], one.nanoseconds, data)
+    return folder
+
+
+def write_humble_bag(folder: Path, sent: Iterable[Sent] | None = None, files: int = 1) -> Path:
+    """Write a bag as ROS 2 Humble does: without definitions, perhaps in several databases."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    messages = list(robot() if sent is None else sent)
+    topics = {one.topic: (number, one.kind) for number, one in enumerate({m.topic: m for m in messages}.values(), 1)}
+    names = [f"{folder.name}_{number}.db3" for number in range(files)]
+    each = -(-len(messages) // files)
+    for number, name in enumerate(names):
+        with contextlib.closing(sqlite3.connect(folder / name)) as database:
+            database.executescript(HUMBLE)
+            rows = [
+                (number, topic, kind, "cdr", *quality(2147483647).values()) for topic, (number, kind) in topics.items()
+            ]
+            database.executemany("INSERT INTO topics VALUES(?, ?, ?, ?, ?)", rows)
+            for one in messages[number * each : (number + 1) * each]:
+                data = bytes(STORE.serialize_cdr(ros_message(one.kind, one.content), one.kind))
+                row = (topics[one.topic][0], one.nanoseconds, data)
+                database.execute("INSERT INTO messages (topic_id, timestamp, data) VALUES(?, ?, ?)", row)
+            database.commit()
+    counts = {topic: sum(one.topic == topic for one in messages) for topic in topics}
+    told = {
+        "version": 5,
+        "storage_identifier": "sqlite3",
+        "relative_file_paths": names,
+        "duration": {"nanoseconds": messages[-1].nanoseconds - messages[0].nanoseconds},
+        "starting_time": {"nanoseconds_since_epoch": messages[0].nanoseconds},
+        "message_count": len(messages),
+        "topics_with_message_count": [
+            {
+                "topic_metadata": {"name": topic, "type": kind, "serialization_format": "cdr", **quality(0)},
+                "message_count": counts[topic],
+            }
+            for topic, (_, kind) in topics.items()
+        ],
+        "compression_format": "",
+        "compression_mode": "",
+    }
+    (folder / "metadata.yaml").write_text(json.dumps({"rosbag2_bagfile_information": told}))  # JSON is YAML
+    return folder
+
+
+def quality(seconds: int) -> dict[str, str]:
+    """The quality of service of a topic: bags state an infinite time as 0 in metadata.yaml and as 2147483647 s in the
+    database."""
+    time = f"{{sec: {seconds}, nsec: 0}}"
+    told = {"history": 3, "depth": 0, "reliability": 1, "durability": 2, "deadline": time, "lifespan": time}
+    told |= {"liveliness": 1, "liveliness_lease_duration": time, "avoid_ros_namespace_conventions": "false"}
+    lines = [f"{key}: {value}" for key, value in told.items()]
+    return {"offered_qos_profiles": "- " + "\n  ".join(lines)}
+
+
+HUMBLE = """
+CREATE TABLE schema(schema_version INTEGER PRIMARY KEY, ros_distro TEXT NOT NULL);
+CREATE TABLE topics(id INTEGER PRIMARY KEY, name TEXT NOT NULL, type TEXT NOT NULL,
+    serialization_format TEXT NOT NULL, offered_qos_profiles TEXT NOT NULL);
+CREATE TABLE messages(id INTEGER PRIMARY KEY, topic_id INTEGER NOT NULL, timestamp INTEGER NOT NULL,
+    data BLOB NOT NULL);
+CREATE INDEX timestamp_idx ON messages (timestamp ASC);
+INSERT INTO schema(schema_version, ros_distro) VALUES (3, 'humble');
+"""
 
 
 def as_cdr(sent: Iterable[Sent]) -> Iterator[tuple[Sent, str, str, bytes, bytes]]:
@@ -154,9 +260,9 @@ def as_cdr(sent: Iterable[Sent]) -> Iterator[tuple[Sent, str, str, bytes, bytes]
 
 def as_ros1(sent: Iterable[Sent]) -> Iterator[tuple[Sent, str, str, bytes, bytes]]:
     for one in sent:
-        data = bytes(STORE.serialize_ros1(ros_message(one.kind, one.content), one.kind))
+        data = bytes(ROS1.serialize_ros1(ros_message(one.kind, one.content, ROS1), one.kind))
         kind = one._replace(kind=one.kind.replace("/msg/", "/"))
-        yield kind, "ros1", "ros1msg", definition(one.kind, 1).encode(), data
+        yield kind, "ros1", "ros1msg", ROS1.generate_msgdef(one.kind)[0].encode(), data
 
 
 def as_json(sent: Iterable[Sent], schema: dict[str, Any] | None = None) -> Iterator[Any]:

@@ -77,12 +77,13 @@ def by_hand(
     splits: Mapping[str, list[list[dict[str, Any]]]] | None = None,
     step: Mapping[str, Any] | None = None,
     episode: Mapping[str, Any] | None = None,
+    dataset: str = "toy",
     **info: Any,
 ) -> Path:
     """Write NAME/VERSION with the records of each shard of each split; returns its path.
 
     step: features of a timestep besides `STEP`, None to leave one out. episode: features beside `steps`. info: entries
-    of dataset_info.json, None to leave one out.
+    of dataset_info.json, None to leave one out. dataset: its name.
     """
     splits = splits or {"train": [[record(3, 0), record(4, 10)], [record(2, 20)]], "val": [[record(3, 30)]]}
     folder.mkdir(parents=True, exist_ok=True)
@@ -91,12 +92,12 @@ def by_hand(
     (folder / "features.json").write_text(json.dumps(features))
     listed = []
     for split, shards in splits.items():
-        paths = [folder / f"toy-{split}.tfrecord-{i:05d}-of-{len(shards):05d}" for i in range(len(shards))]
+        paths = [folder / f"{dataset}-{split}.tfrecord-{i:05d}-of-{len(shards):05d}" for i in range(len(shards))]
         for path, records in zip(paths, shards, strict=True):
             path.write_bytes(b"".join(frame(encode_example(one)) for one in records))
         size = sum(path.stat().st_size for path in paths)
         listed.append({"name": split, "numBytes": str(size), "shardLengths": [str(len(records)) for records in shards]})
-    said = {"name": "toy", "version": folder.name, "fileFormat": "tfrecord", "splits": listed, **info}
+    said = {"name": dataset, "version": folder.name, "fileFormat": "tfrecord", "splits": listed, **info}
     content = {name: value for name, value in said.items() if value is not None}
     (folder / "dataset_info.json").write_text(json.dumps(content))
     return folder

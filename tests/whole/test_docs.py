@@ -5,7 +5,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from gato_tokenize import Dataset
@@ -44,16 +43,16 @@ def test_the_source_of_the_page_keeps_the_contract(tmp_path: Path) -> None:
     page = (ROOT / "docs/adding-a-source.md").read_text()
     (module,) = re.findall(r"```python\n(.*?)```", page, re.S)
     (contract,) = re.findall(r"```python notest\n(.*?)```", page, re.S)
-    (tmp_path / "gato_npz.py").write_text(module)
-    (tmp_path / "test_gato_npz.py").write_text(contract)
+    (tmp_path / "gato_csv.py").write_text(module)
+    (tmp_path / "test_gato_csv.py").write_text(contract)
     words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
     done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0 and "16 passed" in done.stdout, done.stdout
     for number in range(3):
-        observation = np.full((4, 2), np.nan if number == 1 else 0.5)
-        np.savez(tmp_path / f"{number}.npz", observation=observation, action=np.zeros((4, 1)))
+        lines = ["observation,action", *[f"{'nan' if number == 1 else 0.5},0"] * 4]
+        (tmp_path / f"{number}.csv").write_text("\n".join(lines))
     # In a process of its own: a conversion forks, and this one may hold libraries with threads.
-    words = ["-m", "pipelines", "convert", "gato_npz:NpzSource:*.npz", "--out", "out/toy/1.0.0", "--max-rejects", "1"]
+    words = ["-m", "pipelines", "convert", "gato_csv:CsvSource:*.csv", "--out", "out/toy/1.0.0", "--max-rejects", "1"]
     subprocess.run([sys.executable, *words], cwd=tmp_path, check=True, timeout=120)
     assert len(Dataset.open(tmp_path / "out/toy/1.0.0")) == 2
 

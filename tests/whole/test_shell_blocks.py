@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 from environment_of_scripts import make_environment
+from lerobot_files import write_v3
 from PIL import Image
+from rlds_files import by_hand
 from shell_blocks import shell_blocks, stray_commands
 
 ROOT = Path(__file__).parents[2]
@@ -17,10 +19,13 @@ CHECKOUT = ("docs", "examples", "gato_tokenize", "pipelines", "gato_model", "REA
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A checkout after `make demo`: the sources, and in `.venv` the scripts that pip would install."""
+    """A checkout after `make demo`: the sources, and in `.venv` the scripts that pip would install; beside them a
+    picture and two small datasets."""
     for name in CHECKOUT:
         (tmp_path / name).symlink_to(ROOT / name)
     make_environment(tmp_path / ".venv")
+    by_hand(tmp_path / "bridge_dataset/1.0.0", dataset="bridge_dataset")
+    write_v3(tmp_path / "pusht")
     Image.new("RGB", (64, 48), (200, 30, 30)).save(tmp_path / "photo.jpg")
     return tmp_path
 

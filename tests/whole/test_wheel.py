@@ -8,7 +8,6 @@ import sys
 import zipfile
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from gato_tokenize import Dataset
@@ -92,19 +91,19 @@ def test_a_package_of_the_page_offers_its_source_beside_the_wheel(python: Path, 
     package = tmp_path / "package"
     package.mkdir()
     for name, kind in (
-        ("gato_npz.py", "python"),
-        ("test_gato_npz.py", "python notest"),
+        ("gato_csv.py", "python"),
+        ("test_gato_csv.py", "python notest"),
         ("pyproject.toml", "toml"),
     ):
         (text,) = re.findall(rf"```{kind}\n(.*?)```", page, re.S)
         (package / name).write_text(text)
     pip("wheel", "--no-build-isolation", "--wheel-dir", tmp_path, package, folder=tmp_path)
-    (built,) = tmp_path.glob("gato_npz-*.whl")
+    (built,) = tmp_path.glob("gato_csv-*.whl")
     pip("--python", python, "install", built, folder=tmp_path)
     for number in range(3):
-        np.savez(tmp_path / f"{number}.npz", observation=np.full((4, 2), 0.5), action=np.zeros((4, 1)))
-    run(python.with_name("gato-data"), "convert", "npz:*.npz", "--out", "out/toy/1.0.0", folder=tmp_path)
+        (tmp_path / f"{number}.csv").write_text("observation,action\n" + "0.5,0\n" * 4)
+    run(python.with_name("gato-data"), "convert", "csv:*.csv", "--out", "out/toy/1.0.0", folder=tmp_path)
     assert len(Dataset.open(tmp_path / "out/toy/1.0.0")) == 3
-    shutil.copy(package / "test_gato_npz.py", tmp_path)  # without the module beside it
-    words = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "test_gato_npz.py"]
+    shutil.copy(package / "test_gato_csv.py", tmp_path)  # without the module beside it
+    words = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "test_gato_csv.py"]
     assert "16 passed" in run(python, *words, folder=tmp_path)

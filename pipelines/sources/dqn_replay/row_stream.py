@@ -1,6 +1,7 @@
 """RowStream: the rows of a .npy array in a gzip file, read forward in flat memory."""
 
 import os
+import warnings
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -145,16 +146,29 @@ def read_number(path: str) -> int:
 
 def _header(file: BinaryIO) -> tuple[tuple[int, ...], np.dtype[Any]]:
     """(shape, dtype) of the .npy that begins here. Raises ValueError if it is none that can be read row by row."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # Python 2 wrote 1000000L, which numpy reads, and warns
+            shape, fortran, dtype = _described(file)
+    except (OSError, EOFError):  # of the compressed data
+        raise
+    except Exception as error:  # numpy parses Python: it raises SyntaxError, TokenError and more
+        raise ValueError(f"its header is none of a .npy: {error}") from error
+    if dtype.hasobject:
+        raise ValueError("it holds pickled objects, which are not opened")
+    if dtype.kind not in "biuf":
+        raise ValueError(f"its values are {dtype}, no numbers")
+    if fortran and len(shape) > 1:
+        raise ValueError("its values are in Fortran's order, so that no row can be read alone")
+    return shape, dtype
+
+
+def _described(file: BinaryIO) -> Any:
     version = np.lib.format.read_magic(file)  # type: ignore[no-untyped-call]
     if version not in ((1, 0), (2, 0)):
         raise ValueError(f"it is of version {version} of .npy, not 1.0 or 2.0")
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, fortran, dtype = read(file)  # type: ignore[no-untyped-call]
-    if dtype.hasobject:
-        raise ValueError("it holds pickled objects, which are not opened")
-    if fortran and len(shape) > 1:
-        raise ValueError("its values are in Fortran's order, so that no row can be read alone")
-    return shape, dtype
+    return read(file)  # type: ignore[no-untyped-call]
 
 
 def _named(path: str, error: Exception) -> str:

@@ -80,7 +80,8 @@ class ImageTextSource(Source):
                 inputs += sources
                 pieces += ranges
             else:
-                raise SourceError(f"{path}: expected a .jsonl (not compressed) or one of {', '.join(ARCHIVES)}")
+                hint = f"; annotations of COCO and VQA are read as coco:{path}" if path.endswith(".json") else ""
+                raise SourceError(f"{path}: expected a .jsonl (not compressed) or one of {', '.join(ARCHIVES)}{hint}")
         return inputs, pieces
 
     def partitions(self) -> list[dict[str, Any]]:

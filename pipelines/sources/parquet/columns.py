@@ -8,12 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gato_tokenize.spec import join_path
+from pipelines.sources.formats.field_names import path_of, root_of
 
-OBSERVATION = ("observation", "observations", "obs")
-ACTION = ("action", "actions")
 WRAPPERS = ("steps", "transitions", "trajectory")  # columns whose lists hold the timesteps themselves
-MODALITIES = ("continuous", "discrete", "image", "text")  # JAT's columns are `discrete_actions` and the like
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,39 +92,18 @@ def paths_of(columns: Sequence[Column]) -> dict[str, Column]:
     action if it is the only one.
     """
     found: dict[str, Column] = {}
-    actions = [column for column in columns if _root(column.keys[0])[0] == "action"]
+    actions = [column for column in columns if root_of(column.keys[0])[0] == "action"]
     for column in columns:
         first, *others = column.keys
-        root, rest = _root(first)
+        root, rest = root_of(first)
         if root == "action" and len(actions) == 1:
             rest, others = (), []
         if not root and not column.timed:
-            path = _joined(first, others)
+            path = path_of(first, others)
         else:
-            path = _joined(root or "observation", [*rest, *others] if root else column.keys)
-        found[path if path not in found else _joined("observation", column.keys)] = column
+            path = path_of(root or "observation", [*rest, *others] if root else column.keys)
+        found[path if path not in found else path_of("observation", column.keys)] = column
     return found
-
-
-def _root(name: str) -> tuple[str, tuple[str, ...]]:
-    """("observation", "action" or "", the parts of a column's name after it)."""
-    for root, words in (("observation", OBSERVATION), ("action", ACTION)):
-        if name in words:
-            return root, ()
-        first, _, rest = name.partition(".")
-        if rest and first in words:
-            return root, tuple(rest.split("."))
-        kind, _, last = name.rpartition("_")
-        if kind in MODALITIES and last in words:
-            return root, (kind,)
-    return "", ()
-
-
-def _joined(root: str, keys: Sequence[str]) -> str:
-    path = root if root in ("observation", "action") else join_path("", root)[1:]
-    for key in keys:
-        path = join_path(path, key)
-    return path
 
 
 def one_array(column: Any) -> Any:

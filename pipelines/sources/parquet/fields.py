@@ -12,26 +12,12 @@ from gato_tokenize.array_spaces import Box, PictureFiles, Text
 from gato_tokenize.boxes import UNBOUNDED_SIZE
 from gato_tokenize.modalities.picture_file import open_picture
 from pipelines.sources.episode_options import listed
+from pipelines.sources.formats.field_names import DONE, INSTRUCTIONS, NEVER, REWARD, STEP, SUCCESS
 from pipelines.sources.formats.parquet import files_of, numbers_of
 from pipelines.sources.parquet.columns import Column, columns_of, dtype_of, paths_of, shape_of
 from pipelines.sources.parquet.options import ParquetOptions
 from pipelines.sources.source import SourceError
 from pipelines.sources.step_fields import StepFields, many_numbers
-
-REWARD = ("reward", "rewards", "next.reward")
-DONE = ("done", "dones", "terminal", "terminals", "is_terminal", "terminated", "terminations", "next.done")
-SUCCESS = ("success", "is_success", "next.success")
-STEP = ("frame_index", "step", "step_index", "timestep")  # columns that count the timesteps of an episode
-INSTRUCTIONS = ("language_instruction", "instruction", "language", "task_description")
-NEVER = {
-    **dict.fromkeys(("timestamp", "timestamps"), "it says when a timestep was recorded"),
-    **dict.fromkeys((*DONE, "is_first", "is_last", "truncated", "truncations"), "it says where an episode ends"),
-    **dict.fromkeys(SUCCESS, "it says whether an episode succeeds"),
-    **dict.fromkeys((*STEP, "index", "episode_index", "task_index"), "it is a number of the timestep or episode"),
-    **dict.fromkeys(
-        ("next_observation", "next_observations", "next_obs"), "it repeats the observation one timestep later"
-    ),
-}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,39 +4,16 @@ import dataclasses
 import glob
 import json
 import os
-import re
 from collections.abc import Iterable
 from typing import Any
 
 from pipelines.sources.formats.matching import matching
+from pipelines.sources.formats.split_names import SHARD, name_of, split_of
 from pipelines.sources.source import SourceError
 
 SUFFIXES = (".parquet", ".arrow", ".feather")
 STATE, SPLITS = "state.json", "dataset_dict.json"  # of a folder that `datasets.save_to_disk` wrote
 CACHE = "cache-"  # how files begin that the `datasets` library keeps beside a dataset for itself
-SHARD = re.compile(r"(?P<name>.*?)-?(?P<number>[0-9]{5})-of-(?P<count>[0-9]{5})(?:-[0-9a-f]+)?")
-WORDS = {
-    "train": "train",
-    "training": "train",
-    "validation": "validation",
-    "valid": "validation",
-    "val": "validation",
-    "dev": "validation",
-    "test": "test",
-    "testing": "test",
-    "eval": "test",
-    "evaluation": "test",
-}
-NO_NAMES = (
-    "",
-    "data",
-    "default",
-    "part",
-    "file",
-    "chunk",
-    "shard",
-    "dataset",
-)  # of files and folders: they say nothing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,9 +51,9 @@ def find_files(argument: str) -> DataFiles:
     if os.path.isfile(os.path.join(top, SPLITS)):
         parts = [os.path.join(top, name) for name in _listed(os.path.join(top, SPLITS), "splits")]
         found = [file for part in parts for file in _saved(part, os.path.basename(part))]
-        return DataFiles(tuple(found), _name_of(top), ())
+        return DataFiles(tuple(found), (name_of(top) or "parquet"), ())
     if os.path.isfile(os.path.join(top, STATE)):
-        return DataFiles(tuple(_saved(top, "")), _name_of(top), ())
+        return DataFiles(tuple(_saved(top, "")), (name_of(top) or "parquet"), ())
     paths, notes = _matching(argument)
     files: list[DataFile] = []
     before = ""
@@ -87,34 +64,7 @@ def find_files(argument: str) -> DataFiles:
     folder = os.path.commonpath([os.path.dirname(path) for path in paths])
     stem = os.path.splitext(os.path.basename(paths[0]))[0]
     alone = len(paths) == 1 and not SHARD.fullmatch(stem) and not split_of(paths[0], os.path.dirname(paths[0]))
-    return DataFiles(tuple(files), _name_of(stem if alone else folder), (*notes, *_missing(paths)))
-
-
-def split_of(path: str, root: str = "") -> str:
-    """The split that the name of a file says, or that of a folder below `root` in which it lies; "" if none does.
-
-    >>> split_of("set/kitchen-train-00000-of-00002.parquet"), split_of("set/expert-00000-of-00002-0a1b.parquet")
-    ('train', 'expert')
-    >>> split_of("set/valid/part-0.parquet", "set"), split_of("test/part-0.parquet", "test"), split_of("train_a.arrow")
-    ('validation', '', 'train')
-    """
-    stem = os.path.splitext(os.path.basename(path))[0]
-    shard = SHARD.fullmatch(stem)
-    name = shard["name"] if shard else stem
-    if said := _word(name):
-        return said
-    if shard and name not in NO_NAMES and re.fullmatch(r"[A-Za-z0-9_]+", name):
-        return name
-    if not root:
-        return ""
-    folders = os.path.relpath(os.path.dirname(path), root).split(os.sep)
-    return next((WORDS[part] for part in reversed(folders) if part in WORDS), "")
-
-
-def _word(name: str) -> str:
-    """The split whose word a name begins or ends with."""
-    words = re.split(r"[-_.]", name)
-    return WORDS.get(words[0], WORDS.get(words[-1], ""))
+    return DataFiles(tuple(files), (name_of(stem if alone else folder) or "parquet"), (*notes, *_missing(paths)))
 
 
 def _matching(argument: str) -> tuple[list[str], list[str]]:
@@ -190,9 +140,3 @@ def _missing(paths: Iterable[str]) -> list[str]:
             numbers = ", ".join(map(str, lost[:8])) + (", ..." if len(lost) > 8 else "")
             lines.append(f"{common}: of {count} files, these are missing, and no episode of theirs is read: {numbers}")
     return lines
-
-
-def _name_of(path: str) -> str:
-    """The last part of a path that says what the data are."""
-    parts = [part for part in os.path.normpath(path).split(os.sep) if part not in (*NO_NAMES, *WORDS, ".", "..")]
-    return parts[-1] if parts else "parquet"

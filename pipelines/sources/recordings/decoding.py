@@ -6,16 +6,15 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from mcap.records import Schema
-from mcap_protobuf.decoder import DecoderFactory
 from rosbags.interfaces import Nodetype
-from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
+from rosbags.typesys import Stores, TypesysError, get_types_from_idl, get_types_from_msg, get_typestore
 from rosbags.typesys.msg import normalize_msgtype
 from rosbags.typesys.store import Typestore
 
 from pipelines.sources.recordings.recording import Decoder, UnfitError
 
-ROS = {"cdr": ("ros2msg", "ros2idl"), "ros1": ("ros1msg",)}  # {encoding of messages: those of their schemas}
+# {encoding of messages: those of their schemas}; "" where the type is named alone
+ROS = {"cdr": ("ros2msg", "ros2idl", ""), "ros1": ("ros1msg",)}
 MOST_REPEATS = 4096  # of texts or messages in an array whose length a definition states: code is made for each
 _IDL = "=" * 80 + "\n"  # stands before each file of IDL, followed by its name
 
@@ -33,19 +32,24 @@ def decoder_of(encoding: str, name: str, schema_encoding: str, schema: bytes) ->
     encoding: as MCAP calls it: "cdr", "ros1", "protobuf" or "json". Raises UnfitError for another one, and whatever the
     library of the format raises for a schema that it cannot read.
     """
-    if schema_encoding in ROS.get(encoding, ()):
-        text = schema.decode()
-        types = _types_of_idl(text) if schema_encoding == "ros2idl" else get_types_from_msg(text, name)
-        return ros_decoder(types, name, encoding == "ros1")
+    if name and schema_encoding in ROS.get(encoding, ()):
+        return ros_decoder(_types(schema_encoding, name, schema.decode()), name, encoding == "ros1")
     if encoding == "protobuf" and schema_encoding == "protobuf":
-        found = DecoderFactory().decoder_for(encoding, Schema(1, schema, schema_encoding, name))
-        if found is not None:
-            return found
+        return _protobuf_decoder(name, schema)
     if encoding == "json":
         described = json.loads(schema) if schema_encoding == "jsonschema" and schema.strip() else {}
         return functools.partial(_json, described)
     beside = f" with a schema in {schema_encoding}" if schema_encoding else " without a schema"
     raise UnfitError(f"its messages are in {encoding or 'no stated encoding'}{beside}, which is not read")
+
+
+def _protobuf_decoder(name: str, schema: bytes) -> Decoder:
+    from mcap.records import Schema  # bags of ROS are read without it
+    from mcap_protobuf.decoder import DecoderFactory
+
+    decoder = DecoderFactory().decoder_for("protobuf", Schema(1, schema, "protobuf", name))
+    assert decoder is not None
+    return decoder
 
 
 def ros_decoder(types: Mapping[str, Any], name: str, ros1: bool) -> Decoder:
@@ -66,8 +70,9 @@ def ros_decoder(types: Mapping[str, Any], name: str, ros1: bool) -> Decoder:
 
 
 def _define(store: Typestore, name: str) -> None:
-    """Take the types that some writers leave out, such as std_msgs/msg/Header, from ROS 2 as it is."""
-    known, wanted, seen = get_typestore(Stores.LATEST).fielddefs, [name], set[str]()
+    """Take the types that a recording does not define from ROS 2 Humble: bags define none before ROS 2 Iron, and some
+    writers of MCAP leave out what they take for known, such as std_msgs/msg/Header."""
+    known, wanted, seen = get_typestore(Stores.ROS2_HUMBLE).fielddefs, [name], set[str]()
     while wanted:
         one = wanted.pop()
         if one in seen:
@@ -83,12 +88,20 @@ def _define(store: Typestore, name: str) -> None:
                 wanted.append(inner[1])
 
 
-def _types_of_idl(text: str) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for part in text.split(_IDL):
-        if body := re.sub(r"\AIDL: [^\n]*\n", "", part).strip():
-            found |= get_types_from_idl(body)
-    return found
+def _types(schema_encoding: str, name: str, text: str) -> Mapping[str, Any]:
+    """The types that a schema defines, as `rosbags` parses them."""
+    if not schema_encoding:
+        return {}
+    try:
+        if schema_encoding != "ros2idl":
+            return get_types_from_msg(text, name)
+        found: dict[str, Any] = {}
+        for part in text.split(_IDL):
+            if body := re.sub(r"\AIDL: [^\n]*\n", "", part).strip():
+                found |= get_types_from_idl(body)
+        return found
+    except TypesysError as error:
+        raise UnfitError("the definition of its messages is none of a message: it may be that of a service") from error
 
 
 def _check_repeats(types: Mapping[str, Any]) -> None:

@@ -1,6 +1,5 @@
 """EpisodeMaker: the messages of a recording to an `Episode`."""
 
-import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -210,13 +209,3 @@ def _kind(value: Any) -> str:
     if isinstance(value, Unfit):
         return f"none: {value.why}"
     return f"{value.dtype}{list(value.shape)}" if isinstance(value, np.ndarray) else type(value).__name__
-
-
-@contextlib.contextmanager
-def named(path: str) -> Iterator[None]:
-    """Make a ValueError that names the recording of whatever goes wrong with it."""
-    try:
-        yield
-    except Exception as error:  # each library raises errors of its own
-        plain = isinstance(error, ValueError | OSError) and str(error)
-        raise ValueError(f"{path}: {error}" if plain else f"{path}: {type(error).__name__} {error}".strip()) from error

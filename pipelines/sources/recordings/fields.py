@@ -1,5 +1,6 @@
 """TopicFields: what the first recordings show of their topics: which fields they hold, and the range of each."""
 
+import contextlib
 import dataclasses
 import functools
 import itertools
@@ -12,7 +13,7 @@ from gato_tokenize.array_spaces import Box, PictureFiles, Text
 from gato_tokenize.spec import join_path
 from pipelines.sources.recordings.messages import Names, Unfit, values_of
 from pipelines.sources.recordings.pictures import Picture
-from pipelines.sources.recordings.recording import Message, Recording
+from pipelines.sources.recordings.recording import Message, Recording, named
 from pipelines.sources.source import SourceError
 from pipelines.sources.step_fields import StepFields, many_numbers
 
@@ -76,17 +77,13 @@ def read_fields(files: Sequence[str], opened: Callable[[str], Recording], look: 
     The first says which fields there are, all of them the range of each. Raises SourceError if none can be read.
     """
     found: list[tuple[Recording, dict[str, _Seen]]] = []
-    fault: Exception | None = None
+    fault: ValueError | None = None
     for path in files:
-        recording = None
         try:
-            recording = opened(path)
-            found.append((recording, _look(recording)))
-        except Exception as error:  # it becomes a reject
+            with named(path), contextlib.closing(opened(path)) as recording:
+                found.append((recording, _look(recording)))
+        except ValueError as error:  # it becomes a reject
             fault = fault or error
-        finally:
-            if recording is not None:
-                recording.close()
         if len(found) == look:
             break
     if not found:
@@ -155,6 +152,8 @@ def _fields(recording: Recording, topics: Mapping[str, _Seen], others: Sequence[
             places[alone] = Place(name, ())
             unreadable[alone] = (seen.why if seen else "") or "it has no messages"
             continue
+        if not seen.first:
+            places[alone], unreadable[alone] = Place(name, ()), "its messages hold no values"
         for names, value in seen.first.items():
             below = () if names or not _is_group(name, recording.topics) else ("data",)
             path = functools.reduce(join_path, (*names, *below), alone)

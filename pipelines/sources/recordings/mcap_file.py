@@ -16,6 +16,7 @@ from pipelines.sources.recordings.recording import Decoder, Message, Recording, 
 
 MAGIC = b"\x89MCAP0\r\n"  # at the start and at the end
 FOOTER = 8 + 8 + 4  # bytes at the end of the footer: the start of the summary, that of its offsets, and its CRC
+BAG = "rosbag2"  # the metadata in which ROS 2 repeats what its metadata.yaml says
 RECOVER = "MCAP's command line tool makes a sound file of what is whole: mcap recover FILE -o NEW"
 
 
@@ -39,6 +40,7 @@ class McapFile(Recording):
             self.texts = {
                 functools.reduce(join_path, (one.name, key), "metadata"): text
                 for one in self._reader().iter_metadata()
+                if one.name != BAG
                 for key, text in sorted(one.metadata.items())
             }
         except BaseException:

@@ -1,9 +1,12 @@
 """Recording: an open file or bag, with its topics and their messages in the order of time."""
 
 import abc
+import contextlib
 import dataclasses
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, NamedTuple
+
+MOST_SAID = 200  # characters of an error of a library, which may repeat a whole definition
 
 
 class UnfitError(ValueError):
@@ -28,7 +31,8 @@ class Message(NamedTuple):
         except Exception as error:  # each library raises errors of its own for damaged data
             if isinstance(error, UnfitError):
                 raise
-            raise ValueError(f"its message cannot be decoded: {type(error).__name__}: {error}") from error
+            said = f"{type(error).__name__}: {error}".split("\n")[0][:MOST_SAID]
+            raise ValueError(f"its message cannot be decoded: {said}") from error
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,3 +70,14 @@ class Recording(abc.ABC):
         """Messages a second of a topic, about; 0 if the index does not say how many there are."""
         seconds = (self.end - self.start) / 1e9
         return max(0, (self.topics[topic].count or 0) - 1) / seconds if seconds > 0 else 0.0
+
+
+@contextlib.contextmanager
+def named(path: str) -> Iterator[None]:
+    """Make a ValueError that names the recording of whatever goes wrong with it."""
+    try:
+        yield
+    except Exception as error:  # each library raises errors of its own
+        plain = isinstance(error, ValueError | OSError) and str(error)
+        said = f"{error}" if plain else f"it cannot be read: {type(error).__name__} {error}".strip()
+        raise ValueError(f"{path}: {said}") from error

@@ -1,6 +1,7 @@
 """RecordingSource: what the sources of recordings have in common: fields from topics, and an episode a recording."""
 
 import abc
+import contextlib
 import functools
 import os
 from collections.abc import Iterator, Mapping
@@ -11,10 +12,10 @@ from pipelines.sources.formats.files import names_and_sizes
 from pipelines.sources.formats.matching import Matches
 from pipelines.sources.options import parse_options
 from pipelines.sources.pieces import RECORD_BYTES, Piece, pack, step_bytes
-from pipelines.sources.recordings.episode import EpisodeMaker, named
+from pipelines.sources.recordings.episode import EpisodeMaker
 from pipelines.sources.recordings.fields import TopicFields, read_fields
 from pipelines.sources.recordings.options import RecordingOptions
-from pipelines.sources.recordings.recording import Recording
+from pipelines.sources.recordings.recording import Recording, named
 from pipelines.sources.source import Candidate, Source
 from pipelines.sources.step_reading import StepReading
 
@@ -56,11 +57,7 @@ class RecordingSource(Source):
 
     @functools.cached_property
     def _fields(self) -> TopicFields:
-        return read_fields(self._matches.files, self._opened, LOOK)
-
-    def _opened(self, path: str) -> Recording:
-        with named(path):
-            return self.opened(path)
+        return read_fields(self._matches.files, self.opened, LOOK)
 
     @functools.cached_property
     def _reading(self) -> StepReading:
@@ -76,6 +73,9 @@ class RecordingSource(Source):
 
     def reasons(self) -> dict[str, Mapping[str, str]]:
         return {self._task: self._reading.reasons}
+
+    def readings(self) -> Mapping[str, StepReading]:
+        return {self._task: self._reading}
 
     def notes(self) -> list[str]:
         used = sorted({self._fields.places[path].topic for path in self._reading.places.values()})
@@ -108,9 +108,6 @@ class RecordingSource(Source):
         with named(path):
             if (found := self.size(path)) != size:
                 raise ValueError(f"it has changed since it was planned: {found} bytes now, {size} then; plan again")
-            recording = self.opened(path)
-            try:
-                metadata = EpisodeMetadata(path, domain=self.domain, task=self._task, source_uri=path)
+            metadata = EpisodeMetadata(path, domain=self.domain, task=self._task, source_uri=path)
+            with contextlib.closing(self.opened(path)) as recording:
                 return maker.episode(recording, metadata)
-            finally:
-                recording.close()

@@ -55,15 +55,18 @@ class Ticks:
         Raises ValueError if a needed topic has no message, or another number than the index states; if the messages are
         not in order; and if there is no timestep.
         """
-        before, ended = -1, False
+        before, end = -1, -1  # nanoseconds; `end` is that of the last timestep if it is known
         for time, together in itertools.groupby(messages, lambda message: message.time):
             if time < before:
                 raise ValueError(
                     f"a message of {time} ns follows one of {before} ns: they are not in the order of time and have no"
                     " index; MCAP's command line tool sorts them: mcap sort FILE -o NEW"
                 )
-            if ended:
-                break
+            before = time
+            if end >= 0:  # the rest is counted alone
+                for message in together:
+                    self._come[message.topic] += 1
+                continue
             yield from self._due(time - 1)
             is_clock = self._take(together)
             if len(self._latest) == len(self._come):
@@ -71,10 +74,10 @@ class Ticks:
                 if is_clock and not self._fps:
                     self._number += 1
                     yield Tick(time, dict(self._latest))
-            before = time
-            ended = all(self._come[topic] == self._counts.get(topic) for topic in self._clocks)
-        self._check(ended)
-        yield from self._due(before)
+            if all(self._come[topic] == self._counts.get(topic) for topic in self._clocks):
+                end = time
+        self._check()
+        yield from self._due(end if end >= 0 else before)
         if not self._number:
             raise ValueError(f"no message of {self._clocks[0]} came after each of the other topics had one")
 
@@ -97,10 +100,10 @@ class Ticks:
             self._number += 1
             yield Tick(time, dict(self._latest))
 
-    def _check(self, ended: bool) -> None:
+    def _check(self) -> None:
         for topic, come in self._come.items():
             stated = self._counts.get(topic)
             if not come:
                 raise ValueError(f"{topic}: has no message")
-            if not ended and stated is not None and come != stated:
+            if stated is not None and come != stated:
                 raise ValueError(f"{topic}: has {come} messages, and the index states {stated}")

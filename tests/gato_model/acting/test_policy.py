@@ -79,6 +79,21 @@ def test_an_episode_is_what_the_uncached_model_would_do(model, context, prompted
         assert ids_of(action) == [logits[0, :5].argmax(), logits[1, :3].argmax()]
 
 
+def test_an_action_by_its_own_timestep_alone(model, eagerly):
+    """It is what the uncached model would do that reads this timestep and no other."""
+    policy = GatoPolicy(model, toy_tokenizer(), context="timestep")
+    hidden, choose = [], policy.actor.decoder.choose
+    policy.actor.decoder.choose = lambda seen, *rest, **how: hidden.append(seen) or choose(seen, *rest, **how)
+    for i in range(4):
+        seen = observation(i)
+        action = policy.act(seen)
+        expected = uncached(model, timestep(seen, action))[[-3, -2]]
+        assert np.abs(hidden[-2][0] - expected[0]).max() < 1e-4
+        assert np.abs(hidden[-1][0] - expected[1]).max() < 1e-4
+    with pytest.raises(ValueError, match="a prompt with context='timestep': no action would see it"):
+        GatoPolicy(model, toy_tokenizer(), demonstration(1), context="timestep")
+
+
 def test_the_mean_is_taken_of_continuous_numbers_alone(model):
     """An action of one discrete and two continuous numbers, beside the numbers that the uncached model expects."""
     spec = EpisodeSpec(ContinuousSpec((2,)), {"a": DiscreteSpec(5), "b": ContinuousSpec((2,))})
@@ -97,11 +112,12 @@ def test_the_mean_is_taken_of_continuous_numbers_alone(model):
         assert id - bins.start != of_bin.argmax()
 
 
-@pytest.mark.parametrize("context", ["memory", "window"])
+@pytest.mark.parametrize("context", ["memory", "window", "timestep"])
 def test_many_rows_act_as_one_row_alone(model, context):
     """Rows start at different times, wait, and start anew; each does what a policy of its own would do."""
-    many = GatoPolicy(model, toy_tokenizer(), demonstration(1), rows=3, context=context, temperature=2.0)
-    alone = [GatoPolicy(model, toy_tokenizer(), demonstration(1), context=context, temperature=2.0) for _ in range(3)]
+    options = {"context": context, "temperature": 2.0, "prompt": None if context == "timestep" else demonstration(1)}
+    many = GatoPolicy(model, toy_tokenizer(), rows=3, **options)
+    alone = [GatoPolicy(model, toy_tokenizer(), **options) for _ in range(3)]
 
     def reset(rows, seeds):
         many.reset(rows, seeds)
@@ -230,7 +246,7 @@ class TestRefusals:
         self.refused("temperature must be 0", model, temperature=value)
 
     def test_a_context(self, model):
-        self.refused("context must be 'memory' or 'window', not 'all'", model, context="all")
+        self.refused("context must be 'memory', 'window' or 'timestep', not 'all'", model, context="all")
 
     def test_rows_that_are_not_there(self, model):
         policy = GatoPolicy(model, toy_tokenizer(), rows=2)

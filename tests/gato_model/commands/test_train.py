@@ -59,6 +59,7 @@ def test_what_is_not_said_is_the_papers():
         ("--clip-norm 2", "optimizer", OptimizerSettings(1e-4, 10, 100, clip_norm=2.0)),
         ("--seed 9", "seed", 9),
         ("--prompt-share 0.5", "prompt_share", 0.5),
+        ("--history-dropout 0.7", "history_dropout", 0.7),
         ("--dtype mixed_bfloat16", "dtype", "mixed_bfloat16"),
     ],
 )
@@ -92,6 +93,15 @@ def test_fine_tuning_has_the_papers_settings(tmp_path):
     assert (fine.steps, fine.batch_size, fine.fine_tune) == (10_000, 64, str(tmp_path))
 
 
+def test_fine_tuning_obeys_a_schedule(tmp_path):
+    """Without one the rate is constant, so that an option of the schedule would change nothing."""
+    (tmp_path / "config.json").write_text(GatoConfig.tiny().to_json())
+    decaying = train.settings_of(parsed("--fine-tune", str(tmp_path), "--steps", "50", "--final-rate", "0.1")).optimizer
+    assert [decaying.rate(0), decaying.rate(50)] == pytest.approx([1e-5, 1e-6])
+    warming = train.settings_of(parsed("--fine-tune", str(tmp_path), "--steps", "50", "--warmup-steps", "9")).optimizer
+    assert [warming.rate(step) for step in (0, 10, 50)] == pytest.approx([1e-7, 1e-5, 1e-5])
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -101,7 +111,7 @@ def test_fine_tuning_has_the_papers_settings(tmp_path):
         ("--steps 5 --warmup-steps 9", "warm-up .9 steps. must end before the decay does .5."),
         ("--steps 5 --data a:-1", "weight must be a positive finite number"),
         ("--steps 5", "a is no complete dataset"),
-        ("--fine-tune nowhere", "nowhere is not the folder of a training run: there is nothing"),
+        ("--fine-tune nowhere", "nowhere is not the folder of a training run or an export: there is nothing"),
         ("--preset tiny --fine-tune nowhere", "has the sizes of the run that it starts from"),
     ],
 )

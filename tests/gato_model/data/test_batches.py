@@ -451,6 +451,37 @@ def test_no_prompts(made: dict[str, Path], tmp_path: Path) -> None:
     assert all(len(parts) == 1 for row in check(reader.batch(0), records) for parts in row)
 
 
+@pytest.mark.parametrize("prompt_share", [0.0, 1.0])
+def test_history_dropout_takes_the_sight_of_other_timesteps(made: dict[str, Path], prompt_share: float) -> None:
+    """The tokens stay; in the fraction of sequences that is asked for, each timestep is a segment of its own."""
+    data = Share(made["lander"])
+    options = {"prompt_share": prompt_share, "seed": 4}
+    whole = batches([data], 64, 96, **options).batch(3)  # type: ignore[arg-type]
+    every = batches([data], 64, 96, history_dropout=1.0, **options).batch(3)  # type: ignore[arg-type]
+    assert (whole["tokens"] == every["tokens"]).all()
+    separators = (whole["tokens"] == 33024).sum()
+    kinds = {(row, segment) for row, line in enumerate(every["segments"]) for segment in line if segment}
+    assert len(kinds) == separators  # a separator stands in every timestep
+    half = batches([data], 64, 96, history_dropout=0.5, **options)  # type: ignore[arg-type]
+    apart, sequences = 0, 0
+    for step in range(4):
+        batch, plain = half.batch(step), batches([data], 64, 96, **options).batch(step)  # type: ignore[arg-type]
+        for line, before in zip(batch["segments"], plain["segments"], strict=True):
+            for segment in set(before[before > 0].tolist()):
+                inside = before == segment
+                if (plain["tokens"][0] == 33024)[inside].sum() > 1 or inside.sum() > 24:
+                    sequences += 1
+                    apart += len(set(line[inside].tolist())) > 1
+    assert 0.35 < apart / sequences < 0.65
+    mine = batches([data], 64, 96, history_dropout=0.5, rows=(16, 48), **options).batch(2)  # type: ignore[arg-type]
+    assert (mine["segments"] == half.batch(2)["segments"][16:48]).all()
+
+
+def test_history_dropout_leaves_documents_alone(made: dict[str, Path]) -> None:
+    plain, dropped = (batches([Share(made["documents"])], 16, 100, history_dropout=p).batch(0) for p in (0.0, 1.0))
+    assert (plain["segments"] == dropped["segments"]).all()
+
+
 def test_five_samples_make_a_sequence(made: dict[str, Path]) -> None:
     records = {0: stored(made["pictures"])}
     reader = batches([Share(made["pictures"])], 8, 1024)
@@ -559,6 +590,7 @@ def test_reading_needs_no_tensorflow(made: dict[str, Path]) -> None:
         ({"sequence_length": 1}, "sequence_length must be"),
         ({"seed": -1}, "seed must be"),
         ({"prompt_share": 1.5}, "prompt_share must be"),
+        ({"history_dropout": -0.1}, "history_dropout must be"),
         ({"rows": (2, 9)}, r"rows must be \(start, stop\)"),
         ({"rows": (1, 1)}, "rows must be"),
         ({"quantization": 0}, "quantization"),

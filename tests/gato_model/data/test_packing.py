@@ -54,6 +54,26 @@ def test_nothing_is_predicted_over_the_border_of_a_segment() -> None:
     assert apart["target_mask"].tolist() == [[0, 1, 0, 0, 1, 0]]
 
 
+def test_timesteps_apart_are_segments_of_their_own() -> None:
+    """Two windows of two timesteps each in one segment, a prompt and its sequence, then an ordinary window."""
+    two = Window(
+        np.array([10, 33024, 11, 20, 33024, 21], np.int32), np.array([0, 4, 6] * 2, np.uint8),
+        np.array([1, 0, 1] * 2, np.uint8), np.array([0, 3, 6]), np.zeros((0, 16, 16, 3), np.uint8),
+        np.zeros((0, 2), np.int32),
+    )  # fmt: skip
+    placed = [Placed(0, 1, two, True), Placed(0, 1, two, True), Placed(0, 2, two), Placed(1, 1, two, True)]
+    batch = pack(placed, 2, 18, 128)
+    first, second = batch["segments"].reshape(2, 18)
+    steps = first.reshape(6, 3)
+    assert (steps == steps[:, :1]).all() and len(set(steps[:4, 0])) == 4  # the four timesteps that stand apart
+    assert set(steps[4:, 0]) == {2} and 2 not in steps[:4, 0]
+    assert len(set(second[:6].tolist())) == 2 and not second[6:].any()
+    assert batch["target_mask"].tolist()[0] == [0, 1, 0] * 4 + [0, 1, 1, 0, 1, 0]  # no target beyond a timestep
+    whole = pack([one._replace(apart=False) for one in placed], 2, 18, 128)
+    assert (whole["tokens"] == batch["tokens"]).all()
+    assert (whole["local_positions"] == batch["local_positions"]).all()
+
+
 def test_empty_rows_are_padding() -> None:
     batch = pack([], 2, 4, 128)
     assert not batch["segments"].any() and (batch["local_positions"] == -1).all()

@@ -22,6 +22,7 @@ import tensorflow as tf
 from model_datasets import write_dataset, write_documents
 from PIL import Image
 
+from gato_model.acting.pretrained import save_pretrained
 from gato_model.config import GatoConfig
 from gato_model.data.batches import batches
 from gato_model.data.share import Share
@@ -328,6 +329,9 @@ def test_fine_tuning_starts_from_the_weights_of_a_run(data, tmp_path):
     before, after = load(tmp_path / "first", "best"), load(tmp_path / "fine", "last")
     moved = max(np.abs(a.numpy() - b.numpy()).max() for a, b in zip(before.weights, after.weights, strict=True))
     assert 0 < moved < 5e-5  # one step of 1e-5
+    save_pretrained(before, DatasetTokenizer.load(tmp_path / "first"), tmp_path / "export")
+    train(dataclasses.replace(fine, fine_tune=str(tmp_path / "export")), tmp_path / "of_export", EVERY)
+    assert losses(tmp_path / "of_export") == losses(tmp_path / "fine")
 
 
 def test_data_with_other_tokens_than_the_run_that_is_fine_tuned_is_refused(data, tmp_path):
@@ -354,7 +358,7 @@ def test_a_checkpoint_of_another_model_is_refused(data, tmp_path):
         Checkpoints(tmp_path / "run", other, FAST.make(other)).restore()
     with pytest.raises(
         CheckpointError,
-        match="is not the folder of a training run: it is a folder of training runs, for example .*run$",
+        match="is not the folder of a training run or an export: it is a folder of training runs, for example .*run$",
     ):
         load(tmp_path)
     shutil.rmtree(tmp_path / "run" / "checkpoints")

@@ -127,7 +127,7 @@ def test_another_plan_s_dataset_appears_before_the_lock(monkeypatch: pytest.Monk
     [
         (["--runner", "FnApiRunner", "--direct_running_mode=multi_threading"], "silently loses records"),
         (["--no_such_option=1"], "unknown option --no_such_option"),
-        (["--runner", "PortableRunner", "--workers", "2"], "--workers is for the local"),
+        (["--runner", "PortableRunner", "--workers", "2"], "--workers is for the local engine"),
         (["--max-rejects", "many"], "--max-rejects is a count such as 10"),
         (["--validation-fraction", "1"], "validation fraction is in"),
         (["--text-model", "absent.model"], "absent.model"),

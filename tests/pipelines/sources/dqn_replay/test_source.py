@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conversions import convert, tree
+from conversions import convert, killed_and_resumed, tree
 from dqn_files import ARRAYS, Played, joined, log_ring, packed, play, store, write_checkpoint, write_run
 from limited import episodes_of, open_anew, read_source, results_of
 
 from gato_tokenize import Episode
 from pipelines.sources.contract import EpisodeSourceContract
 from pipelines.sources.dqn_replay import row_stream
+from pipelines.sources.dqn_replay.reader import ReplayReader
 from pipelines.sources.dqn_replay.row_stream import RowStream
 from pipelines.sources.reading import Reject, read_partition
 from pipelines.sources.recognition import named_source
@@ -427,15 +428,21 @@ class TestReading:
         assert peaks[1] < peaks[0] + 2 * 2**20, peaks
 
 
+def log_pong() -> None:
+    log_ring(Path("Pong/1/replay_logs"), [play(60, i, 84) for i in range(12)], 200)
+
+
 def test_one_worker_and_two_make_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    played = [
-        {**play(60, i, 16), "observation": np.random.default_rng(i).integers(1, 256, (60, 84, 84), dtype=np.uint8)}
-        for i in range(12)
-    ]
-    log_ring(Path("Pong/1/replay_logs"), played, 200)
+    log_pong()
     for workers in ("1", "2"):
         words = ["dqn-replay:Pong/1", "--workers", workers]
         assert convert(*words, out=f"out{workers}/toy/1.0.0") == 0
     assert tree("out1") == tree("out2")
     assert len(list(Path("out1").rglob("*.tfrecord*"))) > 1
+
+
+def test_killed_in_a_later_partition_and_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    log_pong()
+    killed_and_resumed("dqn-replay:Pong/1", ReplayReader, "rows", 25)

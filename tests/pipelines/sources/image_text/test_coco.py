@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 from coco_files import answers_path, changed, picture_file, write_captions, write_pictures, write_questions
-from conversions import convert, small_model, tree
+from conversions import convert, killed_and_resumed, small_model, tree
 from limited import episodes_of, open_anew, results_of
 
 from gato_tokenize import Dataset, Episode, EpisodeSpec, EpisodeTokenizer, ImageSpec
 from pipelines.sources.contract import SourceContract
 from pipelines.sources.image_text import image_lines, joined, json_arrays
+from pipelines.sources.image_text.annotation_files import AnnotationFile
 from pipelines.sources.reading import Reject, read_partition
 from pipelines.sources.recognition import named_source
 from pipelines.sources.source import Filtered, SourceError
@@ -286,6 +287,19 @@ class TestFolders:
         with pytest.raises(SourceError, match=r"hold neither captions_\*.json nor"):
             opened(tmp_path).specs()
 
+    def test_names_with_folders_in_them(self, tmp_path: Path) -> None:
+        path = write_captions(tmp_path)
+        content = json.loads(path.read_text())
+        for image in content["images"]:
+            image["file_name"] = f"val2017/{image['file_name']}"
+        path.write_text(json.dumps(content))
+        assert len(texts(results(path))) == 6
+
+    def test_image_text_names_this_source(self, tmp_path: Path) -> None:
+        path = write_captions(tmp_path)
+        with pytest.raises(SourceError, match=f"are read as coco:{path}"):
+            open_anew("image-text", path).inputs()
+
     def test_a_plain_path_is_recognised_by_the_names(self, tmp_path: Path) -> None:
         captions, questions = write_captions(tmp_path / "coco"), write_questions(tmp_path / "vqa")
         for path in (tmp_path / "coco", captions, tmp_path / "vqa", questions, answers_path(questions)):
@@ -463,11 +477,21 @@ def test_ids_take_few_bytes_each(tmp_path: Path) -> None:
     assert len(found.taken) == 20_000 and sum(one.nbytes for one in arrays) < 20 * 20_000
 
 
-def test_one_worker_and_two_make_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+def write_coco() -> None:
     numbers = list(range(60))
     write_captions(Path("coco"), [(n, f"caption {n}") for n in numbers * 2], images=numbers, part="train2017", side=176)
     write_captions(Path("coco"), [(n, f"caption {n}") for n in numbers[:5]], images=numbers[:5], part="val2017")
+
+
+def test_killed_in_a_later_partition_and_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_coco()
+    killed_and_resumed("coco:coco", AnnotationFile, "read_picture", 122)
+
+
+def test_one_worker_and_two_make_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_coco()
     for workers in ("1", "2"):
         words = ["coco:coco", "--workers", workers, *small_model()]
         assert convert(*words, out=f"out{workers}/toy/1.0.0") == 0

@@ -352,6 +352,14 @@ class TestEncodings:
             in notes
         )
 
+    def test_messages_without_values_and_events_of_services(self, tmp_path: Path) -> None:
+        empty = (Sent("/tick", "toy/msg/Nothing", 0.0, {}), "cdr", "ros2msg", b"", b"\0\1\0\0\0")
+        event = (Sent("/add", "toy/srv/Add_Event", 0.0, {}), "cdr", "ros2msg", b"int64 a\n---\nint64 b\n", b"\0\1\0\0")
+        path = write_encoded(tmp_path / "a.mcap", [empty, event, *as_cdr(robot())])
+        notes = "\n".join(opened(path, CMD).notes())
+        assert "observation/tick is left out: its messages hold no values" in notes
+        assert "observation/add is left out: the definition of its messages is none of a message" in notes
+
     def test_a_definition_without_the_types_it_contains(self, tmp_path: Path) -> None:
         """Some writers leave out what they take for known, such as std_msgs/Header."""
         short = [(*one[:3], one[3].split(b"=" * 80)[0], one[4]) for one in as_cdr(robot())]
@@ -487,7 +495,7 @@ class TestFaults:
                 lambda s: s._replace(content=jpeg(s.time, 64)),
                 "expected a picture of [32, 32] as the first ones are, got [64, 64]",
             ),
-            (lambda s: s._replace(time=5.0), "/camera/compressed: has no message"),
+            (lambda s: s._replace(time=5.0), "no message of /cmd_vel came after each of the other topics had one"),
         ],
     )
     def test_another_camera(self, tmp_path: Path, spoil: Any, expected: str) -> None:

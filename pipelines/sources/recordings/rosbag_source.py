@@ -1,0 +1,68 @@
+"""RosbagSource: the episodes of bags of ROS 1 and ROS 2, read without ROS, an episode a bag."""
+
+import contextlib
+import glob
+import os
+
+from pipelines.sources.formats.matching import Matches, matching
+from pipelines.sources.on_disk import OnDisk
+from pipelines.sources.recordings.recording import Recording
+from pipelines.sources.recordings.ros_bags import Ros1Bag, Ros2Bag, files_of
+from pipelines.sources.recordings.source import RecordingSource
+from pipelines.sources.source import SourceError
+
+METADATA = "metadata.yaml"  # in the folder of a ROS 2 bag
+MARK = b"rosbag2_bagfile_information"  # at its start
+ROS1, ROS2 = ".bag", ".db3"
+
+
+class RosbagSource(RecordingSource):
+    """`rosbag:folder?fps=10&action=/cmd_vel`, or a pattern: an episode is a .bag file or the folder of a ROS 2 bag, and
+    has that path as its id."""
+
+    domain = "rosbag"
+    looks_for = "files called .bag or .db3, or metadata.yaml with `rosbag2_bagfile_information`"
+
+    @classmethod
+    def recognises(cls, lying: OnDisk) -> str | None:
+        marked = any(os.path.basename(path) == METADATA and _is_marked(path) for path in lying.ending(METADATA))
+        return lying.path if marked or lying.ending(ROS1, ROS2) else None
+
+    def matches(self, argument: str) -> Matches:
+        if os.path.isfile(os.path.join(argument, METADATA)):
+            return Matches([argument.rstrip("/") or "/"], [])
+        if os.path.isdir(argument):
+            below = os.path.join(glob.escape(argument), "**")
+            found = [_folders(os.path.join(below, METADATA))]
+            found += [_matches(os.path.join(below, "*" + ending)) for ending in (ROS1, ROS2)]
+        else:
+            found = [_folders(os.path.join(argument, METADATA)), _matches(argument)]
+        folders = set(found[0].files)
+        files = {path for one in found for path in one.files if os.path.dirname(path) not in folders}
+        if not files:
+            raise SourceError(f"no bag matches {argument!r}: a .bag or .db3 file, or a folder with {METADATA}")
+        return Matches(sorted(files, key=os.fsencode), [name for one in found for name in one.left_out])
+
+    def size(self, path: str) -> int:
+        return sum(os.path.getsize(file) for file in files_of(path))
+
+    def opened(self, path: str) -> Recording:
+        return Ros1Bag(path) if path.endswith(ROS1) else Ros2Bag(path)
+
+
+def _folders(pattern: str) -> Matches:
+    """The folders of the files called METADATA that match a pattern."""
+    found = _matches(pattern)
+    return Matches([os.path.dirname(path) for path in found.files], found.left_out)
+
+
+def _matches(pattern: str) -> Matches:
+    with contextlib.suppress(SourceError):
+        return matching(pattern)
+    return Matches([], [])
+
+
+def _is_marked(path: str) -> bool:
+    with contextlib.suppress(OSError), open(path, "rb") as file:
+        return MARK in file.read(4096)
+    return False

@@ -1,0 +1,119 @@
+"""Engines on this machine: Beam's job service, its worker pools, and commands that are killed in the middle."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+HELPERS = Path(__file__).parent
+ROOT = HELPERS.parents[1]
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("localhost", 0))
+        return int(listener.getsockname()[1])
+
+
+def environment(*first: Path, path: str = "") -> dict[str, str]:
+    """Return the variables of a process that finds this package and the helpers; `python` is this one there.
+
+    first: folders in which packages are found before. path: what PATH begins with.
+    """
+    python = os.pathsep.join(map(str, (*first, ROOT, HELPERS)))
+    programs = os.pathsep.join(filter(None, (path, str(Path(sys.executable).parent), os.environ["PATH"])))
+    return {**os.environ, "PYTHONPATH": python, "PATH": programs}
+
+
+@contextlib.contextmanager
+def running(words: Sequence[str], cwd: Path, variables: dict[str, str] | None = None) -> Iterator[subprocess.Popen]:
+    """Run a program until the block ends; then it is killed, with all that it started."""
+    with open(cwd / f"{Path(words[0]).name}-{free_port()}.log", "wb") as log:
+        process = subprocess.Popen(
+            words, env=variables or environment(), cwd=cwd, stdout=log, stderr=log, start_new_session=True
+        )
+    try:
+        yield process
+    finally:
+        kill(process)
+
+
+def kill(process: subprocess.Popen) -> None:
+    """Kill a process with all that it started, unless it is gone."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait(10)
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 60, what: str = "") -> None:
+    give_up = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > give_up:
+            raise TimeoutError(f"not within {seconds} s: {what}")
+        time.sleep(0.05)
+
+
+def listens(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("localhost", port), timeout=1):
+        return True
+    return False
+
+
+@contextlib.contextmanager
+def service(words: Sequence[str], port: int, cwd: Path, variables: dict[str, str] | None = None) -> Iterator[str]:
+    """Run a program that listens at a port; gives its address once it does."""
+    with running(words, cwd, variables):
+        wait_for(lambda: listens(port), 60, " ".join(words))
+        yield f"localhost:{port}"
+
+
+@contextlib.contextmanager
+def job_service(cwd: Path) -> Iterator[str]:
+    port = free_port()
+    module = "apache_beam.runners.portability.local_job_service_main"
+    with service([sys.executable, "-m", module, "--port", str(port)], port, cwd) as address:
+        yield address
+
+
+@contextlib.contextmanager
+def worker_pool(cwd: Path, variables: dict[str, str] | None = None) -> Iterator[str]:
+    port = free_port()
+    module = "apache_beam.runners.worker.worker_pool_main"
+    with service([sys.executable, "-m", module, "--service_port", str(port)], port, cwd, variables) as address:
+        yield address
+
+
+def command(*words: str, out: str = "out/toy/1.0.0") -> list[str]:
+    return [sys.executable, "-m", "pipelines", "convert", *words, "--out", out]
+
+
+def run(*words: str, out: str = "out/toy/1.0.0", seconds: float = 240) -> subprocess.CompletedProcess:
+    """Run `convert` in a process of its own, to its end."""
+    return subprocess.run(
+        command(*words, out=out), env=environment(), timeout=seconds, capture_output=True, text=True, check=False
+    )
+
+
+def loaded() -> list[int]:
+    """Return the documents that the source `faulty` has loaded so far, in order."""
+    path = Path("loaded")
+    return list(map(int, path.read_text().split())) if path.exists() else []
+
+
+def done_files(out: str = "out") -> list[Path]:
+    return sorted(Path(out).rglob("part-*.done.json"))
+
+
+def resumed_from(before: Sequence[int], each: int, done: Sequence[Path]) -> None:
+    """Assert that what was loaded since is of no partition that was done, and clear nothing else.
+
+    before: what was loaded when the first run ended. each: documents in a partition. done: the done-files of then.
+    """
+    finished = {int(path.name.split("-")[1].split(".")[0]) for path in done}
+    again = {number // each for number in loaded()[len(before) :]}
+    assert finished and again and not finished & again
