@@ -24,6 +24,7 @@ from gato_tokenize.storage.store_path import StorePath
 
 BEAT = 10.0  # seconds between two signs of life
 EXPIRES = 60.0  # seconds without one after which a lease is a dead one's
+_held: set[str] = set()  # the names of this process's leases; one that it could not remove is no claim any more
 _PATIENCE = 3.0  # seconds that a process may take to end, and to withdraw its lease
 
 
@@ -56,6 +57,7 @@ class Lease:
                 if holder is None:
                     self._thread.start()
                     return
+                _held.discard(self._path.name)
                 self._path.unlink(missing_ok=True)  # both give way, each for a time of its own
             if holder["alive"] and time.monotonic() > give_up:
                 raise LeaseError(f"process {holder['pid']} on {holder['host']}")
@@ -76,7 +78,7 @@ class Lease:
             told = path.name in seen
             before, since = seen.setdefault(path.name, (claim, time.monotonic()))
             here = claim.get("machine") == _machine()
-            alive = _start(claim.get("pid", 0)) == claim.get("start") if here else claim != before
+            alive = _lives(claim, path.name) if here else claim != before
             if not alive and (here or time.monotonic() - since > EXPIRES):
                 path.unlink(missing_ok=True)
                 continue
@@ -86,6 +88,7 @@ class Lease:
 
     def _put(self) -> None:
         self._beat += 1
+        _held.add(self._path.name)
         with durable_file(self._path) as file:
             file.write(json.dumps({**self._claim, "beat": self._beat}).encode())
         self._renewed = time.monotonic()
@@ -113,6 +116,7 @@ class Lease:
     def withdraw(self) -> None:
         """Give the lease up. It can be called twice."""
         self._stop.set()
+        _held.discard(self._path.name)
         if self._thread.ident is not None:
             self._thread.join()
         with contextlib.suppress(OSError):  # it then expires
@@ -127,6 +131,12 @@ def _read(path: StorePath) -> dict[str, Any] | None:
     except ValueError:
         claim = {}
     return claim if isinstance(claim, dict) else {}
+
+
+def _lives(claim: dict[str, Any], name: str) -> bool:
+    """Return whether the process of a claim of this machine is there, and still makes it."""
+    pid = claim.get("pid", 0)
+    return _start(pid) == claim.get("start") and (pid != os.getpid() or name in _held)
 
 
 def _machine() -> str:

@@ -76,8 +76,8 @@ WRITERS = {
 
 
 class TestBags:
-    """Bags of ROS 2 Humble state the quality of service of topics otherwise in metadata.yaml than in their databases; the
-    reader of `rosbags` then passes over every message."""
+    """Bags of ROS 2 Humble state the quality of service of topics in metadata.yaml otherwise than in their databases;
+    then the reader of `rosbags` passes over every message."""
 
     @pytest.mark.parametrize("how", WRITERS)
     @pytest.mark.parametrize("options", ["", "&fps=7.5"])
