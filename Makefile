@@ -4,6 +4,7 @@
 # make check      the quick loop, under 90 seconds on 2 cores: ruff, mypy, the quick tests
 # make test       what CI runs, about 20 minutes: ruff, mypy, every test that is not slow
 # make test-all   `make test`, then the slow tests: a quarter of an hour more
+# make cluster-test  conversions on Prism, Dask, Flink and Spark, as far as these are to be had: docs/clusters.md
 # make docs       the documentation as a site, in site/
 # make dist       the source package and the wheel, tried in an empty environment
 # Each can be run again.
@@ -14,7 +15,7 @@ OUT ?= demo-data
 TRAIN_OUT ?= train-demo-data
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo train-demo corpus results check test test-all lint bench docs dist clean
+.PHONY: demo train-demo corpus results check test test-all cluster-test lint bench docs dist clean
 
 # Each stamp is a set of extras; it is renewed when setup.cfg changes.
 $(VENV)/.demo: setup.cfg pyproject.toml
@@ -60,6 +61,14 @@ test: lint
 
 test-all: test
 	$(BIN)/python -m pytest -q -n 2 -m slow
+
+$(VENV)/.cluster: $(VENV)/.test
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[demo,dev,dask]'
+	touch $@
+
+# Starts, checks and stops all that it starts; what it could not get is a skipped test, with the reason.
+cluster-test: $(VENV)/.cluster
+	PATH="$$HOME/go/bin:$$PATH" $(BIN)/python -m pytest -q tests/cluster
 
 $(VENV)/.bench: $(VENV)/.test
 	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[demo,dev,bench]'

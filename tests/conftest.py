@@ -72,6 +72,13 @@ os.unsetenv("COLUMNS")
 os.register_at_fork(after_in_child=faulthandler.disable)
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out tests/cluster, which brings engines of its own, unless it is asked for: `make cluster-test` does."""
+    folder = Path(__file__).parent / "cluster"
+    asked = any((config.invocation_params.dir / word.split("::")[0]).is_relative_to(folder) for word in config.args)
+    return True if collection_path == folder and not asked else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     folder = Path(__file__).parent
     whole = [folder / name for name in WHOLE]

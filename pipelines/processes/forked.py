@@ -62,6 +62,7 @@ def forked(function: Callable[[Callable[[Any], None]], None]) -> Iterator[Forked
     importing it. The process has this one's folder and environment. Ctrl-C is left
     to this process. What `function` raises is printed on standard error and ends the process with exit code 1.
     """
+    _may_have_children()
     receiver, sender = multiprocessing.Pipe(duplex=False)
     process: ForkProcess | ForkServerProcess
     if grpc_runs():
@@ -69,7 +70,7 @@ def forked(function: Callable[[Callable[[Any], None]], None]) -> Iterator[Forked
         process = _ServedProcess(target=_run_served, args=(function, sender, dict(os.environ)))
     else:
         process = ForkProcess(target=_run, args=(function, sender, os.getpid()))
-    with warnings.catch_warnings(), _with_children():
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 counts the idle threads of numpy's library
         process.start()
     sender.close()
@@ -81,17 +82,10 @@ def forked(function: Callable[[Callable[[Any], None]], None]) -> Iterator[Forked
         receiver.close()
 
 
-@contextlib.contextmanager
-def _with_children() -> Iterator[None]:
-    """Let a daemonic process, such as a worker of Dask, start others: its end would leave them behind, but these end
-    with it by themselves."""
-    settings = multiprocessing.current_process()._config  # type: ignore[attr-defined]
-    daemonic = settings.pop("daemon", None)
-    try:
-        yield
-    finally:
-        if daemonic is not None:
-            settings["daemon"] = daemonic
+def _may_have_children() -> None:
+    """Let a daemonic process, such as a worker of Dask, start others, and these others still: Python forbids it because
+    its end would leave them behind, but these end with it by themselves."""
+    multiprocessing.current_process()._config["daemon"] = False  # type: ignore[attr-defined]
 
 
 def grpc_runs() -> bool:

@@ -12,6 +12,7 @@ from pipelines.sources import open_source
 from pipelines.sources.reading import Reject, read_partition
 from pipelines.sources.recognition import named_source, source_names
 from pipelines.sources.source import Candidate, Filtered, Source, SourceError
+from pipelines.sources.step_fields import is_below
 
 
 class SourceContract:
@@ -101,6 +102,11 @@ class EpisodeSourceContract(SourceContract):
     def test_every_field_has_a_reason(self, source: Source) -> None:
         for task, spec in source.specs().items():
             assert set(source.reasons()[task]) == set(spec.fields)
+
+    def test_a_file_of_fields_finds_each_field_of_its_readings(self, source: Source) -> None:
+        for task, reading in source.readings().items():
+            assert reading.spec == source.specs()[task]
+            assert all(any(is_below(path, place) for place in reading.places) for path in reading.spec.fields)
 
     def test_an_episode_has_a_split_of_its_source(self, source: Source) -> None:
         for candidate, _ in self.read(source):

@@ -8,7 +8,7 @@ import os
 from collections import deque
 from typing import NamedTuple
 
-from gato_tokenize.storage.place import local_path
+from gato_tokenize.storage.address import full, is_address
 from pipelines.sources import ENTRY_POINTS, SOURCES, source_class
 from pipelines.sources.formats.matching import matching
 from pipelines.sources.on_disk import OnDisk
@@ -34,10 +34,11 @@ def named_source(given: str) -> str:
     if os.path.exists(path):
         source, argument = _recognised(path)
         return f"{source}:{argument}{options}"
-    try:
-        local_path(given)
-    except ValueError as error:
-        raise SourceError(str(error)) from error
+    if is_address(given):
+        raise SourceError(
+            f"{full(given)} is an address, at which nothing is looked for: write NAME:{full(given)}, NAME one of"
+            f" {', '.join(source_names())}"
+        )
     if not glob.has_magic(path) or rest.partition(":")[0].isidentifier():
         return given
     files = matching(path).files
@@ -60,6 +61,13 @@ class _Answers(NamedTuple):
 
 def _recognised(path: str) -> tuple[str, str]:
     """Return (the name of the source that reads what lies at a path, the argument by which it does)."""
+    try:
+        return _chosen(path)
+    except OSError as error:
+        raise SourceError(f"{path} cannot be looked at: {error}") from error
+
+
+def _chosen(path: str) -> tuple[str, str]:
     found, asked, faults = _ask(OnDisk(path))
     if len(found) == 1:
         return next(iter(found.items()))
@@ -123,7 +131,7 @@ def _below(lying: OnDisk) -> list[str]:
             break
         path, depth = waiting.popleft()
         child = OnDisk(path)
-        with contextlib.suppress(SourceError):
+        with contextlib.suppress(SourceError, OSError):
             answers = _ask(child).found if child.is_folder or path.endswith(".zip") else {}
             found += [f"{source}:{argument}" for source, argument in itertools.islice(answers.items(), 1)]
             if not answers and depth < _DEPTH:

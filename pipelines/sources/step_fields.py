@@ -100,7 +100,7 @@ def _observation(fields: StepFields, options: EpisodeOptions, taken: set[str]) -
     if kept:
         found = [path for path in fields.spaces if any(_matches(pattern, path) for pattern in kept)]
     else:
-        found = [path for path in fields.spaces if _is_below(path, "observation") and not _apart(path, fields)]
+        found = [path for path in fields.spaces if is_below(path, "observation") and not _apart(path, fields)]
     found = [path for path in found if path not in taken and not any(_matches(pattern, path) for pattern in dropped)]
     if not found:
         raise SourceError(f"no field is left for the observation: choose some by fields=PATH,PATH; {_all(fields)}")
@@ -109,13 +109,13 @@ def _observation(fields: StepFields, options: EpisodeOptions, taken: set[str]) -
 
 def _action(fields: StepFields, options: EpisodeOptions) -> list[str]:
     if not options.action:
-        found = [path for path in fields.spaces if _is_below(path, "action") and not _apart(path, fields)]
+        found = [path for path in fields.spaces if is_below(path, "action") and not _apart(path, fields)]
         if not found:
             raise SourceError(f"no field is the action: choose it by action=PATH; {_all(fields)}")
         return found
     found = []
     for name in listed(options.action):
-        below = [path for path in fields.spaces if _is_below(path, name)]
+        below = [path for path in fields.spaces if is_below(path, name)]
         if not below:
             raise SourceError(f"option action={options.action}: no field {name}; {_all(fields)}")
         found += [path for path in below if path not in found]
@@ -162,18 +162,19 @@ def _why_left_out(path: str, fields: StepFields, options: EpisodeOptions) -> str
         return "fields= leaves it out"
     if path in (options.instruction, fields.instruction):
         return "instruction= chooses another"
-    if _is_below(path, "observation") and any(not name.startswith("-") for name in listed(options.fields)):
+    if is_below(path, "observation") and any(not name.startswith("-") for name in listed(options.fields)):
         return "fields= does not name it"
-    if _is_below(path, "action") and options.action:
+    if is_below(path, "action") and options.action:
         return "action= does not name it"
     return f"{_apart(path, fields) or 'neither observation nor action'}; fields={path} would keep it"
 
 
 def _matches(pattern: str, path: str) -> bool:
-    return _is_below(path, pattern) or fnmatch.fnmatchcase(path, pattern)
+    return is_below(path, pattern) or fnmatch.fnmatchcase(path, pattern)
 
 
-def _is_below(path: str, group: str) -> bool:
+def is_below(path: str, group: str) -> bool:
+    """Whether a path is that of a group, or of something in it."""
     return path == group or path.startswith(group + "/")
 
 

@@ -32,15 +32,22 @@ def environment(*first: Path, path: str = "") -> dict[str, str]:
 
 @contextlib.contextmanager
 def running(words: Sequence[str], cwd: Path, variables: dict[str, str] | None = None) -> Iterator[subprocess.Popen]:
-    """Run a program until the block ends; then it is killed, with all that it started."""
-    with open(cwd / f"{Path(words[0]).name}-{free_port()}.log", "wb") as log:
+    """Run a program until the block ends; then it is killed, with all that it started. `said` reads its output."""
+    number = len(list(cwd.glob("program-*.log")))
+    with open(cwd / f"program-{number}.log", "wb") as log:
         process = subprocess.Popen(
             words, env=variables or environment(), cwd=cwd, stdout=log, stderr=log, start_new_session=True
         )
+    process.log = cwd / log.name
     try:
         yield process
     finally:
         kill(process)
+
+
+def said(process: subprocess.Popen) -> str:
+    """Return the output so far of a program that `running` runs."""
+    return str(process.log.read_text(errors="replace"))
 
 
 def kill(process: subprocess.Popen) -> None:
@@ -65,11 +72,20 @@ def listens(port: int) -> bool:
 
 
 @contextlib.contextmanager
+def server(
+    words: Sequence[str], port: int, cwd: Path, variables: dict[str, str] | None = None
+) -> Iterator[tuple[str, subprocess.Popen]]:
+    """Run a program that listens at a port; gives its address, once it does, and the process."""
+    with running(words, cwd, variables) as process:
+        wait_for(lambda: listens(port), 60, " ".join(words))
+        yield f"localhost:{port}", process
+
+
+@contextlib.contextmanager
 def service(words: Sequence[str], port: int, cwd: Path, variables: dict[str, str] | None = None) -> Iterator[str]:
     """Run a program that listens at a port; gives its address once it does."""
-    with running(words, cwd, variables):
-        wait_for(lambda: listens(port), 60, " ".join(words))
-        yield f"localhost:{port}"
+    with server(words, port, cwd, variables) as (address, _):
+        yield address
 
 
 @contextlib.contextmanager
@@ -81,10 +97,17 @@ def job_service(cwd: Path) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def worker_pool(cwd: Path, variables: dict[str, str] | None = None) -> Iterator[str]:
+def pool_process(cwd: Path, variables: dict[str, str] | None = None) -> Iterator[tuple[str, subprocess.Popen]]:
+    """Run a worker pool; gives its address and the process."""
     port = free_port()
-    module = "apache_beam.runners.worker.worker_pool_main"
-    with service([sys.executable, "-m", module, "--service_port", str(port)], port, cwd, variables) as address:
+    words = [sys.executable, "-m", "apache_beam.runners.worker.worker_pool_main", "--service_port", str(port)]
+    with server(words, port, cwd, variables) as found:
+        yield found
+
+
+@contextlib.contextmanager
+def worker_pool(cwd: Path, variables: dict[str, str] | None = None) -> Iterator[str]:
+    with pool_process(cwd, variables) as (address, _):
         yield address
 
 

@@ -47,7 +47,7 @@ def test_the_source_of_the_page_keeps_the_contract(tmp_path: Path) -> None:
     (tmp_path / "test_gato_csv.py").write_text(contract)
     words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
     done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0 and "16 passed" in done.stdout, done.stdout
+    assert done.returncode == 0 and "17 passed" in done.stdout, done.stdout
     for number in range(3):
         lines = ["observation,action", *[f"{'nan' if number == 1 else 0.5},0"] * 4]
         (tmp_path / f"{number}.csv").write_text("\n".join(lines))

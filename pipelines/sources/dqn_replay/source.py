@@ -121,6 +121,9 @@ class DqnReplaySource(Source):
     def reasons(self) -> dict[str, Mapping[str, str]]:
         return {task: reading.reasons for task, reading in self._readings.items()}
 
+    def readings(self) -> Mapping[str, StepReading]:
+        return self._readings
+
     def notes(self) -> list[str]:
         found = dict.fromkeys(note for reading in self._readings.values() for note in reading.notes)
         gaps = [f"{run.folder} lacks the checkpoints {', '.join(run.gaps)}" for run in self._runs.values() if run.gaps]

@@ -1,6 +1,7 @@
 """ParquetSource: Parquet and Arrow files, as the `datasets` library writes them: episodes, documents or pictures."""
 
 import functools
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -43,7 +44,9 @@ class ParquetSource(Source):
 
     @classmethod
     def recognises(cls, lying: OnDisk) -> str | None:
-        return lying.path if lying.ending(*SUFFIXES) else None
+        files = lying.ending(*SUFFIXES)
+        listed = {path for path in files if os.path.exists(f"{os.path.splitext(path)[0]}.tar")}  # by img2dataset
+        return lying.path if set(files) - listed else None
 
     @functools.cached_property
     def _found(self) -> DataFiles:

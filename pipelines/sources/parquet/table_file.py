@@ -2,6 +2,7 @@
 
 import abc
 import contextlib
+import itertools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -143,15 +144,16 @@ class _ArrowStream(TableFile):
     def __init__(self, path: str) -> None:
         super().__init__(path)
         self.groups, self.bytes = [], []
+        self._offsets: list[int] = []  # at which the batches begin
         with pa.memory_map(path) as memory, pa.ipc.open_stream(memory) as stream:
             self.schema = stream.schema
         with pa.memory_map(path) as memory:
-            before = 0
             try:
+                self._offsets.append(_after_schema(memory))
                 for batch in _stream(memory, self.schema, _cheapest(self.schema)):
                     self.groups.append(batch.num_rows)
-                    self.bytes.append(memory.tell() - before)
-                    before = memory.tell()
+                    self.bytes.append(memory.tell() - self._offsets[-1])
+                    self._offsets.append(memory.tell())
             except Exception as error:
                 self.fault = f"{path} is cut or damaged after row {self.rows}: {error}"
             size = memory.size()
@@ -163,16 +165,26 @@ class _ArrowStream(TableFile):
         @contextlib.contextmanager
         def opened() -> Iterator[Any]:
             with pa.memory_map(self.path) as memory:
-                for number, batch in enumerate(_stream(memory, self.schema, columns)):
-                    if number == group:
-                        yield batch
-                        return
-            raise ValueError(f"it ends before its batch {group}")
+                if "dictionary<" not in str(self.schema):
+                    memory.seek(self._offsets[group])
+                    batch = pa.ipc.read_record_batch(pa.ipc.read_message(memory), self.schema)
+                    yield batch.select(list(columns))
+                    return
+                # The batches before it may hold the values of its dictionaries.
+                yield next(itertools.islice(_stream(memory, self.schema, columns), group, None))
 
         return _sliced(opened, self.groups[group], rows)
 
     def close(self) -> None:
         """Nothing stays open from one batch to the next: what is mapped of a file counts as memory."""
+
+
+def _after_schema(memory: Any) -> int:
+    """The place after the schema, with which a stream begins."""
+    pa.ipc.read_message(memory)
+    place = int(memory.tell())
+    memory.seek(0)
+    return place
 
 
 def _stream(memory: Any, schema: Any, columns: Sequence[str]) -> Iterator[Any]:

@@ -33,9 +33,6 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     "words",
     [
         ("convert", "text:a.txt", "--out", "out/toy/1.0.0", "--text-model", AWAY),
-        ("convert", f"text:{AWAY}/*.txt", "--out", "out/toy/1.0.0"),
-        ("convert", f"image-text:{AWAY}/*.tar", "--out", "out/toy/1.0.0"),
-        ("convert", f"minari:{AWAY}", "--out", "out/toy/1.0.0"),
         ("inspect", "out/toy/1.0.0", "--episode", "0", "--frames", AWAY),
         ("report", "out/toy/1.0.0", "--out", AWAY),
     ],

@@ -182,3 +182,25 @@ def _runs(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+DAEMONIC = """
+import functools, multiprocessing
+from pipelines.processes.forked import call_forked
+
+def below():
+    return call_forked(functools.partial(pow, 2, 3), 60)
+
+def work():
+    print(call_forked(below, 60), flush=True)
+
+process = multiprocessing.get_context("fork").Process(target=work, daemon=True)
+process.start()
+process.join()
+"""
+
+
+def test_a_daemonic_process_has_children_and_these_have_theirs() -> None:
+    """As in a worker of Dask that plays rollouts."""
+    done = subprocess.run([sys.executable, "-c", DAEMONIC], capture_output=True, text=True, timeout=120)
+    assert done.stdout == "8\n", done.stderr

@@ -116,6 +116,25 @@ def test_a_dataset_with_a_mark_of_its_own_wins_over_the_endings_of_its_files() -
     assert named_source("set/1.0.0") == "rlds:set/1.0.0"
 
 
+def test_the_lists_of_img2dataset_are_not_its_data() -> None:
+    Path("shards").mkdir()
+    for name in ("00000.tar", "00000.parquet", "00000_stats.json", "00001.tar", "00001.parquet"):
+        Path("shards", name).write_bytes(b"")
+    assert named_source("shards") == "image-text:shards/*.tar"
+    Path("shards/more.parquet").write_bytes(b"")
+    assert "shards can be read by 2 sources: write image-text:shards/*.tar (" in refused("shards")
+
+
+def test_a_folder_that_may_not_be_looked_into(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("private").mkdir()
+
+    def refuse(path: str) -> list[str]:
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr("pipelines.sources.on_disk.os.listdir", refuse)
+    assert "private cannot be looked at: [Errno 13] Permission denied: 'private'" in refused("private")
+
+
 def test_two_sources_that_read_it_are_named_and_refused() -> None:
     write_flat(Path("both.hdf5"))
     with h5py.File("both.hdf5", "a") as file:
