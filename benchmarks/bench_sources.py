@@ -28,7 +28,9 @@ from typing import Any
 from benchmarks.hdf5_cases import HDF5_CASES
 from benchmarks.lerobot_cases import LEROBOT_CASES
 from benchmarks.picture_cases import PICTURE_CASES
+from benchmarks.recording_cases import RECORDING_CASES
 from benchmarks.replay_cases import REPLAY_CASES
+from benchmarks.table_cases import TABLE_CASES
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 STEPS = 40  # of each recorded episode
@@ -147,10 +149,11 @@ def rlds_case(cameras: int, side: int) -> Case:
     )
 
 
+_OTHERS = LEROBOT_CASES | HDF5_CASES | REPLAY_CASES | PICTURE_CASES | RECORDING_CASES | TABLE_CASES
 CASES = {
     "rlds": rlds_case(cameras=4, side=64),  # as the Bridge files of Octo's tests
     "rlds-256": rlds_case(cameras=1, side=256),  # decoding the pictures is most of the work, of both
-    **{name: Case(**case) for name, case in (LEROBOT_CASES | HDF5_CASES | REPLAY_CASES | PICTURE_CASES).items()},
+    **{name: Case(**case) for name, case in _OTHERS.items()},
 }
 
 

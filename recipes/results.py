@@ -208,7 +208,7 @@ def commands_of(lines: Sequence[Mapping[str, Any]]) -> list[str]:
     ways = dict.fromkeys(
         f"python -m recipes.scores RUN {line['recipe']} --out results/scores.jsonl --episodes"
         f" {len(line['gato']['returns'])} --temperature {line['acting']['temperature']:g} --continuous"
-        f" {line['acting']['continuous']}{_context(line)}"
+        f" {line['acting']['continuous']} --context {line['acting'].get('context', 'memory')}"
         for line in lines
     )
     return [
@@ -216,11 +216,6 @@ def commands_of(lines: Sequence[Mapping[str, Any]]) -> list[str]:
         "python -m recipes.answers RUN --out results/answers.json",
         "python -m recipes.results RUN results/scores.jsonl",
     ]
-
-
-def _context(line: Mapping[str, Any]) -> str:
-    context = line["acting"].get("context", "memory")  # files of earlier versions do not say it
-    return "" if context == "memory" else f" --context {context}"
 
 
 def main() -> int:

@@ -14,7 +14,7 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,10 @@ from pipelines.sources.rollouts.source import RolloutSource
 from recipes.make_corpus import QUICKEST_FIRST, read_recipe
 
 FIRST_SEED = 1_000_000  # those of the recipes are far below; choices are made on seeds from 2,000,000
+
+# How the model acts, chosen on validation seeds. Where the observation says all, an action is told from it alone.
+BY_OBSERVATION = {"continuous": "mean", "context": "timestep"}
+ACTING = {"babyai": {"continuous": "draw", "context": "memory"}}  # by the recipe
 
 
 def rollouts(names: list[str]) -> Iterator[tuple[str, Rollout]]:
@@ -64,6 +68,30 @@ def _numbers(rollout: Rollout, endings: list[Ending]) -> dict[str, Any]:
     return {"returns": [ending.return_ for ending in endings], "successes": success}
 
 
+def of_expert_and_chance(rollout: Rollout, seeds: range, before: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Play the expert and a random policy, unless one of `before`, lines of scores, holds these very episodes."""
+    way = _way(rollout)
+    for line in before:
+        first, stop = line["seeds"]
+        if (
+            line["task"] == rollout.recipe.task
+            and line.get("way") == way
+            and first == seeds.start <= seeds.stop <= stop
+        ):
+            return {name: _first(line[name], len(seeds)) for name in ("expert", "random")}
+    quiet = dataclasses.replace(rollout, noise=0.0)
+    return {"expert": played(quiet, seeds), "random": played(dataclasses.replace(quiet, policy="random"), seeds)}
+
+
+def _way(rollout: Rollout) -> dict[str, Any]:
+    """Return what the expert's and chance's episodes depend on, beside the task and the seeds."""
+    return {"expert": rollout.policy, "max_steps": rollout.max_steps, "stop_at_success": rollout.stop_at_success}
+
+
+def _first(numbers: dict[str, Any], count: int) -> dict[str, Any]:
+    return {name: None if values is None else values[:count] for name, values in numbers.items()}
+
+
 def score(task: dict[str, Any]) -> tuple[list[float], str] | None:
     """Compute the normalised score of each of the model's episodes, and by what: "success" or "return".
 
@@ -84,40 +112,50 @@ def main() -> int:
     parser.add_argument("--episodes", type=int, default=50, metavar="N", help="of each task (default 50)")
     parser.add_argument("--first-seed", type=int, default=FIRST_SEED, metavar="N")
     parser.add_argument("--temperature", type=float, default=1.0, metavar="T")
-    parser.add_argument("--continuous", choices=("draw", "mean"), default="draw")
-    parser.add_argument("--context", choices=("memory", "timestep"), default="memory")
+    parser.add_argument("--continuous", choices=("draw", "mean"), help="(default: by the recipe)")
+    parser.add_argument("--context", choices=("memory", "timestep"), help="(default: by the recipe)")
     parser.add_argument("--which", choices=("best", "last"), default="best")
+    parser.add_argument(
+        "--expert-and-chance",
+        type=Path,
+        metavar="FILE",
+        help="scores of another model: what they have is not played again",
+    )
     parser.add_argument("--tasks", nargs="+", metavar="NAME", help="these tasks alone")
     arguments = parser.parse_args()
     seeds = range(arguments.first_seed, arguments.first_seed + arguments.episodes)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    there = set()
-    if arguments.out.exists():
-        there = {json.loads(line)["task"] for line in arguments.out.read_text().splitlines()}
+    there = {line["task"] for line in _lines(arguments.out)} if arguments.out.exists() else set()
+    before = _lines(arguments.expert_and_chance) if arguments.expert_and_chance else []
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of every task that is compiled after the first
     tokenizer, model = DatasetTokenizer.load(arguments.run), load_model(arguments.run, arguments.which)
-    acting = {"rows": min(50, arguments.episodes), "temperature": arguments.temperature}
-    acting |= {"continuous": arguments.continuous, "context": arguments.context}
+    given = {name: value for name in ("continuous", "context") if (value := getattr(arguments, name))}
     for recipe, rollout in rollouts(arguments.recipes or list(QUICKEST_FIRST)):
         task = rollout.recipe.task
         wanted = not arguments.tasks or task in arguments.tasks
         if not wanted or task in there or task not in tokenizer.specs:
             continue
         began = time.monotonic()
+        acting = {"rows": min(50, arguments.episodes), "temperature": arguments.temperature}
+        acting |= ACTING.get(recipe, BY_OBSERVATION) | given
         policy = GatoPolicy(model, tokenizer.task(task), **acting)
         line = {
             "recipe": recipe,
             "task": task,
             "seeds": [seeds.start, seeds.stop],
+            "way": _way(rollout),
             "acting": {**acting, "which": arguments.which},
             "gato": by_model(policy, rollout, seeds),
-            "expert": played(dataclasses.replace(rollout, noise=0.0), seeds),
-            "random": played(dataclasses.replace(rollout, noise=0.0, policy="random"), seeds),
+            **of_expert_and_chance(rollout, seeds, before),
         }
         with arguments.out.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
         print(f"{_shown(line)}, {time.monotonic() - began:.0f} s", flush=True)
     return 0
+
+
+def _lines(file: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
 
 
 def _shown(task: dict[str, Any]) -> str:

@@ -8,7 +8,7 @@ import errno
 import os
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
@@ -36,11 +36,15 @@ _FLAT = {"s3", "s3a", "gs", "gcs", "memory"}  # one request lists a thousand fil
 _Found = TypeVar("_Found")
 
 
-class NoAnswerError(OSError):
+class RemoteError(OSError):
+    """What lies at an address could not be read, though it may be whole."""
+
+
+class NoAnswerError(RemoteError):
     """A request failed as often as it was tried."""
 
 
-class ChangedError(OSError):
+class ChangedError(RemoteError):
     """A file is another one than when it was opened."""
 
     def __init__(self, address: str) -> None:
@@ -76,8 +80,7 @@ def full(path: "str | os.PathLike[str]") -> str:
     's3://bucket/set'
     """
     text = os.fspath(path)
-    found = _FORM.match(text)
-    return re.sub(":/(?!/)", "://", text, count=1) if found else text
+    return re.sub(":/(?!/)", "://", text, count=1) if _FORM.match(text) else text
 
 
 def filesystem(address: str) -> tuple[Any, str]:
@@ -106,6 +109,16 @@ def filesystem(address: str) -> tuple[Any, str]:
     return found, path
 
 
+def check_scheme(address: str) -> None:
+    """Raise ValueError unless fsspec and what it needs for the scheme of an address are installed. Nothing connects."""
+    try:
+        import fsspec
+
+        fsspec.get_filesystem_class(_scheme(address))
+    except ImportError as error:
+        raise ValueError(missing(address, _cause(error), "remote")) from error
+
+
 def asked(address: str, request: Callable[[], _Found]) -> _Found:
     """Return the answer to a request, which is made again, up to TRIES times, if it failed for a reason that may pass.
 
@@ -131,7 +144,11 @@ def facts_of(address: str) -> Facts | None:
 
     Raises OSError as `asked` does, also if the file system does not say how large the file is.
     """
-    info = _info(address)
+    return _facts_of(address, *filesystem(address))
+
+
+def _facts_of(address: str, found: Any, path: str) -> Facts | None:
+    info = _info(address, found, path)
     if info is None or info.get("type") != "file" or _is_page(info):
         return None
     if info.get("size") is None:
@@ -143,16 +160,17 @@ def facts_of(address: str) -> Facts | None:
 
 def facts_of_all(addresses: Iterable[str]) -> list[Facts | None]:
     """Return `facts_of` each, asked for at the same time."""
+    places = [(address, *filesystem(address)) for address in addresses]  # here: each thread would connect for itself
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        return list(pool.map(facts_of, addresses))
+        return list(pool.map(lambda place: _facts_of(*place), places))
 
 
 def is_folder(address: str) -> bool:
     """Return whether a folder is there; over HTTP, whether there is a page with links to what is below the address."""
-    info = _info(address)
-    if info is not None and not _is_page(info):
-        return bool(info["type"] == "directory")
-    return bool(entries_of(address))
+    info = _info(address, *filesystem(address))
+    if info is None or _is_page(info):
+        return bool(entries_of(address))
+    return bool(info["type"] == "directory")
 
 
 class Entry(NamedTuple):
@@ -208,18 +226,19 @@ def _entries(address: str, method: str, place: str) -> list[Entry]:
     return sorted(set(entries), key=lambda one: os.fsencode(one.name))
 
 
-def _info(address: str) -> dict[str, Any] | None:
-    def request() -> dict[str, Any]:
-        found, path = filesystem(address)
-        return dict(found.info(path))
-
+def _info(address: str, found: Any, path: str) -> dict[str, Any] | None:
     try:
-        return asked(address, request)
+        return asked(address, lambda: dict(found.info(path)))
     except FileNotFoundError:
         return None
 
 
-def _facts(info: dict[str, Any]) -> Facts:
+def facts_in(info: Mapping[str, Any]) -> Facts | None:
+    """Return the facts in what fsspec says of a path; None if that is no file, or of no known size."""
+    return _facts(info) if info.get("type") == "file" and info.get("size") is not None else None
+
+
+def _facts(info: Mapping[str, Any]) -> Facts:
     stamp = next((info[name] for name in _STAMPS if info.get(name)), "")
     stamp = stamp.timestamp() if isinstance(stamp, datetime.datetime) else stamp  # a listing may say it otherwise
     return Facts(int(info["size"]), str(stamp), info.get("partial") is not False)
@@ -240,13 +259,12 @@ def _is_web(address: str) -> bool:
 
 def _unwrapped(error: Exception, address: str) -> Exception:
     """Return what is wrong: fsspec says of any failure of HTTP that the file is not found."""
-    cause = error.__cause__
-    hidden = isinstance(error, FileNotFoundError) and _is_web(address) and isinstance(cause, Exception)
-    return cause if hidden and isinstance(cause, Exception) else error
+    cause = error.__cause__ if isinstance(error, FileNotFoundError) and _is_web(address) else None
+    return cause if isinstance(cause, Exception) else error
 
 
 def _may_pass(error: Exception) -> bool:
-    if isinstance(error, NoAnswerError | ChangedError) or type(error).__name__ == "FileExpired":
+    if isinstance(error, RemoteError) or type(error).__name__ == "FileExpired":
         return False
     status = getattr(error, "status", None) or getattr(error, "code", None)
     if isinstance(status, str | int) and str(status).isdigit() and 400 <= int(status) < 600:
@@ -260,7 +278,7 @@ def _may_pass(error: Exception) -> bool:
 def _named(error: Exception, address: str) -> Exception:
     """Return an error that will not pass as an OSError that names the address; a ValueError or MemoryError as it is."""
     status = getattr(error, "status", None)
-    if isinstance(error, NoAnswerError | ChangedError | ValueError | MemoryError):
+    if isinstance(error, RemoteError | ValueError | MemoryError):
         return error
     if isinstance(error, FileNotFoundError) or status in (404, 410):
         return FileNotFoundError(errno.ENOENT, "nothing is there", address)

@@ -7,11 +7,21 @@ import io
 import os
 from typing import Any, BinaryIO
 
-from gato_tokenize.storage.address import ChangedError, Facts, asked, facts_of, filesystem, full, is_address
+from gato_tokenize.storage.address import (
+    ChangedError,
+    Facts,
+    asked,
+    facts_in,
+    facts_of,
+    filesystem,
+    full,
+    is_address,
+)
 
 BLOCK_BYTES = 2**20  # of a request
 BLOCKS = 32  # that are kept of each open file
 MOST_AT_ONCE = 2**25  # bytes of a request for more than a block
+_TELLING = {"s3", "s3a", "gs", "gcs"}  # whose open files say what is known of them, so that it is not asked for twice
 MOST_WHOLE = 2**26  # bytes of a file that is read at once because its server gives no parts
 
 
@@ -22,14 +32,18 @@ class RemoteFile(io.RawIOBase):
     ChangedError. Any other OSError has `errno` set as well, and names the address.
     """
 
-    def __init__(self, address: str, facts: Facts) -> None:
+    def __init__(self, address: str, facts: Facts, file: Any = None) -> None:
         self.address, self.facts = address, facts
         self._place = 0
-        self._file: Any = None  # fsspec's; it is opened by the first request, and anew after one that failed
+        self._file = file  # fsspec's; it is opened by the first request, and anew after one that failed
         self._failed = False
         self._ranges = facts.ranges
         self._whole: bytes | None = None  # what a server sends that gives no parts
         self._block = functools.lru_cache(BLOCKS)(self._fetched_block)
+
+    @property
+    def name(self) -> str:
+        return self.address
 
     def readable(self) -> bool:
         return True
@@ -133,6 +147,12 @@ class RemoteFile(io.RawIOBase):
         self._file = None
 
 
+def facts_of_open(file: BinaryIO) -> Facts | None:
+    """Return the facts of a file that `open_file` opened at an address; None of a local one."""
+    raw = getattr(file, "raw", None)
+    return raw.facts if isinstance(raw, RemoteFile) else None
+
+
 def open_file(path: "str | os.PathLike[str]") -> BinaryIO:
     """Open a file for reading bytes, at a local path or an address. It can seek.
 
@@ -141,7 +161,13 @@ def open_file(path: "str | os.PathLike[str]") -> BinaryIO:
     if not is_address(path):
         return open(path, "rb")
     address = full(path)
-    facts = facts_of(address)
+    file = None
+    if address.partition(":")[0].lower() in _TELLING:
+        found, place = filesystem(address)
+        file = asked(address, lambda: found.open(place, "rb", cache_type="none"))
+        facts = facts_in(file.details)
+    else:
+        facts = facts_of(address)
     if facts is None:
         raise FileNotFoundError(errno.ENOENT, "no file is there", address)
-    return io.BufferedReader(RemoteFile(address, facts))
+    return io.BufferedReader(RemoteFile(address, facts, file))

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gato_tokenize.installing import missing
-from gato_tokenize.storage.place import local_path
+from gato_tokenize.storage.address import full, is_address
+from pipelines.sources.formats.places import checked_address
 from pipelines.sources.imported import imported
 from pipelines.sources.options import split_options
 from pipelines.sources.source import Source, SourceError
@@ -48,13 +49,21 @@ def open_source(source: str) -> Source:
     name, _, rest = source.partition(":")
     cls, argument = _class_and_argument(source, name, rest)
     if cls.reads_files:
-        try:
-            local_path(argument)
-        except ValueError as error:
-            raise SourceError(str(error)) from error
+        if cls.reads_addresses:
+            checked_address(argument)
+        else:
+            _check_local(argument, name)
     opened = cls(*_split(cls, argument))
     opened.source = source
     return opened
+
+
+def _check_local(argument: str, name: str) -> None:
+    if is_address(argument):
+        raise SourceError(
+            f"{full(argument)} is an address, and the source {name} reads only local files and folders: copy it to a"
+            f" local disk (a local folder of this very name is written ./{argument})"
+        )
 
 
 def options_of(source: str) -> tuple[type[Source], dict[str, str]]:

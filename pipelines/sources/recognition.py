@@ -8,7 +8,7 @@ import os
 from collections import deque
 from typing import NamedTuple
 
-from gato_tokenize.storage.place import local_path
+from gato_tokenize.storage.address import full, is_address
 from pipelines.sources import ENTRY_POINTS, SOURCES, source_class
 from pipelines.sources.formats.matching import matching
 from pipelines.sources.on_disk import OnDisk
@@ -34,10 +34,11 @@ def named_source(given: str) -> str:
     if os.path.exists(path):
         source, argument = _recognised(path)
         return f"{source}:{argument}{options}"
-    try:
-        local_path(given)
-    except ValueError as error:
-        raise SourceError(str(error)) from error
+    if is_address(given):
+        raise SourceError(
+            f"{full(given)} is an address, at which nothing is looked for: write NAME:{full(given)}, NAME one of"
+            f" {', '.join(source_names())}"
+        )
     if not glob.has_magic(path) or rest.partition(":")[0].isidentifier():
         return given
     files = matching(path).files

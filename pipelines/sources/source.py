@@ -44,6 +44,7 @@ class Source(abc.ABC):
     reads_files: ClassVar[bool] = True  # the argument is a path: if one of exactly that name exists, a `?` in it stays
     looks_for: ClassVar[str] = ""  # what `recognises` looks for, in a few words; "" if no plain path means this source
     by_endings: ClassVar[bool] = False  # it goes by names of files alone: a source that finds a mark of its own wins
+    reads_addresses: ClassVar[bool] = False  # the path may be an address, such as s3://bucket/set
     source: str  # the string it was opened from; set by `open_source`
     shard_bytes: int = SHARD_BYTES  # at which its partitions aim; set by `limited_works`
 

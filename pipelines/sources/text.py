@@ -51,6 +51,7 @@ class TextSource(Source):
     """
 
     Options = TextOptions
+    reads_addresses = True
     looks_for = "a text or JSON lines, or a folder of nothing else"
     by_endings = True
 
@@ -102,7 +103,7 @@ class TextSource(Source):
             else:
                 with hashed(path) as file:
                     source = file.fingerprint()
-                pieces.append(Piece({"uri": path, "bytes": source["bytes"]}, source["bytes"] + RECORD_BYTES))
+                pieces.append(Piece(_whole(source), source["bytes"] + RECORD_BYTES))
             inputs.append(source)
         return inputs, pieces
 
@@ -114,7 +115,7 @@ class TextSource(Source):
         for piece in partition["pieces"]:
             path = piece["uri"]
             if "start" not in piece:
-                yield Candidate(path, path, 0, functools.partial(self._load_file, path, piece["bytes"]))
+                yield Candidate(path, path, 0, functools.partial(self._load_file, path, piece))
                 continue
             for number, data, _ in lines.read(piece):
                 load = functools.partial(self._load_line, path, number, data)
@@ -144,8 +145,8 @@ class TextSource(Source):
         record, episode_id = self._record(uri, number, data)
         return self._episode(lines.string_of(record, self.options.key, where), episode_id, uri, number)
 
-    def _load_file(self, uri: str, size: int) -> Episode:
-        with opened(uri, size) as file:
+    def _load_file(self, uri: str, piece: dict[str, Any]) -> Episode:
+        with opened(uri, piece["bytes"], said=piece) as file:
             data = file.read(lines.MAX_DOCUMENT_BYTES + 1)
         return self._episode(lines.text_of(data, uri), uri, uri, 0)
 
@@ -155,6 +156,11 @@ class TextSource(Source):
             raise ValueError(f"{uri}{f', line {index}' if index else ''}: empty document")
         metadata = EpisodeMetadata(episode_id, "text", self.options.task, source_uri=uri, source_index=index)
         return Episode(self._spec, {"text": [text]}, metadata=metadata)
+
+
+def _whole(source: dict[str, Any]) -> dict[str, Any]:
+    """The piece that is a whole file, from its fingerprint."""
+    return {name: value for name, value in source.items() if name != "sha256"}
 
 
 def _kind(path: str) -> tuple[str, ...]:

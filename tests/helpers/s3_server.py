@@ -1,6 +1,7 @@
 """An S3-compatible server in memory, on loopback."""
 
 import contextlib
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ def s3_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     ):
         monkeypatch.setenv(name, value)
     s3fs.S3FileSystem.clear_instance_cache()  # one that is kept asks the server of another test
+    urllib.request.urlopen(f"{url}/moto-api/reset", data=b"").close()  # its memory is that of the whole process
     client: Any = _client()
     try:
         client.create_bucket(Bucket="bucket")

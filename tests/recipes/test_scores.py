@@ -54,3 +54,17 @@ def test_each_task_is_played_once_by_model_expert_and_chance(tmp_path: Path, mon
         assert {len(line[name]["returns"]) for name in ("gato", "expert", "random")} == {2}
     assert lines[0]["expert"]["returns"] == [-5.0, -5.0]
     assert np.max(lines[1]["expert"]["returns"]) < -0.3  # five pushes of 0.9, nothing of the noise
+    monkeypatch.setattr(scores, "played", lambda rollout, seeds: {"returns": [0.0] * len(seeds), "successes": None})
+    again = tmp_path / "again.jsonl"
+    words[4:] = [str(again), "--episodes", "1", "--expert-and-chance", str(out)]
+    monkeypatch.setattr("sys.argv", words)
+    assert scores.main() == 0
+    for line, before in zip(map(json.loads, again.read_text().splitlines()), lines, strict=True):
+        assert [line[name]["returns"] for name in ("expert", "random")] == [
+            before[name]["returns"][:1] for name in ("expert", "random")
+        ]
+    lines[0]["way"]["max_steps"] = 6  # other episodes
+    out.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    again.unlink()
+    assert scores.main() == 0
+    assert [json.loads(line)["expert"]["returns"] == [0.0] for line in again.read_text().splitlines()] == [True, False]

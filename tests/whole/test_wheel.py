@@ -106,4 +106,4 @@ def test_a_package_of_the_page_offers_its_source_beside_the_wheel(python: Path, 
     assert len(Dataset.open(tmp_path / "out/toy/1.0.0")) == 3
     shutil.copy(package / "test_gato_csv.py", tmp_path)  # without the module beside it
     words = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "test_gato_csv.py"]
-    assert "16 passed" in run(python, *words, folder=tmp_path)
+    assert "17 passed" in run(python, *words, folder=tmp_path)

@@ -45,7 +45,7 @@ def read_fields(files: Sequence[tuple[str, int]], look: int) -> AlohaFields:
     fault: SourceError | None = None
     for path, size in files:
         try:
-            found.append(planned(path, functools.partial(_read, size=size)))
+            found.append(planned(path, functools.partial(_read, uri=path, size=size)))
         except SourceError as error:  # it becomes a reject
             fault = fault or error
         if len(found) == look:
@@ -55,8 +55,8 @@ def read_fields(files: Sequence[tuple[str, int]], look: int) -> AlohaFields:
     return dataclasses.replace(found[0], arrays=_seen(found))
 
 
-def _read(file: h5py.File, size: int) -> AlohaFields:
-    check_layout(file, "action", "ALOHA")
+def _read(file: h5py.File, uri: str, size: int) -> AlohaFields:
+    check_layout(file, uri, "action", "ALOHA")
     action = checked_array(child(file, "action", ""), "action")
     arrays = step_arrays([(file, action.shape[0])], _path_of, _special)
     attributes = tuple(name for name in sorted(file.attrs) if text_attribute(file, name) and name not in arrays.spaces)

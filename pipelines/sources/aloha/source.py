@@ -19,6 +19,7 @@ from pipelines.sources.formats.hdf5 import child, node_at, opened, text_attribut
 from pipelines.sources.formats.hdf5_files import hdf5_files, members_of
 from pipelines.sources.formats.hdf5_steps import Rows
 from pipelines.sources.formats.matching import Matches
+from pipelines.sources.formats.places import Size, size_of, sizes_of, stamped
 from pipelines.sources.on_disk import OnDisk
 from pipelines.sources.options import option, parse_options
 from pipelines.sources.pieces import RECORD_BYTES, Piece, pack, step_bytes
@@ -46,6 +47,7 @@ class AlohaSource(Source):
     """
 
     Options = AlohaOptions
+    reads_addresses = True
     looks_for = "an HDF5 file with the array `action` and the group `observations`"
 
     def __init__(self, argument: str, options: dict[str, str]) -> None:
@@ -61,8 +63,9 @@ class AlohaSource(Source):
         return hdf5_files(self._argument)
 
     @functools.cached_property
-    def _sizes(self) -> dict[str, int]:
-        return {path: os.path.getsize(path) for path in self._matches.files}
+    def _sizes(self) -> dict[str, Size]:
+        sizes = zip(self._matches.files, sizes_of(self._matches.files), strict=True)
+        return {path: size_of(path) if size is None else size for path, size in sizes}
 
     @functools.cached_property
     def _fields(self) -> AlohaFields:
@@ -93,18 +96,22 @@ class AlohaSource(Source):
         return [names_and_sizes(self._argument, self._sizes.items())]
 
     def partitions(self) -> list[dict[str, Any]]:
-        """{"count", "files": [[path, bytes]]}."""
+        """{"count", "files": [[path, bytes]]}, and the stamp after the bytes of a file at an address."""
         fields = self._fields
         each = step_bytes(self._reading.spec) * fields.steps / max(1, fields.bytes)
-        pieces = [Piece([path, size], RECORD_BYTES + int(size * each)) for path, size in self._sizes.items()]
+        pieces = [
+            Piece([path, size, *stamped(size).values()], RECORD_BYTES + int(size * each))
+            for path, size in self._sizes.items()
+        ]
         return [{"count": len(files), "files": files} for files in pack(pieces, self.shard_bytes)]
 
     def candidates(self, partition: dict[str, Any]) -> Iterator[Candidate]:
-        for path, size in partition["files"]:
-            yield Candidate(path, path, 0, functools.partial(self._load, path, size))
+        for path, size, *stamp in partition["files"]:
+            said = {"stamp": stamp[0]} if stamp else {}
+            yield Candidate(path, path, 0, functools.partial(self._load, path, size, said))
 
-    def _load(self, path: str, size: int) -> Episode:
-        with opened(path, size) as file:
+    def _load(self, path: str, size: int, said: dict[str, str]) -> Episode:
+        with opened(path, size, said) as file:
             domain = "aloha-sim" if file.attrs.get("sim") else "aloha"
             metadata = EpisodeMetadata(path, domain=domain, task=self._task, source_uri=path)
             arrays = {place: self._values(file, name, place) for name, place in self._reading.places.items()}

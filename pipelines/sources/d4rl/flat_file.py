@@ -3,17 +3,26 @@
 import contextlib
 import dataclasses
 import functools
-import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from gato_tokenize.storage.address import RemoteError
 from pipelines.sources.d4rl.ends import Ends, Flag, check_length, find_ends
-from pipelines.sources.formats.hdf5 import check_layout, checked_array, child, node_at, planned, values_of
+from pipelines.sources.formats.hdf5 import (
+    check_layout,
+    checked_array,
+    child,
+    hdf5_file,
+    node_at,
+    planned,
+    values_of,
+)
 from pipelines.sources.formats.hdf5_steps import Keys, StepArrays, step_arrays, step_path
+from pipelines.sources.formats.places import Size, require_unchanged, size_of
 from pipelines.sources.source import SourceError
 
 NO_FIELDS = ("rewards", "terminals", "timeouts", "next_observations", "metadata")
@@ -27,7 +36,7 @@ class Described:
     array lies. agent: the algorithm that acted."""
 
     uri: str
-    bytes: int
+    bytes: Size
     rows: int
     ends: Ends
     fields: StepArrays
@@ -38,12 +47,12 @@ class Described:
 def describe(uri: str, length: int) -> Described:
     """Look into a file; of its values only terminals and timeouts are read, and the first rows for their range. Raises
     SourceError if it is not in D4RL's layout, or if nothing tells where an episode ends."""
-    size = os.path.getsize(uri)
+    size = size_of(uri)
     return planned(uri, functools.partial(_described, uri=uri, size=size, length=length))
 
 
-def _described(file: h5py.File, uri: str, size: int, length: int) -> Described:
-    check_layout(file, "actions", "D4RL")
+def _described(file: h5py.File, uri: str, size: Size, length: int) -> Described:
+    check_layout(file, uri, "actions", "D4RL")
     rows = len(checked_array(child(file, "actions", ""), "actions"))
     if not rows:
         raise SourceError(f"{uri}: actions has no rows")
@@ -109,34 +118,34 @@ class FlatFile:
     """A file that stays open with its arrays from one episode to the next, because several may lie in one compressed
     chunk: the library keeps what it unpacked as long as the array is open.
 
-    Whatever goes wrong is a ValueError that names the file.
+    said: what a partition says of the file. Whatever goes wrong is a ValueError that names the file, but for
+    RemoteError.
     """
 
-    def __init__(self, uri: str, size: int, rows: int, cache: int) -> None:
-        self._uri, self._size, self._rows, self._file = uri, size, rows, None
+    def __init__(self, uri: str, said: Mapping[str, Any], rows: int, cache: int) -> None:
+        self._uri, self._said, self._rows = uri, said, rows
+        self._file: h5py.File | None = None
+        self._open = contextlib.ExitStack()
         self._cache = min(max(2 * cache, LEAST_CACHE), MOST_CACHE)
         self._nodes: dict[Keys, Any] = {}
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[h5py.File]:
         """Open the file, unless it is open still. Raises ValueError if it changed since it was planned."""
-        found = os.path.getsize(self._uri)
-        if found != self._size:
-            raise ValueError(
-                f"{self._uri} has changed since it was planned: {found} bytes now, {self._size} then; plan again"
-            )
+        require_unchanged(self._uri, self._said["bytes"], self._said)
         try:
             if self._file is None:
-                self._file = h5py.File(self._uri, "r", rdcc_nbytes=self._cache)
+                self._file = self._open.enter_context(hdf5_file(self._uri, rdcc_nbytes=self._cache))
             yield self._file
+        except RemoteError:
+            raise
         except Exception as error:  # h5py raises OSError, RuntimeError, KeyError and more for a damaged file
             raise ValueError(f"{self._uri}: {error}") from error
 
     def close(self) -> None:
         self._nodes.clear()
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        self._open.close()
+        self._file = None
 
     def ends(self, start: int, stop: int, length: int) -> Ends:
         """Find the ends of the episodes of the rows [start, stop), of which the first begins at `start`."""

@@ -13,6 +13,7 @@ from pipelines.sources.episode_options import EpisodeOptions
 from pipelines.sources.formats.files import names_and_sizes
 from pipelines.sources.formats.hdf5_files import hdf5_files, members_of
 from pipelines.sources.formats.matching import Matches
+from pipelines.sources.formats.places import stamped
 from pipelines.sources.on_disk import OnDisk
 from pipelines.sources.options import option, parse_options
 from pipelines.sources.pieces import RECORD_BYTES, partition_bytes, runs, step_bytes
@@ -43,6 +44,7 @@ class D4rlSource(Source):
     """
 
     Options = D4rlOptions
+    reads_addresses = True
     looks_for = "an HDF5 file with the array `actions` beside `rewards`, `terminals` or `timeouts`"
 
     def __init__(self, argument: str, options: dict[str, str]) -> None:
@@ -98,11 +100,12 @@ class D4rlSource(Source):
         rows [start, stop)."""
         weights = [self._weights(file) for file in self._files.values()]
         most = partition_bytes(sum(int(each.sum()) for each in weights), self.shard_bytes)
-        found = []
+        found: list[dict[str, Any]] = []
         for file, each in zip(self._files.values(), weights, strict=True):
             for first, stop in runs(each, most):
                 rows = {"start": int(file.ends.starts[first]), "stop": int(file.ends.stops[stop - 1])}
-                found.append({"count": stop - first, "uri": file.uri, "bytes": file.bytes, "first": first, **rows})
+                said = {"uri": file.uri, "bytes": file.bytes, **stamped(file.bytes)}
+                found.append({"count": stop - first, **said, "first": first, **rows})
         return found
 
     def _weights(self, file: Described) -> Any:
@@ -112,7 +115,7 @@ class D4rlSource(Source):
 
     def candidates(self, partition: dict[str, Any]) -> Iterator[Candidate]:
         file = self._files[partition["uri"]]
-        data = FlatFile(file.uri, partition["bytes"], file.rows, file.cache)
+        data = FlatFile(file.uri, partition, file.rows, file.cache)
         try:
             ends = data.ends(partition["start"], partition["stop"], self._options.length)
             if len(ends.stops) != partition["count"]:

@@ -4,12 +4,15 @@ import contextlib
 import hashlib
 import io
 import json
-import os
+import types
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, BinaryIO
 
+from gato_tokenize.storage.address import RemoteError
+from gato_tokenize.storage.remote_file import open_file
 from pipelines.sources.formats.decompression import CHUNK, LimitError, decompressor
+from pipelines.sources.formats.places import require_unchanged, size_of_open, stamped
 from pipelines.sources.source import SourceError
 
 
@@ -19,6 +22,7 @@ class HashedFile:
     def __init__(self, path: str, file: BinaryIO) -> None:
         self._path, self._file = path, file
         self._sha256, self._bytes = hashlib.sha256(), 0
+        self._size = size_of_open(file)
 
     def read(self, size: int = CHUNK) -> bytes:
         chunk = self._file.read(size)
@@ -27,20 +31,28 @@ class HashedFile:
         return chunk
 
     def fingerprint(self) -> dict[str, Any]:
-        """Return {"uri", "bytes", "sha256"} of the whole file, after reading the rest of it."""
+        """Return {"uri", "bytes", "sha256"} of the whole file, after reading the rest of it.
+
+        Of a file at an address the rest is not read: there is a "stamp" (see `Size`) if its file system has one, and a
+        "sha256" only if everything was read before.
+        """
+        stamp = stamped(self._size)
+        if stamp and self._bytes != self._size:
+            return {"uri": self._path, "bytes": int(self._size), **stamp}
         while self.read():
             pass
-        return {"uri": self._path, "bytes": self._bytes, "sha256": self._sha256.hexdigest()}
+        return {"uri": self._path, "bytes": self._bytes, "sha256": self._sha256.hexdigest(), **stamp}
 
 
 def names_and_sizes(folder: str, files: Iterable[tuple[Any, ...]]) -> dict[str, Any]:
     """Return many files as one input; their content is read only when it is converted.
 
-    files: (name, bytes or None if it is missing) in order, and what else planning found in each, as JSON.
+    files: (name, bytes or None if it is missing) in order, and what else planning found in each, as JSON. If the bytes
+    are a `Size`, its stamp counts, too.
     """
     digest, total = hashlib.sha256(), 0
     for file in files:
-        digest.update(f"{json.dumps(file)}\n".encode())
+        digest.update(f"{json.dumps((*file, *stamped(file[1]).values()))}\n".encode())
         total += file[1] or 0
     return {"uri": f"{folder}#files", "bytes": total, "sha256": digest.hexdigest()}
 
@@ -48,24 +60,25 @@ def names_and_sizes(folder: str, files: Iterable[tuple[Any, ...]]) -> dict[str, 
 @contextlib.contextmanager
 def hashed(path: str) -> Iterator[HashedFile]:
     try:
-        with open(path, "rb") as file:
+        with open_file(path) as file:
             yield HashedFile(path, file)
+    except RemoteError:
+        raise  # the network is at fault: the same command may succeed later
     except OSError as error:
         raise SourceError(f"{path} cannot be read: {error}") from error
 
 
-def opened(path: str, size: int, start: int = 0) -> BinaryIO:
+def opened(path: str, size: int, start: int = 0, said: Mapping[str, Any] = types.MappingProxyType({})) -> BinaryIO:
     """Open a file that had `size` bytes when it was planned, at byte `start`, from 0 if the file is compressed.
 
-    Raises ValueError if the file has another size now. Compressed data that is damaged or truncated raises an OSError
+    said: the part of a partition that says more of it, as `stamped` does. Raises ValueError if the file has another
+    size or stamp now. Compressed data that is damaged or truncated raises an OSError
     when the reader reaches the fault; it never ends as if it were whole. Data that needs too much memory to be
     decompressed raises LimitError.
     """
-    file = open(path, "rb")
+    file = open_file(path)
     try:
-        found = os.fstat(file.fileno()).st_size
-        if found != size:
-            raise ValueError(f"{path} has changed since it was planned: {found} bytes now, {size} then; plan again")
+        require_unchanged(path, size, said, file)
         decompress = decompressor(path)
         if decompress is None:
             file.seek(start)
@@ -109,6 +122,8 @@ class _Unpacked(io.RawIOBase):
     def _raise_unless_damaged(self) -> None:
         if isinstance(self._fault, LimitError):
             raise LimitError(f"{self._path}: {self._fault}") from self._fault
+        if isinstance(self._fault, RemoteError):
+            raise self._fault
         if isinstance(self._fault, OSError) and self._fault.errno is not None:  # the disk is at fault, not the data
             raise OSError(self._fault.errno, self._fault.strerror, self._path) from self._fault
 

@@ -2,16 +2,21 @@
 
 import contextlib
 import functools
-import os
-from collections.abc import Callable, Iterator, Sequence
+import gc
+import io
+import types
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from gato_tokenize.storage.address import RemoteError, is_address
+from gato_tokenize.storage.remote_file import open_file
 from pipelines.processes.forked import call_forked
 from pipelines.sources.formats.limits import check_field
+from pipelines.sources.formats.places import require_unchanged
 from pipelines.sources.source import Filtered, SourceError
 
 MAX_DEPTH = 16  # of groups in groups: hard links can lead in circles
@@ -87,11 +92,11 @@ def text_attribute(node: Any, name: str) -> str:
     return value.strip() if isinstance(value, str) else ""
 
 
-def check_layout(file: h5py.File, name: str, layout: str) -> None:
+def check_layout(file: h5py.File, uri: str, name: str, layout: str) -> None:
     """Raise SourceError that names what is there, unless the file has the member that its layout needs."""
     if name not in file:
         there = ", ".join(list(file)[:8]) or "nothing"
-        raise SourceError(f"{file.filename} is not in the layout of {layout}: it has no {name}, but {there}")
+        raise SourceError(f"{uri} is not in the layout of {layout}: it has no {name}, but {there}")
 
 
 def planned(uri: str, look: Callable[[h5py.File], _Found]) -> _Found:
@@ -99,7 +104,7 @@ def planned(uri: str, look: Callable[[h5py.File], _Found]) -> _Found:
     library hang or crash. Raises SourceError naming the file."""
     try:
         found: _Found = call_forked(functools.partial(_looked, uri, look), PLAN_SECONDS)
-    except (MemoryError, SourceError):
+    except (MemoryError, SourceError, RemoteError):
         raise
     except TimeoutError as error:
         raise SourceError(
@@ -114,21 +119,46 @@ def planned(uri: str, look: Callable[[h5py.File], _Found]) -> _Found:
 
 
 def _looked(uri: str, look: Callable[[h5py.File], _Found]) -> _Found:
-    with h5py.File(uri, "r") as file:
+    with hdf5_file(uri) as file:
         return look(file)
 
 
 @contextlib.contextmanager
-def opened(uri: str, size: int) -> Iterator[h5py.File]:
-    """Open a file that had `size` bytes when it was planned. Whatever goes wrong while it is open becomes a ValueError
-    that names the file."""
-    found = os.path.getsize(uri)
-    if found != size:
-        raise ValueError(f"{uri} has changed since it was planned: {found} bytes now, {size} then; plan again")
-    try:
-        with h5py.File(uri, "r") as file:
+def hdf5_file(uri: str, **options: Any) -> Iterator[h5py.File]:
+    """Open an HDF5 file at a local path or an address."""
+    if not is_address(uri):
+        with h5py.File(uri, "r", **options) as file:
             yield file
-    except Filtered:
+        return
+    with _Uncollected(open_file(uri).detach()) as data:  # type: ignore[attr-defined]
+        with h5py.File(data, "r", **options) as file:
+            yield file
+
+
+class _Uncollected(io.BufferedReader):
+    """A file that HDF5 reads under its one lock, while another thread fetches. If that thread collected garbage, and
+    found an object of HDF5 among it, it would wait for the lock forever."""
+
+    def readinto(self, buffer: Any) -> int:
+        collects = gc.isenabled()
+        gc.disable()
+        try:
+            return super().readinto(buffer)
+        finally:
+            if collects:
+                gc.enable()
+
+
+@contextlib.contextmanager
+def opened(uri: str, size: int, said: Mapping[str, Any] = types.MappingProxyType({})) -> Iterator[h5py.File]:
+    """Open a file that had `size` bytes when it was planned. said: what a partition says of it besides, see
+    `places.stamped`. Whatever goes wrong while it is open becomes a ValueError that names the file, but for RemoteError
+    and Filtered."""
+    require_unchanged(uri, size, said)
+    try:
+        with hdf5_file(uri) as file:
+            yield file
+    except (Filtered, RemoteError):
         raise
     except Exception as error:  # h5py raises OSError, RuntimeError, KeyError and more for a damaged file
         raise ValueError(f"{uri}: {error}") from error

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from gato_tokenize.array_spaces import Box, Text
 from gato_tokenize.spec import join_path
+from gato_tokenize.storage.address import RemoteError
 from pipelines.sources.formats.hdf5 import arrays_below, checked_array, node_at, values_of
 
 LOOK_ROWS = 10_000  # of an array that are looked at for its range
@@ -116,5 +117,7 @@ def _first_rows(node: Any) -> NDArray[Any] | None:
     """The rows that are looked at for a range; None if they are damaged: episodes that need them become rejects."""
     try:
         return np.asarray(node[:LOOK_ROWS])
+    except RemoteError:
+        raise
     except (OSError, RuntimeError):
         return None

@@ -3,7 +3,7 @@
 import itertools
 import json
 from collections.abc import Iterator
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, NamedTuple, NotRequired, TypedDict
 
 from pipelines.sources.formats.decompression import decompressor
 from pipelines.sources.formats.files import HashedFile, hashed, opened
@@ -21,6 +21,7 @@ class LineRange(TypedDict):
     stop: int
     line: int  # number of the first line, from 1
     lines: int | None  # at most so many; None, as it is planned today: all
+    stamp: NotRequired[str]  # of a file at an address, see `places.Size`
 
 
 class Line(NamedTuple):
@@ -63,7 +64,8 @@ def _marks(file: HashedFile) -> Iterator[Mark]:
 
 def line_range(source: dict[str, Any], start: int, stop: int, line: int) -> LineRange:
     """Name lines of the file whose fingerprint is `source`."""
-    return LineRange(uri=source["uri"], bytes=source["bytes"], start=start, stop=stop, line=line, lines=None)
+    found = LineRange(uri=source["uri"], bytes=source["bytes"], start=start, stop=stop, line=line, lines=None)
+    return LineRange(**found, stamp=source["stamp"]) if "stamp" in source else found
 
 
 def read(piece: LineRange) -> Iterator[Line]:
@@ -74,7 +76,7 @@ def read(piece: LineRange) -> Iterator[Line]:
     stop = None if decompressor(piece["uri"]) else piece["stop"]
     offset = piece["start"]
     numbers = itertools.count(piece["line"]) if piece["lines"] is None else range(piece["line"], _stop(piece))
-    with opened(piece["uri"], piece["bytes"], offset) as file:
+    with opened(piece["uri"], piece["bytes"], offset, piece) as file:
         for number in numbers:
             if offset == stop:
                 return

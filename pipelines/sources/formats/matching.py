@@ -8,6 +8,8 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import NamedTuple
 
 from gato_tokenize.installing import missing
+from gato_tokenize.storage.address import full, is_address
+from pipelines.sources.formats.places import matching_addresses
 from pipelines.sources.source import SourceError
 
 STARS = re.compile(r"(?:(.*?)(/+))??\*\*(?:/+(.*))?", re.DOTALL)  # (what precedes the first `**`, /, what follows it)
@@ -30,8 +32,15 @@ def matching(pattern: str, identity: Callable[[str], Hashable] = file_identity) 
     """Find the regular files that `pattern` names; SourceError if there are none.
 
     `*`, `?`, `[...]` and `**` are wildcards, unless a file of exactly that name exists. Of several names with one
-    `identity`, the one that passes the fewest links is kept. A cycle of links ends.
+    `identity`, the one that passes the fewest links is kept. A cycle of links ends. Each address is a file of its own.
     """
+    if is_address(pattern):
+        found = matching_addresses(full(pattern))
+        if not found:
+            raise SourceError(f"no file matches {full(pattern)!r}")
+        for path in found:
+            _check_name(path)
+        return Matches(found, [])
     search = _Search()
     paths = [pattern] if os.path.isfile(pattern) else search.paths(pattern)
     names: dict[Hashable, list[str]] = defaultdict(list)

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -10,17 +10,22 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from gato_tokenize.storage.address import RemoteError, is_address
+from gato_tokenize.storage.remote_file import open_file
+
 
 class ParquetTable:
     """One open Parquet file. It keeps the row groups that it read last, because neighbouring episodes share them.
 
-    Raises ValueError naming the file if it is missing or damaged: one without its footer is lost as a whole.
+    Raises ValueError naming the file if it is missing or damaged: one without its footer is lost as a whole. Raises
+    RemoteError if its address gives no answer.
     """
 
     def __init__(self, path: str) -> None:
         self.path = path
         with self._named("cannot be read"):
-            self._file: Any = pq.ParquetFile(path, pre_buffer=False)
+            self._away: BinaryIO | None = open_file(path) if is_address(path) else None
+            self._file: Any = pq.ParquetFile(self._away or path, pre_buffer=False)
             footer = self._file.metadata
             sizes = [footer.row_group(i).num_rows for i in range(footer.num_row_groups)]
         self._starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
@@ -63,11 +68,15 @@ class ParquetTable:
     def close(self) -> None:
         self._held = (None, None)
         self._file.close()
+        if self._away is not None:
+            self._away.close()
 
     @contextlib.contextmanager
     def _named(self, what: str) -> Iterator[None]:
         try:
             yield
+        except RemoteError:
+            raise
         except (pa.ArrowException, OSError, ValueError) as error:
             raise ValueError(f"{self.path} {what}: {error}") from error
 

@@ -5,7 +5,7 @@ import dataclasses
 import re
 import tarfile
 from collections.abc import Collection, Iterator
-from typing import Any, Protocol, TypedDict
+from typing import Any, NotRequired, Protocol, TypedDict
 
 from pipelines.sources.formats.decompression import CHUNK, LimitError, decompressor
 from pipelines.sources.formats.files import hashed
@@ -38,6 +38,7 @@ class SampleRange(TypedDict):
     start: int  # byte of the first sample's header
     first: int  # number of that sample, from 1
     samples: int | None  # how many; None: all, and the archive must end properly after them
+    stamp: NotRequired[str]  # of a file at an address, see `places.Size`
 
 
 @dataclasses.dataclass
@@ -81,9 +82,10 @@ def join(one: dict[str, Any], two: dict[str, Any]) -> dict[str, Any] | None:
 
 def _range(source: dict[str, Any], start: Mark, stop: Mark, last: bool) -> SampleRange:
     samples = None if last else stop.number - start.number
-    return SampleRange(
+    found = SampleRange(
         uri=source["uri"], bytes=source["bytes"], start=start.byte, first=start.number + 1, samples=samples
     )
+    return SampleRange(**found, stamp=source["stamp"]) if "stamp" in source else found
 
 
 def _marks(file: Readable) -> Iterator[Mark]:

@@ -1,11 +1,14 @@
 """Video: the frames of a file at chosen times, decoded once from front to back as long as the times ascend."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, BinaryIO
 
 import av
 import numpy as np
 from numpy.typing import NDArray
+
+from gato_tokenize.storage.address import RemoteError, is_address
+from gato_tokenize.storage.remote_file import open_file
 
 STILL = 0.5  # mean difference in grey levels: two frames below it are one picture, encoded twice with loss
 _THIN = 8  # every so many pixels of each side are compared
@@ -17,21 +20,27 @@ class Video:
     `frames` goes on from there if it can. It seeks where a key frame lies between the decoder and the first wanted
     frame, or where that frame is already past; a second call for later times decodes nothing twice.
 
-    Raises ValueError naming the file if it is missing, is damaged, or holds no video.
+    Raises ValueError naming the file if it is missing, is damaged, or holds no video, and RemoteError if its address
+    gives no answer.
     """
 
     def __init__(self, path: str) -> None:
         self.path = path
         self._before: Any = None  # the last two decoded frames, in order of time
         self._after: Any = None
+        self._away: BinaryIO | None = None
         try:
-            self._container: Any = av.open(path)
+            self._away = open_file(path) if is_address(path) else None
+            source: Any = self._away or path
+            self._container: Any = av.open(source)
             if not self._container.streams.video:
                 raise ValueError("it holds no video")
             self._stream = self._container.streams.video[0]
             self._stream.codec_context.thread_count = 1  # a conversion has a process for each core already
             self._base = float(self._stream.time_base or 1)  # seconds of a tick
             self._decoded: Iterator[Any] = self._container.decode(self._stream)
+        except RemoteError:
+            raise
         except (av.FFmpegError, OSError, ValueError) as error:
             raise ValueError(f"{path}: the video cannot be read: {error}") from error
 
@@ -42,6 +51,8 @@ class Video:
 
     def close(self) -> None:
         self._container.close()
+        if self._away is not None:
+            self._away.close()
 
     def frames(self, times: Sequence[float], tolerance: float) -> Iterator[NDArray[np.uint8]]:
         """Yield uint8[height, width, 3] for each of `times`, in seconds and ascending: the frame that is nearest, at
@@ -59,6 +70,8 @@ class Video:
                 if frame is not last[0]:
                     last = frame, frame.to_ndarray(format="rgb24")
                 yield last[1]
+        except RemoteError:
+            raise
         except (av.FFmpegError, OSError) as error:
             raise ValueError(f"{self.path}: the video is damaged: {error}") from error
 
@@ -176,8 +189,10 @@ class Frames:
             video = self._cameras.video(self._camera, self._path)
             self.stated = video.count
             kept = [self._finish(frame) for frame in self._watched(video.frames(times, self._tolerance))]
-        except ValueError as error:
+        except (ValueError, RemoteError) as error:
             self._cameras.drop(self._camera)
+            if isinstance(error, RemoteError):
+                raise
             raise ValueError(f"{self._camera}: {error}") from error
         if len({frame.shape for frame in kept}) > 1:
             raise ValueError(f"{self._camera}: {self._path}: the size of its frames changes")

@@ -8,9 +8,12 @@ import stat
 from collections.abc import Hashable, Iterator
 from typing import Any
 
+from gato_tokenize.storage.address import RemoteError, is_address
+from gato_tokenize.storage.remote_file import open_file
 from pipelines.sources.formats import lines
 from pipelines.sources.formats.files import hashed
 from pipelines.sources.formats.matching import file_identity
+from pipelines.sources.formats.places import Size, size_of, size_of_open, sizes_in
 from pipelines.sources.pieces import RECORD_BYTES, Mark, Piece, spans
 from pipelines.sources.source import Filtered
 
@@ -43,16 +46,31 @@ class _Pictures:
 
     def __init__(self, path: str) -> None:
         self._path, self._names, self._bytes = path, hashlib.sha256(), 0
+        self._folder, self._sizes = "", dict[str, Size]()  # what was listed last
 
     def add(self, line: lines.Line) -> int:
         """Add the picture of one more line; return its size in bytes."""
-        name, size = "", 0
-        with contextlib.suppress(ValueError, OSError, Filtered):
+        name, size = "", Size(0)
+        with contextlib.suppress(ValueError, FileNotFoundError, Filtered):
             name = str(record_of(line, self._path).get("image", ""))
-            size = os.stat(path_below(os.path.dirname(self._path), name, self._path)).st_size
-        self._names.update(f"{size} {name}\n".encode("utf-8", "backslashreplace"))
+            size = self._size(path_below(os.path.dirname(self._path), name, self._path))
+        said = f"{size} {name} {size.stamp}" if size.stamp else f"{size} {name}"
+        self._names.update(f"{said}\n".encode("utf-8", "backslashreplace"))
         self._bytes += size
         return size
+
+    def _size(self, path: str) -> Size:
+        """The size of a picture. At an address, a folder is listed once for all the pictures in it."""
+        if not is_address(path):
+            try:
+                return Size(os.stat(path).st_size)
+            except OSError:
+                return Size(0)
+        folder, _, name = path.rpartition("/")
+        if folder != self._folder:
+            self._folder, self._sizes = folder, sizes_in(folder)
+        size = self._sizes.get(name)
+        return size_of(path) if size is None else size
 
     def fingerprint(self) -> dict[str, Any]:
         return {"uri": f"{self._path}#images", "bytes": self._bytes, "sha256": self._names.hexdigest()}
@@ -76,9 +94,11 @@ def record_of(line: lines.Line, where: str) -> dict[str, Any]:
 
 def path_below(folder: str, name: str, where: str) -> str:
     """Find the picture `name` below a folder; ValueError if it lies outside, even through a link."""
-    folder = os.path.realpath(folder)
+    folder = folder if is_address(folder) else os.path.realpath(folder)
     if os.path.isabs(name) or ".." in re.split(r"[/\\]", name) or "\0" in name:
         raise ValueError(f"{where}: the image {name[:200]!r} must be a path below the folder {folder}, without '..'")
+    if is_address(folder):
+        return f"{folder}/{name}"
     path = os.path.realpath(os.path.join(folder, name))
     if os.path.commonpath([folder, path]) != folder:
         raise ValueError(f"{where}: the image {name[:200]!r} is a link out of the folder {folder}")
@@ -94,16 +114,18 @@ def picture(folder: str, name: str, where: str) -> bytes:
     """Read the picture `name` below a folder; ValueError if it cannot be read."""
     path, name = path_below(folder, name, where), name[:200]
     try:
-        found = os.stat(path)
-        if not stat.S_ISREG(found.st_mode):  # opening a pipe would hang
+        if not is_address(path) and not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would hang
             raise ValueError(f"{where}: the image {name!r} is no file")
-        if found.st_size > MAX_IMAGE_BYTES:
-            raise ValueError(
-                f"{where}: the image {name!r} has {found.st_size} bytes, more than {MAX_IMAGE_BYTES}, the most that an"
-                " image may have: make it smaller"
-            )
-        with open(path, "rb") as file:
+        with open_file(path) as file:
+            size = size_of_open(file)
+            if size > MAX_IMAGE_BYTES:
+                raise ValueError(
+                    f"{where}: the image {name!r} has {size} bytes, more than {MAX_IMAGE_BYTES}, the most that an image"
+                    " may have: make it smaller"
+                )
             data = file.read(MAX_IMAGE_BYTES)
+    except RemoteError:
+        raise
     except OSError as error:
         raise ValueError(f"{where}: the image {name!r} cannot be read: {error.strerror}") from error
     return not_empty(data, f"{where}: the image {name!r}")

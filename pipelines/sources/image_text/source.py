@@ -32,6 +32,7 @@ class ImageTextSource(Source):
     """
 
     Options = ImageTextOptions
+    reads_addresses = True
     looks_for = "a .tar archive, or JSON lines with an `image`, or a folder that has one"
     by_endings = True
 
@@ -137,7 +138,7 @@ def _raise(error: Exception) -> Episode:
 
 
 def _samples(piece: Any, wanted: tuple[str, ...]) -> Iterator[tuple[int, tar_samples.Sample]]:
-    with opened(piece["uri"], piece["bytes"], piece["start"]) as file:
+    with opened(piece["uri"], piece["bytes"], piece["start"], piece) as file:
         found = itertools.islice(tar_samples.samples(file, wanted), piece["samples"])
         number = piece["first"] - 1
         try:

@@ -7,9 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from gato_tokenize.storage.address import full, is_address
+from gato_tokenize.storage.remote_file import open_file
 from pipelines.sources.formats import lines
 from pipelines.sources.formats.files import hashed, names_and_sizes
 from pipelines.sources.formats.parquet import ParquetTable, texts_of
+from pipelines.sources.formats.places import files_below, is_file, is_folder, names_in
 from pipelines.sources.lerobot.fields import Range
 from pipelines.sources.lerobot.info import Info, parse_info
 from pipelines.sources.source import SourceError
@@ -28,14 +31,14 @@ class LeRobotFolder:
     """
 
     def __init__(self, argument: str) -> None:
-        self.path = argument.rstrip("/") or argument
-        self.name = os.path.basename(os.path.abspath(self.path))
+        self.path = full(argument).rstrip("/") or argument
+        self.name = os.path.basename(self.path if is_address(self.path) else os.path.abspath(self.path))
         self._inputs: dict[str, dict[str, Any]] = {}
-        if not os.path.isfile(self.file(INFO)):
-            found = ", ".join(sorted(os.listdir(self.path))[:8]) if os.path.isdir(self.path) else "no such folder"
+        if not is_file(self.file(INFO)):
+            found = ", ".join(sorted(names_in(self.path))[:8]) if is_folder(self.path) else "no such folder"
             raise SourceError(f"{argument!r} is no LeRobot dataset: it has no {INFO}; found: {found or 'nothing'}")
         self.info: Info = parse_info(self._object(INFO), self.file(INFO))
-        self.modality: Mapping[str, Any] = self._object(MODALITY) if os.path.isfile(self.file(MODALITY)) else {}
+        self.modality: Mapping[str, Any] = self._object(MODALITY) if is_file(self.file(MODALITY)) else {}
 
     def file(self, name: str) -> str:
         return os.path.join(self.path, name)
@@ -52,19 +55,15 @@ class LeRobotFolder:
 
     def _payloads(self) -> Iterator[tuple[str, int]]:
         for top in ("data", "videos"):
-            for place, folders, names in os.walk(self.file(top)):
-                folders.sort()
-                for name in sorted(names):
-                    path = os.path.join(place, name)
-                    yield os.path.relpath(path, self.path), os.path.getsize(path)
+            yield from ((f"{top}/{name}", size) for name, size in files_below(self.file(top)))
 
     @functools.cached_property
     def tasks(self) -> dict[int, str]:
         """{number: instruction}; empty if the dataset has no tasks."""
         try:
-            if os.path.isfile(self.file(TASKS_V3)) and self.info.is_v3:
+            if is_file(self.file(TASKS_V3)) and self.info.is_v3:
                 return self._tasks_v3()
-            return self._tasks_v2() if os.path.isfile(self.file(TASKS_V2)) else {}
+            return self._tasks_v2() if is_file(self.file(TASKS_V2)) else {}
         except ValueError as error:
             raise SourceError(str(error)) from error
 
@@ -93,15 +92,15 @@ class LeRobotFolder:
     @functools.cached_property
     def seen(self) -> dict[str, Range]:
         """{feature: the lowest and highest value of each element}, as far as meta/ states them."""
-        if os.path.isfile(self.file(STATS)):
+        if is_file(self.file(STATS)):
             return {name: both for name, said in self._object(STATS).items() if (both := _range(said))}
-        if os.path.isfile(self.file(EPISODES_STATS)):
+        if is_file(self.file(EPISODES_STATS)):
             return self._seen_in_episodes()
         return {}
 
     def _seen_in_episodes(self) -> dict[str, Range]:
         path, found = self.file(EPISODES_STATS), dict[str, Range]()
-        with open(path, "rb") as file:
+        with open_file(path) as file:
             for number, line in zip(range(1, LOOK + 1), file, strict=False):
                 where = f"{path}, line {number}"
                 stats = lines.object_of(lines.text_of(line, where), where).get("stats")

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
+from pipelines.sources.formats import places
 from pipelines.sources.lerobot.info import MAX_EPISODES
 
 
@@ -60,7 +61,5 @@ def checked_numbers(index: Any, length: Any, where: str) -> tuple[int, int]:
 
 def files_below(folder: str, ending: str) -> list[str]:
     """The files of an ending below a folder, in byte order of their paths."""
-    found = []
-    for place, _, names in os.walk(folder):
-        found += [os.path.join(place, name) for name in names if name.endswith(ending)]
-    return sorted(found, key=os.fsencode)
+    names = (name for name, _ in places.files_below(folder) if name.endswith(ending))
+    return sorted((os.path.join(folder, name) for name in names), key=os.fsencode)

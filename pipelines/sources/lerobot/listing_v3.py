@@ -8,6 +8,7 @@ from typing import Any
 
 from pipelines.sources.formats.files import hashed
 from pipelines.sources.formats.parquet import ParquetTable
+from pipelines.sources.formats.places import is_file, require_unchanged
 from pipelines.sources.lerobot.info import Info
 from pipelines.sources.lerobot.listing import Listed, Row, checked_numbers, files_below
 from pipelines.sources.source import SourceError
@@ -26,6 +27,7 @@ class ListingV3:
         self.inputs: list[dict[str, Any]] = []
         self.lost: list[str] = []
         self.notes: list[str] = []
+        self._there: dict[str, bool] = {}  # whether a data file exists, by its path
 
     @functools.cached_property
     def _paths(self) -> list[str]:
@@ -43,7 +45,8 @@ class ListingV3:
                 continue
             assumed |= numbers[2]
             for row, (index, length) in enumerate(zip(*numbers[:2], strict=True)):
-                content = {"uri": path, "bytes": self.inputs[-1]["bytes"], "row": row, "count": 1}
+                said = {name: value for name, value in self.inputs[-1].items() if name != "sha256"}
+                content = {**said, "row": row, "count": 1}
                 found.append(Listed(content, -1 if index is None else index, length or 0))
         if assumed:
             self.notes.append(f"{EPISODES} names no files: the data files, in order, are taken for one episode each")
@@ -85,7 +88,8 @@ class ListingV3:
         form = re.escape(self._info.data_path)
         for name in _PLACE:
             form = re.sub(rf"\\{{{name}(:\w+)?\\}}", rf"(?P<{name}>\\d+)", form, count=1)
-        names = [os.path.relpath(path, self._folder) for path in files_below(f"{self._folder}/data", ".parquet")]
+        top = os.path.join(self._folder, "")
+        names = [path.removeprefix(top) for path in files_below(f"{top}data", ".parquet")]
         found = [place.groupdict() for name in names if (place := re.fullmatch(form, name))]
         places = sorted(
             ({name: int(place[name]) for name in _PLACE} for place in found), key=lambda p: tuple(p.values())
@@ -94,8 +98,7 @@ class ListingV3:
 
     def rows(self, content: dict[str, Any]) -> Iterator[tuple[int, Row | ValueError]]:
         path = content["uri"]
-        if os.path.getsize(path) != content["bytes"]:
-            raise ValueError(f"{path} has changed since it was planned; plan again")
+        require_unchanged(path, content["bytes"], content)
         said = self._read(content)
         for start in range(0, content["count"], BATCH):
             for number, row in enumerate(said.slice(start, BATCH).to_pylist(), content["row"] + start):
@@ -141,7 +144,9 @@ class ListingV3:
         chunk, file = (numbers[name] for name in _PLACE)
         for place in ((chunk, file + 1), (chunk + 1, 0)):
             path = self._info.data_file(**dict(zip(_PLACE, place, strict=True)))
-            if os.path.isfile(os.path.join(self._folder, path)):
+            if path not in self._there:
+                self._there[path] = is_file(os.path.join(self._folder, path))
+            if self._there[path]:
                 return path
         return ""
 

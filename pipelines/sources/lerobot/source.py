@@ -38,6 +38,7 @@ class LeRobotSource(Source):
     """
 
     Options = LeRobotOptions
+    reads_addresses = True
     looks_for = "meta/info.json in the folder"
 
     def __init__(self, argument: str, options: dict[str, str]) -> None:

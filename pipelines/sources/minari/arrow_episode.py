@@ -1,5 +1,6 @@
 """ArrowEpisodeReader: an episode of a Minari dataset in Arrow or Parquet files, a folder of fragments."""
 
+import contextlib
 import json
 import os
 from typing import Any
@@ -12,8 +13,11 @@ from numpy.typing import NDArray
 
 from gato_tokenize import tuple_to_dict
 from gato_tokenize.episode import FINAL_OBSERVATION
+from gato_tokenize.storage.address import RemoteError, is_address
+from gato_tokenize.storage.remote_file import open_file
 from pipelines.sources.formats.limits import MAX_FIELD_BYTES
 from pipelines.sources.formats.natural_order import natural_key
+from pipelines.sources.formats.places import names_in
 from pipelines.sources.minari.spaces import Box, Dict, Discrete, Text, Tuple
 from pipelines.sources.minari.values import decoded_pictures, text_of_value
 
@@ -123,7 +127,9 @@ def _numbers(node: Any, shape: tuple[int, ...], path: str) -> NDArray[Any]:
 def fragments(folder: str, form: str) -> list[str]:
     """The files of an episode, part-2 before part-10. Raises ValueError if there is none."""
     try:
-        names = os.listdir(folder)
+        names = names_in(folder)
+    except RemoteError:
+        raise
     except OSError as error:
         raise ValueError(f"the episode is missing: {error.strerror}") from error
     found = [name for name in names if name[0] not in "_." and name.endswith(f".{form}")]
@@ -137,10 +143,14 @@ def _rows_of(folder: str, form: str) -> Any:
     tables, size = [], 0
     for path in fragments(folder, form):
         try:
-            tables.append(
-                pyarrow.ipc.open_file(path).read_all() if form == "arrow" else pyarrow.parquet.read_table(path)
-            )
+            with contextlib.ExitStack() as stack:
+                file = stack.enter_context(open_file(path)) if is_address(path) else path
+                tables.append(
+                    pyarrow.ipc.open_file(file).read_all() if form == "arrow" else pyarrow.parquet.read_table(file)
+                )
             tables[-1].validate(full=True)
+        except RemoteError:
+            raise
         except (pa.ArrowException, OSError, ValueError) as error:
             raise ValueError(f"{os.path.basename(path)} is damaged: {error}") from error
         size += tables[-1].nbytes
@@ -158,10 +168,12 @@ def _rows_of(folder: str, form: str) -> Any:
 def _total_steps(folder: str) -> int | None:
     """What the episode's metadata.json says; None if it says nothing."""
     try:
-        with open(os.path.join(folder, "metadata.json"), encoding="utf-8") as file:
+        with open_file(os.path.join(folder, "metadata.json")) as file:
             said = json.load(file).get("total_steps")
     except FileNotFoundError:
         return None
+    except RemoteError:
+        raise
     except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise ValueError(f"metadata.json cannot be read: {error}") from error
     return said if isinstance(said, int) else None

@@ -9,9 +9,11 @@ from typing import Any
 from gato_tokenize import Episode, EpisodeMetadata, EpisodeSpec, ImageSpec
 from gato_tokenize.spaces import space_tree
 from gato_tokenize.spec import flatten
+from gato_tokenize.storage.address import full
 from pipelines.sources.episode_options import EpisodeOptions
 from pipelines.sources.formats.files import hashed
 from pipelines.sources.formats.lines import object_of, text_of
+from pipelines.sources.formats.places import is_file
 from pipelines.sources.minari.spaces import space_from_json
 from pipelines.sources.minari.storage import FORMATS, ArrowStorage, Hdf5Storage, storage_of
 from pipelines.sources.on_disk import OnDisk, json_object
@@ -35,12 +37,13 @@ class MinariSource(Source):
     """
 
     Options = EpisodeOptions
+    reads_addresses = True
     looks_for = "metadata.json with a `dataset_id`, in the folder, in its data/ or beside main_data.hdf5"
 
     def __init__(self, argument: str, options: dict[str, str]) -> None:
         self._options = parse_options(EpisodeOptions, options)
         self._options.splits_of(())  # Minari has none
-        self._argument = argument
+        self._argument = full(argument)
 
     @classmethod
     def recognises(cls, lying: OnDisk) -> str | None:
@@ -66,7 +69,7 @@ class MinariSource(Source):
     def _folder(self) -> str:
         """The folder of metadata.json and the episodes."""
         for folder in _folders(self._argument):
-            if os.path.isfile(os.path.join(folder, METADATA)):
+            if is_file(os.path.join(folder, METADATA)):
                 return folder
         raise SourceError(f"{self._argument!r} is no Minari dataset of version 0.5 or later: it has no data/{METADATA}")
 
@@ -98,6 +101,7 @@ class MinariSource(Source):
         common = {
             "uri": self._storage.uri,
             "bytes": source["bytes"],
+            **{name: value for name, value in source.items() if name == "stamp"},
             "metadata_sha256": self._described.source["sha256"],
         }
         return [{**common, "first": first, "stop": stop} for first, stop in ranges(count, each)]
@@ -108,11 +112,11 @@ class MinariSource(Source):
         storage = self._storage
         for number in range(partition["first"], partition["stop"]):
             episode_id, uri = f"{self._described.task}/{number}", storage.uri_of(number)
-            load = functools.partial(self._load, episode_id, uri, partition["bytes"], number)
+            load = functools.partial(self._load, episode_id, uri, partition, number)
             yield Candidate(episode_id, uri, number, load)
 
-    def _load(self, episode_id: str, uri: str, size: int, number: int) -> Episode:
-        with self._storage.episode(number, size) as reader:
+    def _load(self, episode_id: str, uri: str, partition: dict[str, Any], number: int) -> Episode:
+        with self._storage.episode(number, partition) as reader:
             return self._episode(episode_id, uri, number, reader)
 
     def _episode(self, episode_id: str, uri: str, number: int, reader: Any) -> Episode:

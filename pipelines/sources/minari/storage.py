@@ -3,14 +3,16 @@
 import contextlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import h5py
 
 from gato_tokenize.installing import missing
+from gato_tokenize.storage.address import RemoteError, is_address
 from pipelines.sources.formats.files import hashed, names_and_sizes
 from pipelines.sources.formats.hdf5 import opened, planned
+from pipelines.sources.formats.places import files_below
 from pipelines.sources.minari.episode import EpisodeReader
 from pipelines.sources.source import SourceError
 
@@ -35,9 +37,9 @@ class Hdf5Storage:
         return self.uri
 
     @contextlib.contextmanager
-    def episode(self, number: int, size: int) -> Iterator[EpisodeReader]:
-        """Open an episode of the file, which had so many bytes when it was planned."""
-        with opened(self.uri, size) as data:
+    def episode(self, number: int, said: Mapping[str, Any]) -> Iterator[EpisodeReader]:
+        """Open an episode of the file. said: what a partition says of it."""
+        with opened(self.uri, said["bytes"], said) as data:
             yield EpisodeReader(data, number)
 
 
@@ -50,19 +52,33 @@ class ArrowStorage:
     def plan(self) -> tuple[dict[str, Any], int]:
         """(the names and sizes of the files as one input, one more than the highest number of an episode)."""
         _arrow_reader()
+        if is_address(self.uri):
+            return self._plan_of_address()
         numbers = sorted(int(name) for name in os.listdir(self.uri) if re.fullmatch(_NUMBER, name))
         paths = ((number, os.path.join(self.uri_of(number), name))
                  for number in numbers for name in sorted(os.listdir(self.uri_of(number))))  # fmt: skip
         files = ((f"{number}/{os.path.basename(path)}", os.path.getsize(path)) for number, path in paths)
         return names_and_sizes(self.uri, files), max([-1, *numbers]) + 1
 
+    def _plan_of_address(self) -> tuple[dict[str, Any], int]:
+        files = []
+        for name, size in files_below(self.uri):
+            number, _, rest = name.partition("/")
+            if re.fullmatch(_NUMBER, number) and rest and "/" not in rest:
+                files.append((int(number), name, size))
+        files.sort(key=lambda file: file[:2])
+        stop = max((number for number, _, _ in files), default=-1) + 1
+        return names_and_sizes(self.uri, (file[1:] for file in files)), stop
+
     def uri_of(self, number: int) -> str:
         return os.path.join(self.uri, str(number))
 
     @contextlib.contextmanager
-    def episode(self, number: int, size: int) -> Iterator[Any]:
+    def episode(self, number: int, said: Mapping[str, Any]) -> Iterator[Any]:
         try:
             yield _arrow_reader()(self.uri_of(number), self._form)
+        except RemoteError:
+            raise
         except Exception as error:
             raise ValueError(f"{self.uri_of(number)}: {error}") from error
 

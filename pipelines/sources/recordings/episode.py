@@ -20,6 +20,7 @@ from pipelines.stats.lints import STALE_VALUES
 
 LOSSY, RESIZED = "{}: image is from lossy JPEG", "{}: image resized while it was read"
 WAITED = "messages of the action before each topic had one, left out"
+JPEG = b"\xff\xd8"  # how such a file begins
 STALE_STEPS = 2  # timesteps after which a message counts as old
 
 
@@ -131,7 +132,7 @@ class EpisodeMaker:
     def _notes(self, ticks: Ticks, times: list[int], columns: dict[str, "_Column"], steps: int) -> dict[str, int]:
         interval = SECOND / self._options.fps if self._options.fps else (times[-1] - times[0]) / max(1, len(times) - 1)
         kept = len(self._reading.kept(steps))
-        notes = {WAITED: ticks.waited} if ticks.waited and not self._options.fps else {}
+        notes = {WAITED: ticks.waited} if ticks.waited else {}
         stale = 0
         for path, column in columns.items():
             space = self._fields.spaces[path]
@@ -139,7 +140,7 @@ class EpisodeMaker:
                 stale += sum(age > STALE_STEPS * interval for age in column.ages[:kept])
             if isinstance(space, PictureFiles) and space.shape and space.shape[:2] != self._target(path):
                 notes[RESIZED.format(path)] = kept
-                if column.has_files:
+                if column.has_jpeg:
                     notes[LOSSY.format(path)] = kept
         return notes | ({STALE_VALUES: stale} if stale else {})
 
@@ -150,7 +151,7 @@ class _Column:
     def __init__(self, path: str, place: Place, convert: Callable[[Any], Any], is_next: bool) -> None:
         self.path, self.place, self._convert, self._is_next = path, place, convert, is_next
         self.ages: list[int] = []  # nanoseconds, of each timestep
-        self.has_files = False
+        self.has_jpeg = False
         self._values: list[Any] = []
         self._last: Message | None = None
         self._bytes = 0
@@ -161,7 +162,7 @@ class _Column:
             self._values.append(self._values[-1])
             return
         value = values.get(self.place.names, Unfit("it is missing"))
-        self.has_files |= isinstance(value, Picture) and value.pixels is None
+        self.has_jpeg |= isinstance(value, Picture) and value.file.startswith(JPEG)
         try:
             self._values.append(self._convert(value))
         except ValueError as error:

@@ -1,6 +1,5 @@
 """RldsFolder: the folder of a TFDS dataset: version, splits and shards, known from its JSON and file sizes alone."""
 
-import contextlib
 import dataclasses
 import functools
 import json
@@ -8,9 +7,11 @@ import os
 import re
 from typing import Any
 
+from gato_tokenize.storage.address import RemoteError, full
 from gato_tokenize.storage.tfrecord import CorruptRecordError, record_offsets
 from pipelines.sources.formats.files import hashed, names_and_sizes
 from pipelines.sources.formats.lines import object_of, text_of
+from pipelines.sources.formats.places import Size, is_file, is_folder, names_in, sizes_of
 from pipelines.sources.on_disk import OnDisk
 from pipelines.sources.rlds.features import Features, read_features
 from pipelines.sources.source import SourceError
@@ -29,7 +30,7 @@ class Shard:
     number: int
     path: str
     records: int
-    bytes: int | None
+    bytes: Size | None
 
     @property
     def name(self) -> str:
@@ -104,16 +105,15 @@ class RldsFolder:
             counts = [None] * (_whole(said.get("numShards")) or self._found(split))
         names = [self._file_name(said, split, number, len(counts)) for number in range(len(counts))]
         shards = []
-        for number, (name, count) in enumerate(zip(names, counts, strict=True)):
-            path = os.path.join(self.path, name)
-            size = os.path.getsize(path) if os.path.isfile(path) else None
+        paths = [os.path.join(self.path, name) for name in names]
+        for number, (path, count, size) in enumerate(zip(paths, counts, sizes_of(paths), strict=True)):
             shards.append(Shard(split, number, path, _counted(path) if count is None else count, size))
         return tuple(shards)
 
     def _found(self, split: str) -> int:
         """The number of shards that the files' names give."""
         form = re.compile(rf"{re.escape(f'{self.name}-{split}')}\.tfrecord-\d{{5,}}-of-(\d{{5,}})")
-        counts = {int(found[1]) for name in os.listdir(self.path) if (found := form.fullmatch(name))}
+        counts = {int(found[1]) for name in names_in(self.path) if (found := form.fullmatch(name))}
         if len(counts) > 1:
             raise SourceError(f"{self.path}: files of split {split!r} are of {sorted(counts)} shards: keep one set")
         return counts.pop() if counts else 0
@@ -149,14 +149,14 @@ def is_dataset(lying: OnDisk) -> bool:
 
 def _version_folder(argument: str) -> tuple[str, list[str]]:
     """Return (the folder of the newest version, the names of older ones beside it)."""
-    path = argument.rstrip("/") or argument
-    if not os.path.isdir(path):
-        raise SourceError(f"{argument!r} is no folder; an RLDS dataset is given as NAME/VERSION or as NAME")
-    if os.path.isfile(os.path.join(path, FEATURES)):
+    path = full(argument).rstrip("/") or argument
+    if is_file(os.path.join(path, FEATURES)):
         return path, []
-    names = sorted(os.listdir(path))
+    if not is_folder(path):
+        raise SourceError(f"{argument!r} is no folder; an RLDS dataset is given as NAME/VERSION or as NAME")
+    names = sorted(names_in(path))
     versions = [name for name in names if _VERSION.fullmatch(name)]
-    versions = [name for name in versions if os.path.isfile(os.path.join(path, name, FEATURES))]
+    versions = [name for name in versions if is_file(os.path.join(path, name, FEATURES))]
     if not versions:
         found = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "") if names else "nothing"
         raise SourceError(
@@ -175,7 +175,11 @@ def _whole(value: Any) -> int | None:
 def _counted(path: str) -> int:
     """The number of records in a file, of which the headers alone are read, up to the first that is damaged."""
     count = 0
-    with contextlib.suppress(CorruptRecordError, OSError):
+    try:
         for _ in record_offsets(path):
             count += 1
+    except RemoteError:
+        raise
+    except (CorruptRecordError, OSError):
+        pass
     return count

@@ -2,14 +2,15 @@
 
 import functools
 import itertools
-import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from gato_tokenize import CorruptRecordError, Episode, EpisodeMetadata, EpisodeSpec
 from gato_tokenize.field_spec import ImageSpec
+from gato_tokenize.storage.address import RemoteError
 from gato_tokenize.storage.tfrecord import read_frame_at, record_offsets
+from pipelines.sources.formats.places import require_unchanged, stamped
 from pipelines.sources.on_disk import OnDisk
 from pipelines.sources.options import parse_options
 from pipelines.sources.pieces import RECORD_BYTES, Piece, pack, partition_bytes, ranges
@@ -30,6 +31,7 @@ class RldsSource(Source):
     """
 
     Options = RldsOptions
+    reads_addresses = True
     looks_for = "features.json and dataset_info.json in the folder, or in one like 1.0.0 below it"
 
     def __init__(self, argument: str, options: dict[str, str]) -> None:
@@ -145,6 +147,7 @@ def _pieces(shard: Shard, each: int) -> Iterator[dict[str, Any]]:
             "shard": shard.name,
             "uri": shard.path,
             "bytes": shard.bytes,
+            **stamped(shard.bytes),
             "first": first,
             "count": stop - first,
             "last": stop == shard.records,
@@ -159,6 +162,8 @@ def _readable(shard: Shard) -> Iterator[bytes]:
                 yield read_frame_at(shard.path, offset, number)
             except CorruptRecordError:
                 continue
+    except RemoteError:
+        raise
     except (CorruptRecordError, OSError):
         return
 
@@ -168,9 +173,7 @@ def _offsets(piece: dict[str, Any]) -> Iterator[int | Exception]:
     uri, size = piece["uri"], piece["bytes"]
     number = -1
     try:
-        found = os.path.getsize(uri)
-        if size is not None and found != size:
-            raise ValueError(f"{uri} has changed since it was planned: {found} bytes now, {size} then; plan again")
+        require_unchanged(uri, size, piece)
         for number, offset in enumerate(record_offsets(uri)):
             if number >= piece["first"]:
                 yield offset

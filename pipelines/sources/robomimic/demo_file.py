@@ -10,9 +10,11 @@ from typing import Any
 import h5py
 
 from gato_tokenize.array_spaces import Text
+from gato_tokenize.storage.address import RemoteError
 from pipelines.sources.formats.hdf5 import check_layout, child, planned, text_attribute, values_of
 from pipelines.sources.formats.hdf5_steps import Keys, StepArrays, step_arrays, step_path
 from pipelines.sources.formats.natural_order import natural_key
+from pipelines.sources.formats.places import Size, size_of
 from pipelines.sources.source import SourceError
 
 LOOK = 2  # demonstrations that are looked at for their fields
@@ -31,7 +33,7 @@ class DemoFile:
     """
 
     uri: str
-    bytes: int
+    bytes: Size
     env_name: str
     sparse: bool
     demos: tuple[str, ...]
@@ -43,12 +45,12 @@ class DemoFile:
 
 def read_demo_file(uri: str) -> DemoFile:
     """Look into a file. Raises SourceError if it is not in robomimic's layout, or if no demonstration can be read."""
-    size = os.path.getsize(uri)
+    size = size_of(uri)
     return planned(uri, functools.partial(_read, uri=uri, size=size))
 
 
-def _read(file: h5py.File, uri: str, size: int) -> DemoFile:
-    check_layout(file, "data", "robomimic")
+def _read(file: h5py.File, uri: str, size: Size) -> DemoFile:
+    check_layout(file, uri, "data", "robomimic")
     data = child(file, "data", "")
     demos = tuple(sorted(data, key=natural_key))
     env = json_attribute(data, "env_args")
@@ -74,6 +76,8 @@ def _fields(data: Any, demos: tuple[str, ...], uri: str) -> tuple[StepArrays, in
         try:
             demo = child(data, name, "data")
             steps = len(checked_actions(demo, name))
+        except RemoteError:
+            raise
         except (ValueError, OSError, RuntimeError, KeyError) as error:  # it becomes a reject
             fault = str(error)
             continue

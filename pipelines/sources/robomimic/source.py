@@ -13,6 +13,7 @@ from pipelines.sources.formats.files import names_and_sizes
 from pipelines.sources.formats.hdf5 import child, opened
 from pipelines.sources.formats.hdf5_files import hdf5_files, members_of
 from pipelines.sources.formats.matching import Matches
+from pipelines.sources.formats.places import stamped
 from pipelines.sources.on_disk import OnDisk
 from pipelines.sources.options import option, parse_options
 from pipelines.sources.pieces import RECORD_BYTES, Piece, pack, step_bytes
@@ -46,6 +47,7 @@ class RobomimicSource(Source):
     """
 
     Options = RobomimicOptions
+    reads_addresses = True
     looks_for = "an HDF5 file with groups data/demo_0, ... that have `actions`"
 
     def __init__(self, argument: str, options: dict[str, str]) -> None:
@@ -115,7 +117,8 @@ class RobomimicSource(Source):
         for file in self._files.values():
             weight = step_bytes(self._readings[self._task(file)].spec) * file.steps + RECORD_BYTES
             for index in range(len(self._demos(file))):
-                piece = {"uri": file.uri, "bytes": file.bytes, "first": index, "stop": index + 1}
+                said = {"uri": file.uri, "bytes": file.bytes, **stamped(file.bytes)}
+                piece = {**said, "first": index, "stop": index + 1}
                 pieces.append(Piece(piece, weight))
         groups = pack(pieces, self.shard_bytes, _joined)
         return [{"count": sum(one["stop"] - one["first"] for one in group), "pieces": group} for group in groups]
@@ -127,13 +130,13 @@ class RobomimicSource(Source):
             for index in range(piece["first"], piece["stop"]):
                 name, mask = demos[index]
                 episode_id = f"{piece['uri']}#{name}"
-                load = functools.partial(self._load, episode_id, file, piece["bytes"], name, index)
+                load = functools.partial(self._load, episode_id, file, piece, name, index)
                 yield Candidate(episode_id, piece["uri"], index, load, self._splits.names.get(mask, ""))
 
-    def _load(self, episode_id: str, file: DemoFile, size: int, name: str, index: int) -> Episode:
+    def _load(self, episode_id: str, file: DemoFile, piece: dict[str, Any], name: str, index: int) -> Episode:
         task = self._task(file)
         reading = self._readings[task]
-        with opened(file.uri, size) as data:
+        with opened(file.uri, piece["bytes"], piece) as data:
             demo = DemoReader(child(child(data, "data", ""), name, "data"), f"data/{name}", file, self._options.flip)
             metadata = EpisodeMetadata(
                 episode_id,

@@ -15,8 +15,10 @@ from gato_tokenize.array_spaces import PictureFiles, Text
 from gato_tokenize.field_spec import ImageSpec
 from gato_tokenize.installing import how_to_install
 from gato_tokenize.modalities.image import resized
+from gato_tokenize.storage.address import RemoteError, full
 from pipelines.sources.episode_options import EpisodeOptions
 from pipelines.sources.formats.files import names_and_sizes
+from pipelines.sources.formats.places import is_file, is_folder
 from pipelines.sources.on_disk import OnDisk
 from pipelines.sources.options import option, parse_options
 from pipelines.sources.pieces import RECORD_BYTES, partition_bytes, runs, step_bytes
@@ -45,10 +47,11 @@ class ZarrSource(Source):
     """
 
     Options = ZarrOptions
+    reads_addresses = True
     looks_for = "the array meta/episode_ends, in a folder or a .zip file"
 
     def __init__(self, argument: str, options: dict[str, str]) -> None:
-        self._path, self._options = argument, parse_options(ZarrOptions, options)
+        self._path, self._options = full(argument), parse_options(ZarrOptions, options)
         self._options.splits_of(())  # a replay buffer has no splits
 
     @classmethod
@@ -57,12 +60,14 @@ class ZarrSource(Source):
 
     @functools.cached_property
     def _fields(self) -> ReplayFields:
-        if not os.path.exists(self._path):
+        if not (is_file(self._path) or is_folder(self._path)):
             raise SourceError(f"{self._path} does not exist: give the folder or the .zip file of a replay buffer")
         store = None
         try:
             store = ZarrStore(self._path)
             return read_fields(store)
+        except RemoteError:
+            raise
         except Exception as error:  # zarr, its codecs and zipfile raise errors of many kinds
             raise SourceError(f"{self._path} cannot be read: {_said(error)}") from error
         finally:
@@ -99,7 +104,7 @@ class ZarrSource(Source):
     def inputs(self) -> list[dict[str, Any]]:
         try:
             return [names_and_sizes(self._path, files_of(self._path))]
-        except SourceError:
+        except (SourceError, RemoteError):
             raise
         except Exception as error:
             raise SourceError(f"{self._path} cannot be read: {error}") from error
@@ -222,6 +227,9 @@ class _Replay:
     def _named(self) -> Iterator[None]:
         try:
             yield
+        except RemoteError:
+            self.close()
+            raise
         except Exception as error:  # zarr, its codecs and zipfile raise errors of many kinds
             self.close()
             raise ValueError(f"{self._path}: {_said(error)}") from error

@@ -9,10 +9,13 @@ from typing import Any
 import zarr
 import zarr.storage
 
+from gato_tokenize.storage.address import is_address
 from pipelines.sources.formats.limits import MAX_FIELD_BYTES
 from pipelines.sources.formats.matching import file_identity
+from pipelines.sources.formats.places import files_below, is_file
 from pipelines.sources.on_disk import OnDisk
 from pipelines.sources.source import SourceError
+from pipelines.sources.zarr.away import AwayStore, zip_file
 
 GROUPS, ARRAYS = (".zgroup", "zarr.json"), (".zarray", "zarr.json")  # their marks in Zarr's formats 2 and 3
 
@@ -24,15 +27,16 @@ class UnfitError(ValueError):
 class ZarrStore:
     """An open replay buffer, read-only. Nothing outside its folder or file is read, but links are followed.
 
-    Raises ValueError naming what is wrong with it.
+    Raises ValueError naming what is wrong with it, and RemoteError if its address gives no answer.
     """
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self._file = None if os.path.isdir(path) else zipfile.ZipFile(path)
-        self._names = frozenset(self._file.namelist()) if self._file else frozenset()
+        self._away = AwayStore(path) if is_address(path) else None
+        self._file = self._away.file if self._away else None if os.path.isdir(path) else zipfile.ZipFile(path)
+        self._names = frozenset(self._file.namelist() if self._file else self._away.sizes if self._away else ())
         self._top = _top_of(self._names, path) if self._file else ""
-        self._store: Any = (
+        self._store: Any = self._away or (
             zarr.storage.ZipStore(path, mode="r") if self._file else zarr.storage.LocalStore(path, read_only=True)
         )
         # Consolidated metadata is a copy that may be older than the arrays.
@@ -41,7 +45,7 @@ class ZarrStore:
     def members(self, group: str = "") -> list[str]:
         """The names of the arrays and groups in a group, in order; none if there is no such group."""
         below = os.path.join(self._top, group, "")
-        if self._file:
+        if self._file or self._away:
             names = {name[len(below) :].partition("/")[0] for name in self._names if name.startswith(below)}
         else:
             folder = os.path.join(self.path, group)
@@ -69,13 +73,15 @@ class ZarrStore:
 
     def has(self, key: str) -> bool:
         """Whether a key of Zarr, such as "data/action/0.0", is stored."""
-        return key in self._names if self._file else os.path.isfile(os.path.join(self.path, key))
+        return key in self._names if self._file or self._away else os.path.isfile(os.path.join(self.path, key))
 
     def head(self, key: str, most: int) -> tuple[int, bytes]:
         """The number of bytes that are stored at a key, and the first of them."""
         if self._file:
             with self._file.open(key) as member:
                 return self._file.getinfo(key).file_size, member.read(most)
+        if self._away:
+            return self._away.sizes[key], self._away.read(key, 0, most)
         with open(os.path.join(self.path, key), "rb") as file:
             return os.fstat(file.fileno()).st_size, file.read(most)
 
@@ -130,8 +136,11 @@ def _is_below(path: str, top: str) -> bool:
 def files_of(path: str) -> Iterator[tuple[str, int | None, int]]:
     """Yield (name, bytes, checksum) of each file of a store, in order; the checksum is 0 in a folder, and a link that
     leads nowhere has None bytes. Raises SourceError for what is neither a file nor a folder: opening it could hang."""
+    if is_address(path) and not is_file(path):
+        yield from ((name, size, 0) for name, size in files_below(path))
+        return
     if not os.path.isdir(path):
-        with zipfile.ZipFile(path) as file:
+        with zip_file(path) as file:
             yield from ((one.filename, one.file_size, one.CRC) for one in file.infolist())
         return
     yield from _below(path, "", set())

@@ -19,11 +19,16 @@ from pipelines.conversion.spec_file import SpecFile, SpecFileError
 from pipelines.sources import open_source
 from pipelines.sources.recognition import named_source
 from tests.helpers.aloha_files import write_folder as write_aloha
+from tests.helpers.coco_files import write_captions
 from tests.helpers.conversions import minari_file, small_model, tree, write_pictures
 from tests.helpers.d4rl_files import write_flat
+from tests.helpers.dqn_files import write_run
 from tests.helpers.lerobot_files import write_v3
+from tests.helpers.npz_files import write_episodes
+from tests.helpers.recording_files import write_ros2
 from tests.helpers.rlds_files import by_hand, group, record, tensor
 from tests.helpers.robomimic_files import write_demos
+from tests.helpers.table_files import with_camera, write_parquet
 from tests.helpers.zarr_files import write_replay
 
 EYE, STATE = 'tasks."toy".fields."observation/eye"', 'tasks."toy".fields."observation/state"'
@@ -82,6 +87,11 @@ MAKERS: dict[str, Callable[[], str]] = {
     "aloha": lambda: f"aloha:{write_aloha(Path('transfer'))}?resize=32x48",
     "d4rl": lambda: f"d4rl:{write_flat(Path('hopper.hdf5'))}",
     "zarr": lambda: f"zarr:{write_replay(Path('umi.zarr'))}",
+    "parquet": lambda: f"parquet:{write_parquet(Path('a.parquet'), with_camera())}",
+    "npz": lambda: f"npz:{write_episodes(Path('sets'))}",
+    "dqn-replay": lambda: (write_run(Path("Pong/1/replay_logs"), (5, 4)), "dqn-replay:Pong/1?stack=4")[1],
+    "mcap": lambda: f"mcap:{write_ros2(Path('a.mcap'))}?fps=10&action=/cmd_vel",
+    "coco": lambda: f"coco:{write_captions(Path('coco'))}",
     "image-text": lambda: write_pictures(3),
     "rollouts": lambda: "rollouts:BabyAI-GoToLocal-v0?episodes=2&image=rgb",
 }
@@ -98,7 +108,7 @@ def test_a_file_that_is_not_edited_changes_no_source(name: str) -> None:
         assert f'role = "{type(field).__name__.removesuffix("Spec").lower()}"\n' in text
 
 
-@pytest.mark.parametrize("name", [name for name in MAKERS if name not in ("image-text", "rollouts")])
+@pytest.mark.parametrize("name", [name for name in MAKERS if name not in ("coco", "image-text", "rollouts")])
 def test_a_field_is_left_out_and_an_action_ranged_in_every_source_of_episodes(name: str) -> None:
     source = MAKERS[name]()
     text = written(source)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from pipelines.__main__ import main
@@ -18,11 +19,14 @@ from pipelines.conversion.reject_budget import RejectBudget, RejectBudgetError
 from pipelines.conversion.write_partition import write_here
 from pipelines.sources import open_source
 from tests.helpers.aloha_files import write_folder as write_aloha
+from tests.helpers.coco_files import write_captions
 from tests.helpers.conversions import minari_file, write_pictures
 from tests.helpers.d4rl_files import write_flat
 from tests.helpers.lerobot_files import write_v2, write_v3
+from tests.helpers.npz_files import write_episodes
 from tests.helpers.rlds_files import by_hand
 from tests.helpers.robomimic_files import write_demos
+from tests.helpers.table_files import control, write_parquet
 from tests.helpers.zarr_files import write_replay
 
 
@@ -82,6 +86,20 @@ def pictures() -> str:
     return source
 
 
+def coco() -> str:
+    path = write_captions(Path("coco"), images=(3, 5, 8))
+    for picture in Path("coco/val2017").iterdir():
+        picture.write_bytes(b"no picture")
+    return f"coco:{path}"
+
+
+def parquet() -> str:
+    table = control((3, 1, 6))
+    spoilt = [[[float("nan")] * 3] * count for count in (3, 1, 6)]
+    column = pa.array(spoilt, table.schema.field("continuous_observations").type)
+    return f"parquet:{write_parquet(Path('a.parquet'), table.set_column(0, 'continuous_observations', column))}"
+
+
 def text() -> str:
     Path("a.jsonl").write_bytes(b'{"text": "\xff"}\n{"txt": 1}\n{"text"\n')
     return "text:a.jsonl"
@@ -100,6 +118,9 @@ MAKERS: dict[str, Callable[[], str]] = {
     "aloha": aloha,
     "d4rl": lambda: f"d4rl:{spoilt(write_flat(Path('a.hdf5')), 'observations')}",
     "zarr": zarr,
+    "parquet": parquet,
+    "npz": lambda: f"npz:{write_episodes(Path('sets'), joints=np.full((3, 3), np.nan))}",
+    "coco": coco,
     "image-text": pictures,
     "text": text,
     "rollouts": lambda: "rollouts:faulty_environments:Faulty/Count-v0?policy=random&episodes=1&seed=1&fault=raise",

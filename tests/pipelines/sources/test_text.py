@@ -398,7 +398,7 @@ class TestLimitsAreNoDamage:
             source = open_text(str(path))
             (partition,) = source.partitions()
             with monkeypatch.context() as patch:
-                patch.setattr(files, "open", Broken, raising=False)
+                patch.setattr(files, "open_file", Broken)
                 ((_, reject),) = read_partition(source, partition)
             assert isinstance(reject, Reject) and reject.message == f"[Errno 5] Input/output error: '{path}'"
 

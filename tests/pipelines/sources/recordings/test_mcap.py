@@ -110,6 +110,7 @@ class TestTimesteps:
         assert one.notes == {"messages of the action before each topic had one, left out": 1}
         assert one.metadata.instruction == "go" and not one.metadata.terminated and not one.metadata.truncated
         one = one_episode(path, f"{CMD}&instruction=/say&fps=10")
+        assert one.notes["messages of the action before each topic had one, left out"] == 1
         np.testing.assert_allclose(one.fields["action"][:, 0], [0.05, 0.2, 0.3, 0.3, 0.5])
         np.testing.assert_allclose(one.fields[POSITION][:, 0], [0.1, 0.1, 0.3, 0.3, 0.3])
 
@@ -139,6 +140,19 @@ class TestTimesteps:
         one = one_episode(path, CMD + "&resize=16x16&max_steps=3")
         assert one.num_steps == 3 and one.metadata.truncated
         assert one.notes["timesteps beyond max_steps left out"] == 17
+
+    @pytest.mark.parametrize("form", ["JPEG", "PNG"])
+    def test_files_that_are_decoded_here_are_noted_as_lossy_if_they_are(self, tmp_path: Path, form: str) -> None:
+        sent = [
+            one._replace(content=jpeg(0.0) | {"data": picture_file(one.time, form=form)})
+            if "/camera" in one.topic
+            else one
+            for one in robot(0.5)
+        ]
+        path = write_ros2(tmp_path / "a.mcap", sent)
+        notes = one_episode(path, CMD + "&resize=16x16").notes
+        assert notes["observation/camera/compressed: image resized while it was read"] == 10
+        assert ("observation/camera/compressed: image is from lossy JPEG" in notes) == (form == "JPEG")
 
     def test_the_episode_ends_with_the_last_action(self, tmp_path: Path) -> None:
         sent = [one for one in robot(3.0) if one.topic != "/cmd_vel" or one.time < 1.0]

@@ -1,0 +1,333 @@
+"""Sources whose inputs lie at addresses: what is converted is what is converted from local copies."""
+
+import contextlib
+import gzip
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aloha_files import write_folder
+from archives import tar
+from conversions import convert, png, small_model, tree
+from d4rl_files import write_flat
+from lerobot_files import write_v2, write_v3
+from limited import read_source
+from minari_files import by_hand as minari_by_hand
+from rlds_files import by_hand
+from robomimic_files import write_demos
+from s3_server import s3_server, upload
+from web_server import Web, serving
+from zarr_files import write_replay, zipped
+
+from gato_tokenize import Episode
+from gato_tokenize.storage import address
+from gato_tokenize.storage.tfrecord import read_frames
+from pipelines.__main__ import main
+from pipelines.conversion.plan import make_plan
+from pipelines.sources import open_source
+from pipelines.sources.reading import Reject
+from pipelines.sources.source import Filtered, SourceError
+
+KINDS = ("web", "s3")
+
+
+@pytest.fixture(autouse=True)
+def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(address, "WAIT", 0.01)
+    open_source.cache_clear()
+
+
+def texts(folder: Path) -> str:
+    (folder / "deep").mkdir(parents=True)
+    (folder / "a.txt").write_text("one\ntwo\n\nthree\n", encoding="utf-8")
+    (folder / "deep/b.txt").write_text(("Grüße " * 1000 + "\n") * 200, encoding="utf-8")  # of two blocks
+    (folder / "deep/.hidden.txt").write_text("not seen", encoding="utf-8")
+    (folder / "deep/c.txt.gz").write_bytes(gzip.compress(b"packed\nlines\n" * 20, mtime=0))
+    return "text:{}/**/*.txt*"
+
+
+def lines(folder: Path) -> str:
+    texts(folder)
+    rows = [json.dumps({"text": f"number {i} " * 20, "id": i}) for i in range(50)]
+    (folder / "d.jsonl").write_text("\n".join([*rows, "broken"]), encoding="utf-8")
+    return "text:{}/*.jsonl?id=id"
+
+
+def demos(folder: Path) -> str:
+    write_demos(folder / "b.hdf5", demos=3)
+    write_demos(folder / "deep/a.hdf5", demos=4, masks={"train": ["demo_0", "demo_1"], "valid": ["demo_2"]})
+    return "robomimic:{}?resize=16x16"
+
+
+def pairs(folder: Path) -> str:
+    (folder / "pictures").mkdir(parents=True)
+    rows = []
+    for number in range(4):
+        (folder / f"pictures/{number}.png").write_bytes(png(number))
+        rows.append(json.dumps({"image": f"pictures/{number}.png", "caption": f"number {number}"}))
+    (folder / "pairs.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    members = [(f"{i}.{kind}", png(i) if kind == "png" else b"words") for i in range(3) for kind in ("png", "txt")]
+    (folder / "a.tar").write_bytes(tar(members))
+    (folder / "b.tar.gz").write_bytes(gzip.compress(tar(members), mtime=0))
+    return "image-text:{}/*.[jt]*?resize=32x48"
+
+
+INPUTS: dict[str, Callable[[Path], str]] = {
+    "text": texts,
+    "text-by-line": lambda folder: texts(folder) + "?by=line",
+    "text-jsonl": lines,
+    "rlds": lambda folder: f"rlds:{{}}/{by_hand(folder / 'toy/1.0.0').parent.name}",
+    "d4rl": lambda folder: f"d4rl:{{}}/{write_flat(folder / 'hopper.hdf5').name}",
+    "aloha": lambda folder: f"aloha:{{}}/{write_folder(folder / 'cube', compress=True).name}",
+    "robomimic": demos,
+    "minari": lambda folder: f"minari:{{}}/{minari_by_hand(folder / 'set').name}",
+    "lerobot-v3": lambda folder: f"lerobot:{{}}/{write_v3(folder / 'toy').name}",
+    "lerobot-v2": lambda folder: f"lerobot:{{}}/{write_v2(folder / 'toy').name}",
+    "image-text": pairs,
+    "zarr": lambda folder: f"zarr:{{}}/{write_replay(folder / 'pusht.zarr', form=3).name}",
+    "zarr-zip": lambda folder: f"zarr:{{}}/{zipped(write_replay(folder / 'pusht.zarr')).name}",
+}
+
+
+@contextlib.contextmanager
+def away(kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Yield an address at which the files of a folder lie, as long as the path of the folder."""
+    if kind == "web":
+        with serving(folder.parent) as web:
+            yield f"{web.url}/{folder.name}"
+    else:
+        with s3_server(monkeypatch):
+            top = "s3://bucket/"
+            yield upload(folder, top + "x" * (len(str(folder)) - len(top)))
+
+
+def outcomes(source: str, top: str) -> list[str]:
+    """What is read, whole, with `top` named alike everywhere."""
+    open_source.cache_clear()
+    found = []
+    for candidate, outcome in read_source(open_source(source)):
+        names = (candidate.episode_id, candidate.source_uri, candidate.source_index, candidate.split)
+        found.append(f"{names} {outcome!r}".replace(top, "TOP"))
+    return found
+
+
+def records(out: str, top: str) -> dict[str, list[bytes]]:
+    """{shard: its records}, with `top` named alike everywhere."""
+    shards = [path for path in sorted(Path(out).rglob("*.tfrecord-*")) if path.suffix != ".idx"]
+    return {path.name: [data.replace(top.encode(), b"T" * 80) for _, data in read_frames(path)] for path in shards}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", INPUTS)
+def test_what_is_read_is_that_of_a_local_copy(
+    name: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "inputs"
+    source = INPUTS[name](folder)
+    local = outcomes(source.format(folder), str(folder))
+    assert len(local) >= 3 and not (name != "text-jsonl" and any("Reject" in one for one in local))
+    with away(kind, folder, monkeypatch) as top:
+        assert outcomes(source.format(top), top) == local
+        opened = open_source(source.format(top))
+        assert json.loads(json.dumps(opened.partitions())) == opened.partitions()
+        assert all(set(given) >= {"uri", "bytes"} for given in opened.inputs())
+
+
+@pytest.mark.parametrize("name", ["text-jsonl", "rlds", "robomimic"])
+def test_shards_are_byte_identical(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """But for the address, which is as long as the local path, so that lengths in a record do not differ."""
+    folder = tmp_path / "inputs"
+    source = INPUTS[name](folder)
+    options = [*small_model(), "--max-rejects", "1", "--workers", "2"]
+    assert convert(source.format(folder), *options, out="local/toy/1.0.0") == 0
+    with away("s3", folder, monkeypatch) as top:
+        assert len(top) == len(str(folder))
+        assert convert(source.format(top), *options, out="remote/toy/1.0.0") == 0
+        assert convert(source.format(top), *options, out="again/toy/1.0.0") == 0
+        assert convert(source.format(top), *options, out="remote/toy/1.0.0") == 0  # it is there already
+    local = records("local", str(folder))
+    assert local and records("remote", top) == local
+    assert tree("again") == tree("remote")
+    assert main(["verify", "remote/toy/1.0.0"]) == 0
+
+
+@pytest.fixture
+def web(tmp_path: Path) -> Iterator[Web]:
+    with serving(tmp_path) as found:
+        yield found
+
+
+def read(source: str) -> list[Any]:
+    open_source.cache_clear()
+    return [outcome for _, outcome in read_source(open_source(source))]
+
+
+@pytest.mark.parametrize("name", sorted(set(INPUTS) - {"text", "lerobot-v2", "aloha"}))
+def test_dropped_connections_change_nothing(name: str, web: Web, tmp_path: Path) -> None:
+    source = INPUTS[name](tmp_path / "inputs").format(f"{web.url}/inputs")
+    whole = outcomes(source, "")
+    asked = len(web.requests)
+    web.fault = lambda number, request: {2: "half", 5: "drop", 9: 503}.get((number - asked) % 11)
+    assert outcomes(source, "") == whole
+    plan = open_source(source).partitions()
+    web.fault = lambda number, request: None
+    open_source.cache_clear()
+    assert open_source(source).partitions() == plan
+
+
+@pytest.mark.parametrize("name", sorted(set(INPUTS) - {"text-jsonl"}))
+def test_what_cannot_be_reached_costs_its_episodes_and_says_so(name: str, web: Web, tmp_path: Path) -> None:
+    source = INPUTS[name](tmp_path / "inputs").format(f"{web.url}/inputs")
+    open_source.cache_clear()
+    opened = open_source(source)
+    opened.partitions()
+    web.fault = lambda number, request: "drop"
+    found = [outcome for _, outcome in read_source(opened)]
+    assert found and all(isinstance(one, Reject) for one in found)
+    for one in found:
+        assert one.exception == "NoAnswerError" and "no answer after 5 tries" in one.message and web.url in one.message
+    web.fault = lambda number, request: None
+    assert all(isinstance(outcome, Episode | Filtered) for outcome in read(source))
+
+
+@pytest.mark.parametrize("name", ["text", "rlds", "d4rl", "lerobot-v3", "image-text", "zarr"])
+def test_what_cannot_be_planned_is_never_planned_smaller(name: str, web: Web, tmp_path: Path) -> None:
+    """Whichever request fails for good, planning fails, too: a listing that failed is no empty folder."""
+    source = INPUTS[name](tmp_path / "inputs").format(f"{web.url}/inputs")
+
+    def plan() -> Any:
+        open_source.cache_clear()
+        opened = open_source(source)
+        return opened.partitions(), opened.inputs(), {task: repr(spec) for task, spec in opened.specs().items()}
+
+    whole = plan()
+    paths = {request[:2] for request in web.requests if request[0] == "GET"}  # which makes up for a HEAD that fails
+    for method, path in sorted(paths):
+        web.fault = lambda number, request: "drop" if request[:2] == (method, path) else None  # noqa: B023
+        with contextlib.suppress(OSError, SourceError):
+            assert plan() == whole, (method, path)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ["text", "text-jsonl", "rlds", "d4rl", "aloha", "robomimic"])
+def test_an_input_that_changed_under_its_plan(
+    name: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "inputs"
+    source = INPUTS[name](folder)
+    with away(kind, folder, monkeypatch) as top:
+        opened = open_source(source.format(top))
+        opened.partitions()
+        before = json.dumps(opened.inputs())
+        for path in folder.rglob("*"):
+            if path.suffix in (".txt", ".gz", ".jsonl", ".hdf5") or "tfrecord" in path.name:
+                data = bytearray(path.read_bytes())
+                data[-1] ^= 1  # of the same size
+                path.write_bytes(data)
+        if kind == "s3":
+            upload(folder, top)
+        found = [outcome for _, outcome in read_source(opened)]
+        assert found and all(isinstance(one, Reject) and "has changed since it was planned" in one.message
+                             for one in found)  # fmt: skip
+        open_source.cache_clear()
+        assert json.dumps(open_source(source.format(top)).inputs()) != before
+
+
+def test_planning_reads_no_payload(web: Web, tmp_path: Path) -> None:
+    write_demos(tmp_path / "large.hdf5", demos=40)
+    (tmp_path / "doc.txt").write_bytes(b"words " * 2_000_000)
+    (tmp_path / "doc.jsonl.gz").write_bytes(gzip.compress(os.urandom(4_000_000), mtime=0))
+    for source in (f"text:{web.url}/*.txt", f"text:{web.url}/*.jsonl.gz"):
+        web.requests.clear()
+        assert open_source(source).partitions()
+        assert web.bytes_asked == 0
+    web.requests.clear()
+    assert open_source(f"robomimic:{web.url}/large.hdf5").partitions()
+    assert web.bytes_asked <= 2 * 2**20
+
+
+class TestRefusals:
+    def test_nothing_there(self, web: Web) -> None:
+        for source, said in (
+            (f"text:{web.url}/*.txt", "no file matches"),
+            (f"rlds:{web.url}/no", "is no folder"),
+            (f"aloha:{web.url}/no", "no file matches"),
+        ):
+            with pytest.raises(SourceError, match=said):
+                open_source(source).partitions()
+
+    def test_a_scheme_that_nothing_knows(self) -> None:
+        with pytest.raises(SourceError, match="nosuch"):
+            open_source("text:nosuch://bucket/*.txt")
+
+    def test_two_stars_beside_letters(self, web: Web) -> None:
+        with pytest.raises(SourceError, match=r"\*\* must stand alone"):
+            open_source(f"text:{web.url}/a**.txt").partitions()
+
+    def test_a_plain_address(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["convert", "s3://bucket/set", "--out", "out/toy/1.0.0"]) == 2
+        assert "write NAME:s3://bucket/set, NAME one of rollouts, text" in capsys.readouterr().err
+
+    def test_a_network_that_is_down_is_told_in_a_line(
+        self, web: Web, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (tmp_path / "a.txt").write_text("a", encoding="utf-8")
+        web.fault = lambda number, request: "drop"
+        assert main(["convert", f"text:{web.url}/a.txt", "--out", "out/toy/1.0.0"]) == 1
+        said = capsys.readouterr().err
+        assert "no answer after 5 tries" in said and web.url in said and "Traceback" not in said
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_patterns_match_as_they_do_locally(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "inputs"
+    for name in (
+        "a.txt",
+        "b.md",
+        "d1/a.txt",
+        "d1/x/a.txt",
+        "d2/a.txt",
+        ".h/a.txt",
+        "d1/.a.txt",
+        "d1/x/y/z.txt",
+        "c[1].txt",
+    ):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(name, encoding="utf-8")
+    patterns = (
+        "*.txt",
+        "**/*.txt",
+        "d?/a.txt",
+        "d[12]/*",
+        "**/x/*.txt",
+        "d1/**",
+        "*/x/a.txt",
+        ".h/*",
+        "a.txt",
+        "**/y/**",
+    )
+    with away(kind, folder, monkeypatch) as top:
+        for pattern in patterns:
+
+            def names(source: str, start: str) -> list[str]:
+                return [given["uri"].removeprefix(start) for given in open_source(source).inputs()]
+
+            there = names(f"text:{top}/{pattern}", top)
+            if kind == "web":
+                there = [name.replace("%5B", "[").replace("%5D", "]") for name in there]
+            assert there == names(f"text:{folder}/{pattern}", str(folder)), pattern
+
+
+def test_a_plan_names_the_stamp(web: Web, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a", encoding="utf-8")
+    plan, _ = make_plan([f"text:{web.url}/a.txt"], tmp_path / "out/toy/1.0.0")
+    (given,) = plan.inputs
+    assert set(given) == {"source", "uri", "bytes", "stamp"} and json.dumps(given["stamp"]) in plan.to_json()
+    web.etags = False
+    open_source.cache_clear()
+    plan, _ = make_plan([f"text:{web.url}/a.txt"], tmp_path / "out/toy/1.0.0")
+    assert set(plan.inputs[0]) == {"source", "uri", "bytes", "sha256"}  # nothing else tells a change
