@@ -53,6 +53,7 @@ WHOLE = (
     "whole/test_two_ways_in.py",
     "whole/test_typed_docs.py",
     "whole/test_wheel.py",
+    "whole/test_writing_to_stores.py",
 )
 
 hypothesis.settings.register_profile("project", deadline=None)  # a busy machine is no failure

@@ -4,6 +4,7 @@ A store has neither folders nor renames, but an object in it appears whole or no
 address that promises less gets each file under a temporary name first.
 """
 
+import contextlib
 import errno
 import os
 import uuid
@@ -131,6 +132,20 @@ class StorePath(PurePosixPath):
         if target != self:
             system, key = filesystem(str(self))
             asked(str(self), lambda: system.mv(filesystem(str(target))[1], key))
+
+    def abort_uploads(self) -> None:
+        """Let go of the parts of uploads to names below this folder that were begun and never ended.
+
+        S3 keeps such parts, which nobody sees, until then. Who may not list them leaves them to the store's own rules.
+        """
+        if self.scheme not in ("s3", "s3a"):
+            return
+        with contextlib.suppress(Exception):
+            system, key = filesystem(str(self))
+            bucket, _, folder = key.partition("/")
+            for upload in system.list_multipart_uploads(bucket) or ():
+                if upload["Key"].startswith(folder.rstrip("/") + "/"):
+                    system.abort_mpu(bucket, upload["Key"], upload["UploadId"])
 
     def unlink(self, missing_ok: bool = False) -> None:
         """Remove the file. Raises FileNotFoundError if there is none, unless `missing_ok`."""

@@ -109,7 +109,7 @@ def rejects(parser: CommandParser) -> None:
 
 
 def merge(parser: CommandParser) -> None:
-    parser.add_argument("out", type=local_path, metavar="OUT", help="the folder NAME/VERSION of the new dataset")
+    parser.add_argument("out", type=place, metavar="OUT", help="the folder NAME/VERSION of the new dataset")
     parser.add_argument("datasets", nargs="+", type=place, metavar="IN", help="folders NAME/VERSION, in order")
     _card(parser)
     parser.add_output(_MADE)
@@ -151,7 +151,7 @@ def _dataset(parser: argparse.ArgumentParser, help: str | None = None) -> None:
 def _two_folders(parser: argparse.ArgumentParser) -> None:
     """Add the dataset that is read and the one that is made."""
     parser.add_argument("dataset", type=place, metavar="IN", help="the folder NAME/VERSION of a dataset")
-    parser.add_argument("out", type=local_path, metavar="OUT", help="the folder NAME/VERSION of the new one")
+    parser.add_argument("out", type=place, metavar="OUT", help="the folder NAME/VERSION of the new one")
     _card(parser)
 
 
@@ -175,7 +175,7 @@ def _run_options(parser: argparse.ArgumentParser, max_rejects: str | None) -> No
     """Add the options of every command that writes a dataset. max_rejects: the default budget."""
     add = parser.add_argument
     default = f"default {max_rejects}" if max_rejects else "default: as many as there were"
-    add("--out", required=True, type=local_path, metavar="DIR/NAME/VERSION")
+    add("--out", required=True, type=place, metavar="DIR/NAME/VERSION", help="a folder, or an address: s3://...")
     add("--workers", type=positive, default=1, metavar="N", help="local worker processes (default 1)")
     add("--max-rejects", default=max_rejects, metavar="N|P%", help=f"episodes that may fail ({default})")
     add(

@@ -20,6 +20,7 @@ from pipelines.conversion.reject_budget import RejectBudget
 from pipelines.conversion.spec_change import with_specs
 from pipelines.conversion.spec_file import SpecFile
 from pipelines.conversion.work_folder import WorkFolder
+from pipelines.conversion.work_storage import is_made
 from pipelines.running.failure import RunnerError
 from pipelines.running.limits import LOCAL_RUNNER
 from pipelines.running.remote import run_on
@@ -57,7 +58,7 @@ def _run(arguments: argparse.Namespace, output: Output) -> int:
         return output.result(
             "\n".join(map(printable_lines, lines)), planned(arguments.out, plan, tokenizer, reasons, notes)
         )
-    there = arguments.out.exists()
+    there = is_made(arguments.out)
     manifest = convert(plan, tokenizer, arguments.out, budget, run)
     notes = [*recognised, *empty_splits(plan, manifest), *notes_of(sources)]
     lines = [ALREADY_THERE] if there else []

@@ -8,6 +8,7 @@ from gato_tokenize.output import Output, counted, printable_lines
 from pipelines.commands.exit_codes import exit_code
 from pipelines.commands.made import ALREADY_THERE, document_of
 from pipelines.conversion.card import Card
+from pipelines.conversion.work_storage import is_made
 from pipelines.editing.edit import edit
 from pipelines.editing.rules import Rule
 
@@ -18,7 +19,7 @@ def run_edit(arguments: argparse.Namespace, paths: Sequence[Path], rule: Callabl
 
 
 def _edit(paths: Sequence[Path], out: Path, rule: Rule, card: Path | None, output: Output) -> int:
-    there = out.exists()
+    there = is_made(out)
     manifest = edit(paths, out, rule, None if card is None else Card.read(card))
     lines = [ALREADY_THERE] if there else []
     episodes = manifest["episodes"]

@@ -46,5 +46,8 @@ def document_of(manifest: dict[str, Any], out: Path, already_there: bool, notes:
 
 def how_to_resume(arguments: argparse.Namespace) -> str:
     """Say after Ctrl-C what is done, and how to go on."""
-    done = counted(count_done(arguments.out), "finished partition")
+    try:
+        done = counted(count_done(arguments.out), "finished partition")
+    except OSError as error:  # a store may be what was waited for
+        return f"stopped ({error}): the same command goes on from there"
     return f"stopped; {done} kept: the same command goes on from there"

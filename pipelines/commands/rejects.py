@@ -14,6 +14,7 @@ from pipelines.conversion.convert import convert
 from pipelines.conversion.reject_budget import RejectBudget
 from pipelines.conversion.retry import carry_over, plan_retry
 from pipelines.conversion.work_folder import WorkFolder, find
+from pipelines.conversion.work_storage import is_made
 from pipelines.sources.reading import Reject
 
 
@@ -68,7 +69,7 @@ def _retry(arguments: argparse.Namespace, output: Output) -> int:
         carry_over(dataset, folder)
         write_the_rest(folder)
 
-    plan, there = plan_retry(dataset, arguments.out), arguments.out.exists()
+    plan, there = plan_retry(dataset, arguments.out), is_made(arguments.out)
     manifest = convert(plan, dataset.tokenizer, arguments.out, budget, write)
     text = printable_lines(made.summary(manifest, arguments.out))
     return output.result(text, made.document_of(manifest, arguments.out, there))

@@ -1,18 +1,17 @@
 """Convert: the work folder of a plan is filled by a runner, then published. No Beam."""
 
-import contextlib
 import json
-import os
 from collections.abc import Callable
 from typing import Any
 
 from gato_tokenize.storage.dataset import MANIFEST, DatasetTokenizer
 from gato_tokenize.storage.schema import SCHEMA_VERSION
-from gato_tokenize.storage.store_path import Place
+from gato_tokenize.storage.store_path import Place, StorePath
 from pipelines.conversion.plan import Plan
 from pipelines.conversion.publish import publish
 from pipelines.conversion.reject_budget import RejectBudget
-from pipelines.conversion.work_folder import ConvertError, WorkFolder, unfinished
+from pipelines.conversion.work_folder import WorkFolder
+from pipelines.conversion.work_storage import ConvertError, is_made, unfinished
 
 
 def convert(
@@ -24,7 +23,7 @@ def convert(
     raises, ConvertError, PublishError, RejectBudgetError, and OSError for a full disk. What is done is kept, and is
     not done again.
     """
-    if out.exists():
+    if is_made(out):
         return _published(plan, out)
     if plan.schema_version != SCHEMA_VERSION:
         raise ConvertError(
@@ -32,11 +31,10 @@ def convert(
             " anew, or use the release that made the plan"
         )
     folder = WorkFolder.of(plan, out)
-    _check_other_plans(folder.path, out)
+    _check_other_plans(folder, out)
     with folder.locked():
-        if out.exists():  # another run has finished since
-            with contextlib.suppress(OSError):
-                os.rmdir(folder.path)  # made anew just now, and empty
+        if is_made(out):  # another run has finished since
+            folder.storage.withdraw()
             return _published(plan, out)
         if not folder.complete:
             folder.clean()
@@ -49,20 +47,30 @@ def convert(
 def _published(plan: Plan, out: Place) -> dict[str, Any]:
     manifest = out / MANIFEST
     if not manifest.is_file():
-        raise ConvertError(f"{out} exists and is no dataset (no {MANIFEST}): move it away, or give another --out")
+        raise _no_dataset(out)
     content: dict[str, Any] = json.loads(manifest.read_text(encoding="utf-8"))
     if content["plan_sha256"] != plan.sha256:
         raise ConvertError(
             f"{out} was made by another plan (other sources, inputs, options or release): give another version in --out"
             ", or move it away. Nothing was changed"
         )
+    if isinstance(out, StorePath):  # a run may have been killed after the manifest
+        WorkFolder.of(plan, out).storage.withdraw()
     return content
 
 
-def _check_other_plans(folder: Place, out: Place) -> None:
-    others = [path for path in unfinished(out) if path != folder]
+def _check_other_plans(folder: WorkFolder, out: Place) -> None:
+    found = unfinished(out)
+    others = [path for path in found if path != folder.storage.aside]
     if others:
+        both = f"{others[0]} and {out}" if isinstance(out, StorePath) else "that folder"
         raise ConvertError(
             f"{others[0]} is the unfinished work of another plan (other sources, inputs, options or release) for the"
-            " same --out: finish it with its own command, remove that folder, or give another --out. Nothing is changed"
+            f" same --out: finish it with its own command, remove {both}, or give another --out. Nothing is changed"
         )
+    if isinstance(out, StorePath) and not found and out.is_dir():
+        raise _no_dataset(out)
+
+
+def _no_dataset(out: Place) -> ConvertError:
+    return ConvertError(f"{out} exists and is no dataset (no {MANIFEST}): move it away, or give another --out")

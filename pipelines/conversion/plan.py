@@ -13,16 +13,15 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from gato_tokenize import EpisodeSpec, TextTokenizer, __version__
 from gato_tokenize.defaults import LOCAL_POSITIONS
 from gato_tokenize.storage.dataset import DatasetTokenizer
-from gato_tokenize.storage.place import local_path
 from gato_tokenize.storage.schema import SCHEMA_VERSION
 from gato_tokenize.storage.segments import MAX_BYTES, MAX_TOKENS
 from gato_tokenize.storage.shards import shard_name
+from gato_tokenize.storage.store_path import Place, StorePath, place
 from pipelines.conversion.card import Card
 from pipelines.conversion.limit import limited_works
 from pipelines.conversion.work import Work
@@ -116,7 +115,7 @@ class Plan:
 
 def make_plan(
     sources: Sequence[str],
-    out: Path,
+    out: "str | os.PathLike[str]",
     limit: int | None = None,
     text: TextTokenizer | None = None,
     local_positions: int = LOCAL_POSITIONS,
@@ -131,7 +130,7 @@ def make_plan(
     shard_bytes: at which a shard aims (see `pipelines.sources.pieces`). settings: other fields of `Plan`. Reads every
     input file once, for its sha256. Raises PlanError or SourceError, and ValueError if `out` is an address.
     """
-    out, sources = local_path(out), [named_source(name) for name in sources]
+    out, sources = writable_place(out), [named_source(name) for name in sources]
     if len(set(sources)) != len(sources):
         raise PlanError(f"a source is given twice: {', '.join(sources)}")
     specs: dict[str, tuple[str, EpisodeSpec]] = {}
@@ -172,6 +171,14 @@ def make_plan(
         **settings,
     )
     return plan, tokenizer
+
+
+def writable_place(out: "str | os.PathLike[str]") -> Place:
+    """Return the place of a new dataset. Raises PlanError for an address at which nothing can be written."""
+    found = place(out)
+    if isinstance(found, StorePath) and found.scheme in ("http", "https"):
+        raise PlanError(f"{out}: nothing is written over HTTP; give a folder, or an address in an object store")
+    return found
 
 
 def _check_files(inputs: Sequence[Mapping[str, Any]]) -> None:

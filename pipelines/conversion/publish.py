@@ -7,21 +7,20 @@ import dataclasses
 import hashlib
 import itertools
 import json
-import os
 import shlex
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from gato_tokenize.storage.dataset import FORMAT_VERSION, MANIFEST, SPEC, STATS, TEXT_MODEL, manifest_bytes
-from gato_tokenize.storage.durable import durable_file, sync_folder
+from gato_tokenize.storage.durable import durable_file
 from gato_tokenize.storage.episode_list import EPISODES, read_lines
 from gato_tokenize.storage.ranges import open_stream, sha256_of_file
 from gato_tokenize.storage.store_path import Place, files_below
-from gato_tokenize.storage.tfrecord import index_path
+from gato_tokenize.storage.tfrecord import index_path, shard_writer
 from pipelines.conversion.croissant import croissant_json
 from pipelines.conversion.readme import readme, summary
 from pipelines.conversion.reject_budget import RejectBudget, examples, how_to_list, listed_reasons
@@ -63,32 +62,37 @@ def publish(folder: WorkFolder, final: Place, budget: RejectBudget) -> dict[str,
     the work then stays where it is.
     """
     if not folder.complete:  # else an earlier attempt died between the manifest and the rename
-        done = [_done(folder, index) for index in folder.indices]
+        done = folder.storage.each(lambda index: _done(folder, index), folder.indices)
         read, written = sum(part.read for part in done), sum(part.written for part in done)
         budget.check(_total(part.rejected for part in done), read, written, folder.path)
         _check_ids(folder)
         splits = _splits(folder, done)
         manifest = _manifest(folder, done, splits)
+        _settle_empty_shards(folder, done, splits)
         _write_documents(folder, done, manifest)
-        hashes = {name: sha256_of_file(folder.path / name) for name in _other_files(folder, splits)}
+        names = _other_files(folder, splits)
+        found = folder.storage.each(lambda name: sha256_of_file(folder.path / name), names)
+        hashes = dict(zip(names, found, strict=True))
+        folder.storage.check()
         with durable_file(folder.path / MANIFEST) as file:
             file.write(manifest_bytes(dataclasses.asdict(dataclasses.replace(manifest, files=hashes))))
     content: dict[str, Any] = json.loads((folder.path / MANIFEST).read_text(encoding="utf-8"))
-    _remove_spare(folder, content["splits"])
-    os.rename(folder.path, final)
-    sync_folder(final.parent)
+    folder.storage.publish(final, map(folder.episodes_path, folder.indices))  # these lists are one file now
     return content
 
 
-def _remove_spare(folder: WorkFolder, splits: dict[str, Any]) -> None:
-    """Remove what the manifest does not name: lists of episodes that are one file now, shards of a split without
-    records."""
-    for index in folder.indices:
-        folder.episodes_path(index).unlink(missing_ok=True)
-        for split in set(folder.plan.splits) - set(splits):
-            shard = folder.shard_path(split, index)
-            shard.unlink(missing_ok=True)
-            index_path(shard).unlink(missing_ok=True)
+def _settle_empty_shards(folder: WorkFolder, done: list[Done], splits: Container[str]) -> None:
+    """Remove the shards of splits without records; write those without records that another split lost that way in an
+    attempt before."""
+    for part in done:
+        for split, entry in part.shards.items():
+            shard = folder.shard_path(split, part.partition)
+            if split not in splits:
+                shard.unlink(missing_ok=True)
+                index_path(shard).unlink(missing_ok=True)
+            elif not entry["records"] and not (shard.is_file() and index_path(shard).is_file()):
+                with shard_writer(shard):
+                    pass
 
 
 def _done(folder: WorkFolder, index: int) -> Done:

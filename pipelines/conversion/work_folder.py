@@ -1,16 +1,10 @@
-"""The folder in which a conversion grows: the names of its files, its lock, what is planned, done and rejected.
-
-<out>/<name>/.<version>.partial-<plan hash>/    grows here
-<out>/<name>/<version>/                         after the one rename
+"""The folder in which a conversion grows: the names of its files, what is planned, done and rejected. Where it lies, on
+a disk or in a store, is the concern of its `WorkStorage`.
 """
 
 import contextlib
-import fcntl
 import functools
 import json
-import os
-import time
-from collections.abc import Iterator
 from multiprocessing import reduction
 from pathlib import Path
 from typing import Any
@@ -18,19 +12,16 @@ from typing import Any
 from gato_tokenize.storage.dataset import MANIFEST, DatasetTokenizer
 from gato_tokenize.storage.durable import durable_file
 from gato_tokenize.storage.place import describe
-from gato_tokenize.storage.store_path import TEMPORARY, Place, files_below, size_of_file
+from gato_tokenize.storage.store_path import TEMPORARY, Place, StorePath, files_below, size_of_file
 from gato_tokenize.storage.tfrecord import index_path
 from pipelines.conversion.journal import JournalReader
 from pipelines.conversion.plan import Plan
 from pipelines.conversion.work import Done
+from pipelines.conversion.work_storage import ConvertError as ConvertError
+from pipelines.conversion.work_storage import LocalWork, StoreWork, WorkStorage, unfinished
 from pipelines.sources.reading import Reject
 
 PLAN = "_run/plan.json"
-_LOCK_SECONDS = 3.0  # the time that the forks of a run which was killed just now may take to end
-
-
-class ConvertError(RuntimeError):
-    """A conversion that cannot go on: another run holds the folder, or another plan made it."""
 
 
 class WorkFolder:
@@ -42,15 +33,18 @@ class WorkFolder:
 
     def __init__(self, path: Place, plan: Plan) -> None:
         self.path, self.plan = path, plan
-        self._lock: int | None = None  # the descriptor that holds the lock
+        aside = f".{path.name}.partial-{plan.sha256[:16]}"
+        self.storage: WorkStorage = StoreWork(path, aside) if isinstance(path, StorePath) else LocalWork(path)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Give a process that is being started the folder as it was saved, and the lock."""
-        return _given, (self.path, None if self._lock is None else reduction.DupFd(self._lock))
+        return _given, (self.path, None if self.storage.lock is None else reduction.DupFd(self.storage.lock))
 
     @classmethod
     def of(cls, plan: Plan, out: Place) -> "WorkFolder":
         """Return the folder in which the dataset `out` grows; it need not exist yet."""
+        if isinstance(out, StorePath):  # where nothing can be renamed
+            return cls(out, plan)
         return cls(out.with_name(f".{out.name}.partial-{plan.sha256[:16]}"), plan)
 
     @classmethod
@@ -78,53 +72,43 @@ class WorkFolder:
     @property
     def complete(self) -> bool:
         """True if the manifest is written: at most the last rename is left to do."""
-        return (self.path / MANIFEST).exists()
+        return (self.path / MANIFEST).is_file()
 
     def save(self, tokenizer: DatasetTokenizer) -> None:
         """Write the tokenizer and the plan, from which any process can do the work."""
-        (self.path / "_run").mkdir(parents=True, exist_ok=True)
+        self.storage.begin(self.plan.to_json().encode())
         tokenizer.save(self.path)
         self.tokenizer = tokenizer
         with durable_file(self.path / PLAN) as file:
             file.write(self.plan.to_json().encode())
 
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """Make the folder, and lock it until this process, and those that are started with it, have ended in whatever
-        way.
+    def locked(self) -> contextlib.AbstractContextManager[None]:
+        """Make the folder, and keep other runs out until this process, and those that are started with it, have ended
+        in whatever way.
 
-        Raises ConvertError if another run holds it. That run may have finished, and renamed the folder, before this
-        one gets the lock: check again whether the output exists.
+        Raises ConvertError if another run holds it. That run may have finished, and published the dataset, before this
+        one gets in: check again whether it is there.
         """
-        descriptor = self._open()
-        try:
-            _lock(descriptor, self.path)
-            self._lock = descriptor
-            yield
-        finally:
-            self._lock = None
-            os.close(descriptor)
-
-    def _open(self) -> int:
-        while True:
-            self.path.mkdir(parents=True, exist_ok=True)
-            with contextlib.suppress(FileNotFoundError):  # another run renamed it in this instant
-                return os.open(self.path, os.O_RDONLY)
+        return self.storage.locked()
 
     def clean(self) -> None:
-        """Remove the temporary files and journals of dead processes. Only the holder of the lock may do this."""
-        left = (self.path / name for name in files_below(self.path) if TEMPORARY in name)
-        for path in (*left, *map(self.journal_path, self.indices)):
-            path.unlink(missing_ok=True)
+        """Remove the temporary files and journals of dead processes. Only a run that is `locked` in may do this."""
+        self.storage.clean()
 
     def run_files(self) -> set[str]:
-        """Return the names of the files in `_run/`: one system call, however many partitions there are."""
-        return set(os.listdir(self.path / "_run"))
+        """Return the names of the files in `_run/` and of the journals: one request, however many partitions there
+        are."""
+        return self.storage.run_files()
+
+    @property
+    def notes(self) -> Place:
+        """The folder of files that last no longer than a run."""
+        return self.storage.aside / "_run"
 
     @staticmethod
-    def note_path(path: Path, name: str) -> Path:
-        """Return the path of a file in the work folder `path` that lasts no longer than a run: `clean` removes it."""
-        return path / "_run" / f".{name}{TEMPORARY}note"
+    def note_path(notes: Place, name: str) -> Place:
+        """Return the path of a file in the folder `notes` of a work folder: `clean` removes it."""
+        return notes / f".{name}{TEMPORARY}note"
 
     # The files of one partition.
 
@@ -135,10 +119,10 @@ class WorkFolder:
         return self.path / "_run" / f"part-{index:05d}.done.json"
 
     def episodes_path(self, index: int) -> Place:
-        return self.path / "_run" / f"part-{index:05d}.episodes.jsonl.gz"
+        return self.storage.aside / "_run" / f"part-{index:05d}.episodes.jsonl.gz"
 
     def journal_path(self, index: int) -> Path:
-        return Path(self.path, "_run", f"part-{index:05d}.journal")
+        return self.storage.journals / f"part-{index:05d}.journal"
 
     def quarantine_path(self, index: int) -> Place:
         return self.path / "_run" / f"part-{index:05d}.quarantine.json"
@@ -164,9 +148,12 @@ class WorkFolder:
             raise ValueError(f"{path} belongs to another plan: remove the folder {self.path}, or give another --out")
         return done if all(self._whole(**shard) for shard in done.shards.values()) else None
 
-    def _whole(self, file: str, bytes: int, **_: Any) -> bool:
+    def _whole(self, file: str, bytes: int, records: int = 1, **_: Any) -> bool:
+        """Return whether a shard is there; publishing leaves one without a record only where its split has others."""
         shard = self.path / file
-        return shard.exists() and size_of_file(shard) == bytes and index_path(shard).exists()
+        with contextlib.suppress(FileNotFoundError):
+            return not records or (size_of_file(shard) == bytes and index_path(shard).is_file())
+        return False
 
     def write_done(self, index: int, done: Done) -> Done:
         """Write the done-file of a partition, whose other files must all be there."""
@@ -221,17 +208,10 @@ class WorkFolder:
         return [(index, reject) for index in self.indices for reject in self.rejects(index)]
 
 
-def unfinished(out: Place) -> list[Place]:
-    """Return the work folders of all unfinished conversions into `out`, whatever their plans."""
-    if not out.parent.is_dir():
-        return []
-    start = f".{out.name}.partial-"  # not a pattern: the name may have brackets
-    return sorted(path for path in out.parent.iterdir() if path.name.startswith(start))
-
-
 def count_done(out: Place) -> int:
     """Return the number of partitions that are done in the unfinished conversions into `out`."""
-    return sum(name.endswith(".done.json") for path in unfinished(out) for name in files_below(path))
+    folders = [out] if isinstance(out, StorePath) and unfinished(out) else unfinished(out)
+    return sum(name.endswith(".done.json") for path in folders for name in files_below(path))
 
 
 def find(folder: Place) -> WorkFolder:
@@ -253,19 +233,8 @@ def find(folder: Place) -> WorkFolder:
 
 def _given(path: Place, lock: Any) -> WorkFolder:
     folder = WorkFolder.open(path)
-    folder._lock = None if lock is None else lock.detach()
+    folder.storage.lock = None if lock is None else lock.detach()
     return folder
-
-
-def _lock(descriptor: int, folder: Place) -> None:
-    give_up = time.monotonic() + _LOCK_SECONDS
-    while True:
-        try:
-            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            if time.monotonic() > give_up:
-                raise ConvertError(f"another run is writing to {folder}: wait for it. Nothing was changed") from error
-        time.sleep(0.05)
 
 
 def _quarantined(entry: dict[str, Any]) -> tuple[int, Reject]:

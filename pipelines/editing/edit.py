@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from gato_tokenize.storage.dataset import Dataset
-from gato_tokenize.storage.place import local_path
 from gato_tokenize.storage.store_path import Place, place
 from pipelines.conversion.card import Card
 from pipelines.conversion.convert import convert
-from pipelines.conversion.plan import PlanError
+from pipelines.conversion.plan import PlanError, writable_place
 from pipelines.conversion.reject_budget import RejectBudget
 from pipelines.conversion.work_folder import WorkFolder
+from pipelines.conversion.work_storage import is_made
 from pipelines.editing.plan_edit import plan_edit
 from pipelines.editing.rules import Filter, Listed, Rule
 from pipelines.editing.survey import Survey
@@ -33,8 +33,8 @@ def edit(
     left alone. Raises FileNotFoundError for a path without a dataset, PlanError if one is damaged, if they do not go
     together or if nothing is taken, ConvertError if `out` has other content, OSError for a full disk.
     """
-    out = local_path(out)
-    datasets = [_sound(place(path), verified=out.exists()) for path in paths]
+    out = writable_place(out)
+    datasets = [_sound(place(path), verified=is_made(out)) for path in paths]
     surveys = [Survey.of(dataset, rule) for dataset in datasets]
     if isinstance(rule, Filter):
         _check_names(surveys, rule)

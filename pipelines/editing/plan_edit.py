@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from gato_tokenize.storage.dataset import DatasetTokenizer
@@ -19,7 +18,7 @@ from pipelines.editing.survey import Survey, lines_of
 from pipelines.sources.pieces import SHARD_BYTES
 
 
-def plan_edit(surveys: Sequence[Survey], out: Path, card: Card | None) -> tuple[Plan, DatasetTokenizer]:
+def plan_edit(surveys: Sequence[Survey], out: Place, card: Card | None) -> tuple[Plan, DatasetTokenizer]:
     """Return the plan of `out`, which takes what the surveys found, in their order, and its tokenizer.
 
     card: None: the one that all the datasets have, if they have the same.

@@ -6,7 +6,6 @@ import functools
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
@@ -14,6 +13,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.transforms import environments
 
+from gato_tokenize.storage.store_path import place
 from pipelines.conversion.journal import Journal
 from pipelines.conversion.work_folder import WorkFolder
 from pipelines.conversion.write_partition import write_partition
@@ -94,7 +94,7 @@ class _WritePartition(beam.DoFn):  # type: ignore[misc]
         self.path = path
 
     def setup(self) -> None:
-        self.folder = WorkFolder.open(Path(self.path))
+        self.folder = WorkFolder.open(place(self.path))
 
     def process(self, index: int) -> Iterator[int]:
         if self.folder.done(index) is None:

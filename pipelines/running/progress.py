@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import datetime
-import os
 import sys
 import threading
 import time
@@ -14,7 +13,6 @@ from rich import progress as bars
 from rich.console import Console
 
 from gato_tokenize.output import counted, printable_lines
-from gato_tokenize.storage.store_path import TEMPORARY
 from pipelines.conversion.journal import JournalReader
 from pipelines.conversion.work import Done
 from pipelines.conversion.work_folder import WorkFolder
@@ -108,8 +106,7 @@ class Progress:
     @property
     def written(self) -> int:
         """Bytes of the shards so far, also of those that are being written or that a dead process left."""
-        unfinished = (entry for entry in os.scandir(self._folder.path) if TEMPORARY in entry.name)
-        return self._bytes_done + sum(map(_size, unfinished))
+        return self._bytes_done + self._folder.storage.bytes_unfinished()
 
     @property
     def reasons(self) -> dict[str, int]:
@@ -136,13 +133,6 @@ class Progress:
         """Print a line on standard error, unless nothing is to be shown."""
         if self.shown:
             print(f"gato-data: {printable_lines(text)}", file=sys.stderr, flush=True)
-
-
-def _size(entry: "os.DirEntry[str]") -> int:
-    try:
-        return entry.stat().st_size
-    except FileNotFoundError:  # done in this instant
-        return 0
 
 
 @contextlib.contextmanager

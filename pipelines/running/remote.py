@@ -4,12 +4,12 @@ import functools
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from gato_tokenize.storage.store_path import place
 from pipelines.conversion.work_folder import WorkFolder
 from pipelines.running.beam_pipeline import check_options
 from pipelines.running.failure import RunnerError, WorkerDiedError
@@ -91,7 +91,7 @@ def _ask_workers(
         if time.monotonic() > give_up:
             raise RunnerError(
                 f"workers wrote to {check.folder}, and nothing of it is seen here: --out must be on a file system that"
-                " all share"
+                " all share, or in an object store"
             )
         time.sleep(0.1)
 
@@ -111,7 +111,7 @@ class _WriteWatched(beam.DoFn):  # type: ignore[misc]
 
     def setup(self) -> None:
         self.check.run()
-        self.folder: Any = WorkFolder.open(Path(self.check.folder))
+        self.folder: Any = WorkFolder.open(place(self.check.folder))
 
     def process(self, index: int) -> Iterator[int]:
         if self.folder.done(index) is None:

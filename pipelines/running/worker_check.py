@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import gato_tokenize
+from gato_tokenize.storage.durable import durable_file
+from gato_tokenize.storage.store_path import Place, StorePath, place
 from gato_tokenize.version import __version__
 from pipelines.conversion.work_folder import WorkFolder
 from pipelines.processes.forked import call_forked
@@ -30,11 +32,13 @@ _SECONDS = 120.0  # for a look at the inputs; a file system that has lost its se
 class WorkerCheck:
     """What the command that gives the work knows of itself, for a worker to compare with.
 
-    folder: the work folder. here: the folder in which the command was given, where relative paths start. token: names
-    the files by which a run and its workers see each other. inputs: (path, bytes; -1 for a folder).
+    folder: the work folder. notes: where files are that last no longer than a run. here: the folder in which the
+    command was given, where relative paths start. token: names the files by which a run and its workers see each other.
+    inputs: (path, bytes; -1 for a folder).
     """
 
     folder: str
+    notes: str
     here: str
     token: str
     versions: tuple[tuple[str, str], ...]
@@ -47,7 +51,8 @@ class WorkerCheck:
         paths = [Path(str(given["uri"]).partition("#")[0]) for given in plan.inputs]
         there = sorted({(str(path), _size(path)) for path in paths if path.exists()})
         return cls(
-            os.path.abspath(folder.path),
+            _absolute(folder.path),
+            _absolute(folder.notes),
             os.getcwd(),
             uuid.uuid4().hex,
             tuple(versions().items()),
@@ -58,13 +63,12 @@ class WorkerCheck:
     @contextlib.contextmanager
     def offered(self) -> Iterator[None]:
         """Let workers check themselves until the block ends."""
-        path = self._note("command")
-        path.touch()
+        _touch(self._note("command"))
         try:
             yield
         finally:
-            for name in self._notes():
-                (path.parent / name).unlink(missing_ok=True)
+            for name in self._names():
+                (place(self.notes) / name).unlink(missing_ok=True)
 
     def run(self) -> None:
         """Check the process of a worker; once in each, however often it is called.
@@ -75,28 +79,31 @@ class WorkerCheck:
 
     def answers(self) -> int:
         """Return the number of workers whose answers are seen by the command."""
-        return sum("worker" in name for name in self._notes())
+        return sum("worker" in name for name in self._names())
 
-    def _note(self, who: str) -> Path:
-        return WorkFolder.note_path(Path(self.folder), f"{who}-{self.token}")
+    def _note(self, who: str) -> Place:
+        return WorkFolder.note_path(place(self.notes), f"{who}-{self.token}")
 
-    def _notes(self) -> list[str]:
-        return [name for name in os.listdir(self._note("command").parent) if self.token in name]
+    def _names(self) -> list[str]:
+        return [path.name for path in place(self.notes).iterdir() if self.token in path.name]
 
     def fault(self) -> str | None:
         """Return what is wrong with this process or its machine, as words after "the worker on HOST"."""
         shared = "every worker needs the inputs and --out on a file system that all share, at the same path"
-        if not Path(self.folder).is_dir():
-            return f"does not see {self.folder}: {shared}"
-        if not os.access(self._note("command").parent, os.R_OK | os.W_OK | os.X_OK):
-            return f"may not write to {self.folder}: let its user write there"
-        if not self._note("command").exists():
-            return f"sees another folder at {self.folder} than the command does: {shared}"
+        try:
+            if not place(self.folder).is_dir():
+                return f"does not see {self.folder}: {shared}"
+            if not _may_write(place(self.notes)):
+                return f"may not write to {self.folder}: let its user write there"
+            if not self._note("command").exists():
+                return f"sees another folder at {self.folder} than the command does: {shared}"
+        except (OSError, ValueError) as error:  # a store that does not answer, or a package that is missing
+            return f"cannot look at {self.folder}: {error}"
         for (name, wanted), found in zip(self.versions, versions().values(), strict=True):
             if found != wanted:
                 return f"has {name} {found}, and the command has {wanted}: install the same on all machines"
         try:
-            self._note(f"worker-{socket.gethostname()}-{os.getpid()}").touch()
+            _touch(self._note(f"worker-{socket.gethostname()}-{os.getpid()}"))
         except OSError as error:
             return f"cannot write to {self.folder}: {error}"
         try:
@@ -155,6 +162,23 @@ def _code_sha256() -> str:
         for path in sorted(home.rglob("*.py")):
             digest.update(f"{path.relative_to(home).as_posix()}\0".encode() + path.read_bytes())
     return digest.hexdigest()
+
+
+def _absolute(path: Place) -> str:
+    return str(path) if isinstance(path, StorePath) else os.path.abspath(path)
+
+
+def _may_write(folder: Place) -> bool:
+    """Whether a store lets this process write shows when it does."""
+    return isinstance(folder, StorePath) or os.access(folder, os.R_OK | os.W_OK | os.X_OK)
+
+
+def _touch(path: Place) -> None:
+    if isinstance(path, StorePath):
+        with durable_file(path):
+            pass
+    else:
+        path.touch()
 
 
 def _size(path: Path) -> int:

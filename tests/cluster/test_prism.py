@@ -1,12 +1,14 @@
 """Conversions on Prism: one that runs as a server, two worker pools, each a process group that is killed."""
 
 import shutil
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from clusters import (
+    ROOT,
     command,
     done_files,
     environment,
@@ -118,6 +120,16 @@ def test_a_worker_pool_that_cannot_start_python_is_reported(prism: str, tmp_path
         done = run(write_documents(), *words, "--stall-timeout", "5", seconds=200)
     assert done.returncode in (1, 2) and not Path("out/toy/1.0.0").exists()
     assert "no worker answered" in done.stderr or "didn't get control connection" in done.stderr
+
+
+def test_a_worker_of_another_release_is_named(prism: str, tmp_path: Path) -> None:
+    for package in ("gato_tokenize", "pipelines"):
+        shutil.copytree(ROOT / package, tmp_path / "old" / package)
+    (tmp_path / "old/gato_tokenize/version.py").write_text('"""Older."""\n\n__version__ = "0.0.1"\n')
+    with worker_pool(tmp_path, environment(tmp_path / "old")) as pool:
+        done = run(write_documents(6), "--engine", "prism", "--engine-address", prism, "--worker-pools", pool)
+    assert done.returncode == 2 and not Path("out/toy/1.0.0").exists()
+    assert f"gato-data: the worker on {socket.gethostname()} has gato-toolchain 0.0.1 (code " in done.stderr
 
 
 def test_ctrl_c_cancels_the_job(prism: str, tmp_path: Path) -> None:

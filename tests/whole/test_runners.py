@@ -1,5 +1,6 @@
 """Remote runners: the whole portable protocol, with Beam's own job service and worker pools on this machine."""
 
+import hashlib
 import json
 import shutil
 import socket
@@ -25,6 +26,9 @@ from clusters import (
     worker_pool,
 )
 from conversions import convert, slow_source, tree, write_documents
+from s3_server import s3_server
+
+from gato_tokenize.storage.store_path import StorePath
 
 EMBEDDED = ("--engine", "portable", "--engine-address", "embed")
 FAULTY = "faulty_source:FaultySource:40"
@@ -74,6 +78,19 @@ def test_a_poisonous_episode_costs_itself_on_a_worker(fault: str) -> None:
     assert done.returncode == 0, done.stderr
     assert convert(*words, out="local/toy/1.0.0") == 0
     assert tree("local") == tree("remote")
+
+
+def test_workers_write_into_a_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An episode that kills its process among them. They share neither the journals nor the lease of the command."""
+    words = (write_documents(), f"{FAULTY}?bad=13&fault=segfault", "--max-rejects", "1")
+    assert convert(*words, out="local/toy/1.0.0") == 0
+    with s3_server(monkeypatch), worker_pool(Path()) as pool:
+        options = ("--engine", "portable", "--engine-address", "embed", "--worker-pools", pool)
+        done = run(*words, *options, out="s3://bucket/remote/toy/1.0.0")
+        assert done.returncode == 0, done.stderr
+        folder = StorePath("s3://bucket/remote")
+        found = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in folder.files()}
+    assert found == tree("local")
 
 
 def test_a_killed_run_redoes_only_what_was_in_flight() -> None:

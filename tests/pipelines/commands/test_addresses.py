@@ -11,7 +11,6 @@ import pytest
 from gato_tokenize.__main__ import main as tokenize
 from gato_tokenize.storage.place import local_path
 from pipelines.__main__ import main
-from pipelines.conversion.plan import make_plan
 
 AWAY = "s3://bucket/toy/1.0.0"
 
@@ -33,11 +32,9 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 @pytest.mark.parametrize(
     "words",
     [
-        ("convert", "text:a.txt", "--out", AWAY),
         ("convert", "text:a.txt", "--out", "out/toy/1.0.0", "--text-model", AWAY),
         ("inspect", "out/toy/1.0.0", "--episode", "0", "--frames", AWAY),
         ("report", "out/toy/1.0.0", "--out", AWAY),
-        ("rejects", "retry", "out/toy/1.0.0", "--out", AWAY),
     ],
     ids=" ".join,
 )
@@ -89,7 +86,7 @@ def test_gato_tokenize(words: tuple[str, ...], capsys: pytest.CaptureFixture[str
 def test_python() -> None:
     from gato_model import GatoPolicy, load
 
-    for call in (load, GatoPolicy.from_pretrained, lambda path: make_plan(["text:a.txt"], path)):
+    for call in (load, GatoPolicy.from_pretrained):
         for path in (AWAY, Path(AWAY)):  # a Path has one slash left
             with pytest.raises(ValueError, match="s3://bucket/toy/1.0.0 is an address"):
                 call(path)  # type: ignore[operator]

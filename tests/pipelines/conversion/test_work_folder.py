@@ -147,7 +147,7 @@ def test_the_name_of_the_output_is_no_pattern(version: str, tmp_path: Path) -> N
 
 
 def test_one_run_holds_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipelines.conversion.work_folder._LOCK_SECONDS", 0.1)
+    monkeypatch.setattr("pipelines.conversion.work_storage._LOCK_SECONDS", 0.1)
     folder = folder_in(tmp_path)
     with folder.locked(), pytest.raises(ConvertError, match="another run is writing to"), folder.locked():
         pass
