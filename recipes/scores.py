@@ -35,7 +35,8 @@ FIRST_SEED = 1_000_000  # those of the recipes are far below; choices are made o
 
 # How the model acts, chosen on validation seeds. Where the observation says all, an action is told from it alone.
 BY_OBSERVATION = {"continuous": "mean", "context": "timestep"}
-ACTING = {"babyai": {"continuous": "draw", "context": "memory"}}  # by the recipe
+BY_MEMORY = {"continuous": "draw", "context": "memory"}
+ACTING = {"babyai": BY_MEMORY, "sokoban": BY_MEMORY}  # by the recipe
 
 
 def rollouts(names: list[str]) -> Iterator[tuple[str, Rollout]]:
