@@ -86,7 +86,7 @@ def test_workers_write_into_a_store(monkeypatch: pytest.MonkeyPatch) -> None:
     assert convert(*words, out="local/toy/1.0.0") == 0
     with s3_server(monkeypatch), worker_pool(Path()) as pool:
         options = ("--engine", "portable", "--engine-address", "embed", "--worker-pools", pool)
-        done = run(*words, *options, out="s3://bucket/remote/toy/1.0.0")
+        done = run(*words, *options, out="s3://bucket/remote/toy/1.0.0", seconds=540)
         assert done.returncode == 0, done.stderr
         folder = StorePath("s3://bucket/remote")
         found = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in folder.files()}
