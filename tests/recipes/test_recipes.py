@@ -21,7 +21,9 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_every_recipe_is_made() -> None:
-    assert sorted(QUICKEST_FIRST) == sorted({path.stem for path in RECIPES.glob("*.toml")} - {"mixture", "demo", "demo_second"})
+    assert sorted(QUICKEST_FIRST) == sorted(
+        {path.stem for path in RECIPES.glob("*.toml")} - {"mixture", "demo", "demo_second"}
+    )
 
 
 def test_the_mixture_is_a_configuration_of_train_over_what_recipes_make() -> None:
