@@ -10,13 +10,15 @@ separate command, the one that a user types, and engines are started by it:
     embedded      --engine portable --engine-address embed
     prism, dask   --engine NAME
 
-Runs take turns, and the table has medians. CPU counts all processes of a run that have ended with it; memory is the
-most that all processes below the command have held at one time, as the sum of their proportional shares (PSS), looked
-at five times a second. A conversion of any size pays the seconds that an engine and its workers take to start.
+Runs take turns, and the table has medians. CPU counts all processes of a run, also those that the command leaves behind
+for a moment: this program adopts them (on Linux). Memory is the most that all processes below the command have held at
+one time, as the sum of their proportional shares (PSS), looked at five times a second. A conversion of any size pays
+the seconds that an engine and its workers take to start.
 """
 
 import argparse
 import contextlib
+import ctypes
 import importlib.util
 import os
 import resource
@@ -31,6 +33,7 @@ from pathlib import Path
 
 from benchmarks.bench_conversion import ARCHIVE_BYTES, REPOSITORY, Run, archives, photograph, removed
 
+_PR_SET_CHILD_SUBREAPER = 36
 WAYS = {
     "1 worker": ["--workers", "1"],
     "2 workers": ["--workers", "2"],
@@ -46,6 +49,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=2)
     arguments = parser.parse_args()
     ways = {way: words for way, words in WAYS.items() if there(way)}
+    _adopt()
     runs: dict[str, list[Run]] = {way: [] for way in ways}
     print(f"load average {os.getloadavg()[0]:.1f} at the start, {os.cpu_count()} cores")
     with tempfile.TemporaryDirectory() as name:
@@ -84,10 +88,23 @@ def run(words: list[str], source: Path, folder: Path) -> Run:
         process.wait()
         wall = time.perf_counter() - start
         watcher.join()
+        _reap()
         if process.returncode:
             said.seek(0)
             sys.exit(f"exit code {process.returncode} of {' '.join(command)}\n{said.read().decode()}")
     return Run(wall, _children() - before, most[0])
+
+
+def _adopt() -> None:
+    """Become the parent of processes whose own has ended, so that their CPU time is counted."""
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def _reap() -> None:
+    """Wait for all that a run has left behind."""
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            os.waitpid(-1, 0)
 
 
 def _children() -> float:
