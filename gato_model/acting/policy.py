@@ -30,11 +30,11 @@ class GatoPolicy:
     temperature: 0 takes the likeliest id, otherwise ids are drawn; in either case only ids that are legal there.
     continuous: "mean" takes the expected value of each continuous number of an action, in place of an id chosen by
         `temperature`, which is then for discrete actions alone.
-    context: what to do beyond the model's `sequence_length`. "memory": every token looks at the last `sequence_length`
-        tokens, by Transformer-XL's memory (section 2.4), at no extra cost. "window": when a timestep no longer fits,
-        the oldest are dropped until at most half of the context is used, and the rest is read again, as a new sequence.
-        "timestep": an action sees its own timestep alone, for tasks whose observation says all, with a model that was
-        trained with `history_dropout`.
+    context: how much an action sees. "memory": every token looks at the last `sequence_length` tokens, by
+        Transformer-XL's memory (section 2.4), at no extra cost. "window": when a timestep no longer fits, the oldest
+        are dropped until at most half of the context is used, and the rest is read again, as a new sequence.
+        "timestep": its own timestep alone, for tasks whose observation says all, and models that were trained with
+        `history_dropout`. A prompt is refused then.
     seed: draws depend on it, on the row's seed in `reset` and on the number of tokens read, not on other rows.
 
         policy = GatoPolicy(model, tokenizer.task("LunarLander-v3"))

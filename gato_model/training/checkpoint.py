@@ -153,8 +153,7 @@ def load(run: "str | os.PathLike[str]", which: Literal["best", "last"] = "best",
     """Load the model of an export, or of a run: with the weights of its best checkpoint, its last if it has no best.
 
     `options` go to `Gato`, for example `dtype="mixed_bfloat16"`; without it, the model computes in float32, whatever
-    ~/.keras/keras.json says. Raises CheckpointError if there is no checkpoint, or one of another
-    model.
+    ~/.keras/keras.json says. Raises CheckpointError if there are no weights, or those of another model.
     """
     folder = local_path(run)
     check_model(folder)

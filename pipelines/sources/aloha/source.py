@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import h5py
 
-from gato_tokenize import Episode, EpisodeMetadata, EpisodeSpec
+from gato_tokenize import Episode, EpisodeMetadata
 from gato_tokenize.array_spaces import PictureFiles, Text
 from gato_tokenize.field_spec import ImageSpec
 from pipelines.sources.aloha.fields import AlohaFields, read_fields
@@ -23,8 +23,8 @@ from pipelines.sources.formats.places import Size, size_of, sizes_of, stamped
 from pipelines.sources.on_disk import OnDisk
 from pipelines.sources.options import option, parse_options
 from pipelines.sources.pieces import RECORD_BYTES, Piece, pack, step_bytes
-from pipelines.sources.source import Candidate, Source
-from pipelines.sources.step_reading import StepReading
+from pipelines.sources.source import Candidate
+from pipelines.sources.step_reading import StepReading, StepSource
 
 LOOK = 2  # files that are looked at for their fields
 LOSSY, RESIZED = "{}: image is from lossy JPEG", "{}: image resized while it was read"
@@ -39,7 +39,7 @@ class AlohaOptions(EpisodeOptions):
     )
 
 
-class AlohaSource(Source):
+class AlohaSource(StepSource):
     """`aloha:folder?resize=96x128`, or a pattern: each file is an episode, which has the file's path as its id.
 
     Planning looks into the first files only. Pictures are brought to their size while they are read, so that no episode
@@ -79,12 +79,6 @@ class AlohaSource(Source):
     def _task(self) -> str:
         folders = [os.path.dirname(path) for path in self._matches.files]
         return self._options.task_of(os.path.basename(os.path.commonpath(folders)) or "aloha")
-
-    def specs(self) -> dict[str, EpisodeSpec]:
-        return {self._task: self._reading.spec}
-
-    def reasons(self) -> dict[str, Mapping[str, str]]:
-        return {self._task: self._reading.reasons}
 
     def readings(self) -> Mapping[str, StepReading]:
         return {self._task: self._reading}

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gato_tokenize import Episode, EpisodeMetadata, EpisodeSpec
+from gato_tokenize import Episode, EpisodeMetadata
 from pipelines.sources.d4rl.ends import UNSTATED
 from pipelines.sources.d4rl.flat_file import Described, FlatFile, describe
 from pipelines.sources.episode_options import EpisodeOptions
@@ -17,9 +17,9 @@ from pipelines.sources.formats.places import stamped
 from pipelines.sources.on_disk import OnDisk
 from pipelines.sources.options import option, parse_options
 from pipelines.sources.pieces import RECORD_BYTES, partition_bytes, runs, step_bytes
-from pipelines.sources.source import Candidate, Source
+from pipelines.sources.source import Candidate
 from pipelines.sources.step_fields import StepFields
-from pipelines.sources.step_reading import StepReading
+from pipelines.sources.step_reading import StepReading, StepSource
 
 CUT = "last episode of a file, of which no mark says that it is whole"
 
@@ -37,7 +37,7 @@ class D4rlOptions(EpisodeOptions):
         self.require("length", self.length >= UNSTATED, "at least 0")
 
 
-class D4rlSource(Source):
+class D4rlSource(StepSource):
     """`d4rl:hopper_medium-v2.hdf5`, or a pattern or folder of such files.
 
     Episode 7 of a file is "hopper_medium-v2.hdf5#7". A task is called after its file, which gives the spec.
@@ -77,12 +77,6 @@ class D4rlSource(Source):
 
     def _task(self, file: Described) -> str:
         return self._options.task_of(os.path.basename(file.uri).rpartition(".")[0] or "d4rl")
-
-    def specs(self) -> dict[str, EpisodeSpec]:
-        return {task: reading.spec for task, reading in self._readings.items()}
-
-    def reasons(self) -> dict[str, Mapping[str, str]]:
-        return {task: reading.reasons for task, reading in self._readings.items()}
 
     def readings(self) -> Mapping[str, StepReading]:
         return self._readings

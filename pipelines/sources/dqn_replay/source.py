@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from gato_tokenize import Episode, EpisodeMetadata, EpisodeSpec
+from gato_tokenize import Episode, EpisodeMetadata
 from gato_tokenize.array_spaces import Box, Discrete
 from pipelines.sources.dqn_replay.checkpoints import LOGS, frame_of, game_of, has_checkpoints, run_folders
 from pipelines.sources.dqn_replay.reader import PADDING, ReplayReader, Streams, padding_of, stacked
@@ -19,9 +19,9 @@ from pipelines.sources.formats.files import names_and_sizes
 from pipelines.sources.on_disk import OnDisk
 from pipelines.sources.options import option, parse_options
 from pipelines.sources.pieces import RECORD_BYTES, partition_bytes, runs, step_bytes
-from pipelines.sources.source import Candidate, Filtered, Source, SourceError
+from pipelines.sources.source import Candidate, Filtered, SourceError
 from pipelines.sources.step_fields import StepFields
-from pipelines.sources.step_reading import StepReading
+from pipelines.sources.step_reading import StepReading, StepSource
 
 CUT = "last episode before a gap or the end, of which no mark says that it is whole"
 PADDED = "rows of zeros before an episode left out"
@@ -55,7 +55,7 @@ class DqnReplayOptions(EpisodeOptions):
         return super().suffix + stack + (f"/actions={self.actions}" if self.actions != 18 else "")
 
 
-class DqnReplaySource(Source):
+class DqnReplaySource(StepSource):
     """`dqn-replay:dqn/Pong/1/replay_logs`, `dqn-replay:dqn/*/1?stack=4`: folders, each of one run of a game.
 
     An episode is called after its first row: "dqn/Pong/1/replay_logs/ckpt.3#1207", a task after the game.
@@ -114,12 +114,6 @@ class DqnReplaySource(Source):
 
     def _task(self, folder: str) -> str:
         return self._options.task_of(game_of(folder))
-
-    def specs(self) -> dict[str, EpisodeSpec]:
-        return {task: reading.spec for task, reading in self._readings.items()}
-
-    def reasons(self) -> dict[str, Mapping[str, str]]:
-        return {task: reading.reasons for task, reading in self._readings.items()}
 
     def readings(self) -> Mapping[str, StepReading]:
         return self._readings

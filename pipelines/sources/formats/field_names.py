@@ -1,8 +1,11 @@
 """What fields are by their names, in formats that leave the names to whoever writes them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from gato_tokenize.array_spaces import Text
 from gato_tokenize.spec import join_path
+from pipelines.sources.step_fields import StepFields, many_numbers
 
 OBSERVATION = ("observation", "observations", "obs")
 ACTION = ("action", "actions")
@@ -47,3 +50,12 @@ def path_of(root: str, keys: Sequence[str]) -> str:
     for key in keys:
         path = join_path(path, key)
     return path
+
+
+def named_step_fields(spaces: Mapping[str, Any], apart: Mapping[str, str], unreadable: Mapping[str, str]) -> StepFields:
+    """Return the `StepFields` of spaces whose instruction is a text by one of its usual names, and in which fields of
+    many numbers stand apart, too."""
+    texts = [path for path, space in spaces.items() if isinstance(space, Text)]
+    named = {path.rpartition("/")[2]: path for path in reversed(texts)}
+    instruction = next((named[name] for name in INSTRUCTIONS if name in named), "")
+    return StepFields(spaces, instruction, {**many_numbers(spaces), **apart}, unreadable)

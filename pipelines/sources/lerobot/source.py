@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gato_tokenize import Episode, EpisodeMetadata, EpisodeSpec
+from gato_tokenize import Episode, EpisodeMetadata
 from gato_tokenize.array_spaces import Box
 from gato_tokenize.output import counted
 from pipelines.sources.formats.parquet import numbers_of
@@ -21,15 +21,15 @@ from pipelines.sources.lerobot.rows import EpisodeRows
 from pipelines.sources.on_disk import OnDisk
 from pipelines.sources.options import parse_options
 from pipelines.sources.pieces import RECORD_BYTES, Piece, pack, step_bytes
-from pipelines.sources.source import Candidate, Filtered, Source, SourceError
-from pipelines.sources.step_reading import StepReading
+from pipelines.sources.source import Candidate, Filtered, SourceError
+from pipelines.sources.step_reading import StepReading, StepSource
 
 LOOK = 4  # episodes that are read for the range of an action, where meta/ does not state it
 ANNOUNCED = "announced by info.json, but not stored"
 WITHOUT_SPLIT = "in no split of info.json"
 
 
-class LeRobotSource(Source):
+class LeRobotSource(StepSource):
     """`lerobot:my/pusht?resize=96x96&fields=-observation/images/wrist`: the folder that holds meta/, data/ and videos/.
 
     An episode is "pusht/17", by its episode_index. Planning reads meta/ alone, and the sizes of the other files. Each
@@ -102,12 +102,6 @@ class LeRobotSource(Source):
     @property
     def _task(self) -> str:
         return self._options.task_of(self._folder.name)
-
-    def specs(self) -> dict[str, EpisodeSpec]:
-        return {self._task: self._reading.spec}
-
-    def reasons(self) -> dict[str, Mapping[str, str]]:
-        return {self._task: self._reading.reasons}
 
     def readings(self) -> Mapping[str, StepReading]:
         return {self._task: self._reading}

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gato_tokenize import Episode, EpisodeMetadata, EpisodeSpec, ImageSpec
+from gato_tokenize import Episode, EpisodeMetadata, ImageSpec
 from gato_tokenize.spaces import space_tree
 from gato_tokenize.spec import flatten
 from gato_tokenize.storage.address import full
@@ -19,16 +19,16 @@ from pipelines.sources.minari.storage import FORMATS, ArrowStorage, Hdf5Storage,
 from pipelines.sources.on_disk import OnDisk, json_object
 from pipelines.sources.options import parse_options
 from pipelines.sources.pieces import RECORD_BYTES, ranges, samples_per_partition
-from pipelines.sources.source import Candidate, Source, SourceError
+from pipelines.sources.source import Candidate, SourceError
 from pipelines.sources.step_fields import StepFields
-from pipelines.sources.step_reading import StepReading
+from pipelines.sources.step_reading import StepReading, StepSource
 
 METADATA = "metadata.json"
 MAX_EPISODES = 10**8
 JPEG_GROWTH = 8  # a shard stores pixels without loss, in about 8 times the bytes of their JPEG
 
 
-class MinariSource(Source):
+class MinariSource(StepSource):
     """`minari:datasets/D4RL/door/human-v2`: the folder that holds `data/`, that folder itself, or its main_data.hdf5.
 
     The spec comes from the spaces in metadata.json; `roles` says what they leave open. Task and ids come from
@@ -49,12 +49,6 @@ class MinariSource(Source):
     def recognises(cls, lying: OnDisk) -> str | None:
         found = (os.path.join(folder, METADATA) for folder in _folders(lying.path))
         return lying.path if any("dataset_id" in json_object(path) for path in found) else None
-
-    def specs(self) -> dict[str, EpisodeSpec]:
-        return {self._described.task: self._described.reading.spec}
-
-    def reasons(self) -> dict[str, Mapping[str, str]]:
-        return {self._described.task: self._described.reading.reasons}
 
     def readings(self) -> Mapping[str, StepReading]:
         return {self._described.task: self._described.reading}

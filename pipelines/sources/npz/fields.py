@@ -8,11 +8,11 @@ import numpy as np
 
 from gato_tokenize.array_spaces import Box, PictureFiles, Text
 from pipelines.sources.episode_options import listed
-from pipelines.sources.formats.field_names import DONE, INSTRUCTIONS, NEVER, REWARD, SUCCESS, path_of, root_of
+from pipelines.sources.formats.field_names import DONE, NEVER, REWARD, SUCCESS, named_step_fields, path_of, root_of
 from pipelines.sources.npz.array_set import ArraySet, Header
 from pipelines.sources.npz.options import NpzOptions
 from pipelines.sources.source import SourceError
-from pipelines.sources.step_fields import StepFields, many_numbers
+from pipelines.sources.step_fields import StepFields
 
 TRUNCATED = ("truncated", "truncations", "timeouts", "timeout")
 FLAGS = "it says where an episode ends"
@@ -38,10 +38,7 @@ class SetFields:
 
     @property
     def step_fields(self) -> StepFields:
-        texts = [path for path, space in self.spaces.items() if isinstance(space, Text)]
-        named = {path.rpartition("/")[2]: path for path in reversed(texts)}
-        instruction = next((named[name] for name in INSTRUCTIONS if name in named), "")
-        return StepFields(self.spaces, instruction, {**many_numbers(self.spaces), **self.apart}, self.unreadable)
+        return named_step_fields(self.spaces, self.apart, self.unreadable)
 
 
 def read_fields(sets: Sequence[tuple[ArraySet, int]], ends: str, options: NpzOptions, look: int) -> SetFields:

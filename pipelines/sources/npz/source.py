@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from gato_tokenize import Episode, EpisodeMetadata, EpisodeSpec
+from gato_tokenize import Episode, EpisodeMetadata
 from pipelines.sources.formats.files import names_and_sizes
 from pipelines.sources.npz.array_set import SUFFIX, ArraySet, open_set, size_of
 from pipelines.sources.npz.ends import Ends, ends_name, find_ends
@@ -17,13 +17,13 @@ from pipelines.sources.npz.options import NpzOptions
 from pipelines.sources.on_disk import OnDisk
 from pipelines.sources.options import parse_options
 from pipelines.sources.pieces import RECORD_BYTES, Piece, pack, partition_bytes, runs, step_bytes
-from pipelines.sources.source import Candidate, Source, SourceError
-from pipelines.sources.step_reading import StepReading
+from pipelines.sources.source import Candidate, SourceError
+from pipelines.sources.step_reading import StepReading, StepSource
 
 LOOK, LOOK_ROWS = 4, 10_000  # files, and rows of each, that are looked at for ranges
 
 
-class NpzSource(Source):
+class NpzSource(StepSource):
     """`npz:episodes/*.npz`, `npz:folder_of_npy_folders`, `npz:train.npz?ends=terminals`.
 
     A file is an episode, which has its path as its id. If an array says where episodes end, a file holds several:
@@ -92,12 +92,6 @@ class NpzSource(Source):
     @property
     def _task(self) -> str:
         return self._options.task_of(self._found.name)
-
-    def specs(self) -> dict[str, EpisodeSpec]:
-        return {self._task: self._reading.spec}
-
-    def reasons(self) -> dict[str, Mapping[str, str]]:
-        return {self._task: self._reading.reasons}
 
     def readings(self) -> Mapping[str, StepReading]:
         return {self._task: self._reading}

@@ -12,12 +12,12 @@ from gato_tokenize.array_spaces import Box, PictureFiles, Text
 from gato_tokenize.boxes import UNBOUNDED_SIZE
 from gato_tokenize.modalities.picture_file import open_picture
 from pipelines.sources.episode_options import listed
-from pipelines.sources.formats.field_names import DONE, INSTRUCTIONS, NEVER, REWARD, STEP, SUCCESS
+from pipelines.sources.formats.field_names import DONE, NEVER, REWARD, STEP, SUCCESS, named_step_fields
 from pipelines.sources.formats.parquet import files_of, numbers_of
 from pipelines.sources.parquet.columns import Column, columns_of, dtype_of, paths_of, shape_of
 from pipelines.sources.parquet.options import ParquetOptions
 from pipelines.sources.source import SourceError
-from pipelines.sources.step_fields import StepFields, many_numbers
+from pipelines.sources.step_fields import StepFields
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,10 +39,7 @@ class TableFields:
 
     @property
     def step_fields(self) -> StepFields:
-        texts = [path for path, space in self.spaces.items() if isinstance(space, Text)]
-        named = {path.rpartition("/")[2]: path for path in reversed(texts)}
-        instruction = next((named[name] for name in INSTRUCTIONS if name in named), "")
-        return StepFields(self.spaces, instruction, {**many_numbers(self.spaces), **self.apart}, self.unreadable)
+        return named_step_fields(self.spaces, self.apart, self.unreadable)
 
 
 def read_fields(schema: Any, rows: Sequence[Any], options: ParquetOptions) -> TableFields:

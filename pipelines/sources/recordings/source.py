@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
-from gato_tokenize import Episode, EpisodeMetadata, EpisodeSpec
+from gato_tokenize import Episode, EpisodeMetadata
 from pipelines.sources.formats.files import names_and_sizes
 from pipelines.sources.formats.matching import Matches
 from pipelines.sources.options import parse_options
@@ -16,13 +16,13 @@ from pipelines.sources.recordings.episode import EpisodeMaker
 from pipelines.sources.recordings.fields import TopicFields, read_fields
 from pipelines.sources.recordings.options import RecordingOptions
 from pipelines.sources.recordings.recording import Recording, named
-from pipelines.sources.source import Candidate, Source
-from pipelines.sources.step_reading import StepReading
+from pipelines.sources.source import Candidate
+from pipelines.sources.step_reading import StepReading, StepSource
 
 LOOK = 2  # recordings that are looked at for their fields
 
 
-class RecordingSource(Source):
+class RecordingSource(StepSource):
     """A source of recordings: a subclass says which there are, how large each is, and how one is opened.
 
     domain: that of its episodes. Planning looks into the first recordings alone.
@@ -67,12 +67,6 @@ class RecordingSource(Source):
     def _task(self) -> str:
         folders = [os.path.dirname(path) for path in self._matches.files]
         return self._options.task_of(os.path.basename(os.path.commonpath(folders)) or self.domain)
-
-    def specs(self) -> dict[str, EpisodeSpec]:
-        return {self._task: self._reading.spec}
-
-    def reasons(self) -> dict[str, Mapping[str, str]]:
-        return {self._task: self._reading.reasons}
 
     def readings(self) -> Mapping[str, StepReading]:
         return {self._task: self._reading}

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gato_tokenize import CorruptRecordError, Episode, EpisodeMetadata, EpisodeSpec
+from gato_tokenize import CorruptRecordError, Episode, EpisodeMetadata
 from gato_tokenize.field_spec import ImageSpec
 from gato_tokenize.storage.address import RemoteError
 from gato_tokenize.storage.tfrecord import read_frame_at, record_offsets
@@ -16,13 +16,13 @@ from pipelines.sources.options import parse_options
 from pipelines.sources.pieces import RECORD_BYTES, Piece, pack, partition_bytes, ranges
 from pipelines.sources.rlds.dataset import RldsFolder, Shard, is_dataset
 from pipelines.sources.rlds.episode import LOOK, RldsEpisodes, RldsOptions
-from pipelines.sources.source import Candidate, Source
-from pipelines.sources.step_reading import StepReading
+from pipelines.sources.source import Candidate
+from pipelines.sources.step_reading import StepReading, StepSource
 
 PATCH_GROWTH = 8  # a shard stores pixels without loss, in about 8 times the bytes of their JPEG
 
 
-class RldsSource(Source):
+class RldsSource(StepSource):
     """`rlds:bridge_dataset/1.0.0?fields=-observation/image_3`: the folder NAME/VERSION, or NAME for its newest version.
 
     An episode is a record of a shard, "bridge_dataset/1.0.0/train-00003/17". Partitions are ranges of records, made
@@ -57,12 +57,6 @@ class RldsSource(Source):
     @property
     def _task(self) -> str:
         return self._options.task_of(self._folder.name)
-
-    def specs(self) -> dict[str, EpisodeSpec]:
-        return {self._task: self._episodes.reading.spec}
-
-    def reasons(self) -> dict[str, Mapping[str, str]]:
-        return {self._task: self._episodes.reading.reasons}
 
     def readings(self) -> Mapping[str, StepReading]:
         return {self._task: self._episodes.reading}

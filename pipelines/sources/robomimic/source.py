@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
-from gato_tokenize import Episode, EpisodeMetadata, EpisodeSpec
+from gato_tokenize import Episode, EpisodeMetadata
 from gato_tokenize.array_spaces import Text
 from pipelines.sources.episode_options import EpisodeOptions
 from pipelines.sources.formats.files import names_and_sizes
@@ -20,9 +20,9 @@ from pipelines.sources.pieces import RECORD_BYTES, Piece, pack, step_bytes
 from pipelines.sources.robomimic.demo_file import FILE_NAME, INSTRUCTIONS, DemoFile, read_demo_file
 from pipelines.sources.robomimic.episode import DemoReader
 from pipelines.sources.robomimic.splits import Splits, choose_masks, demos_of
-from pipelines.sources.source import Candidate, Source
+from pipelines.sources.source import Candidate
 from pipelines.sources.step_fields import StepFields
-from pipelines.sources.step_reading import StepReading
+from pipelines.sources.step_reading import StepReading, StepSource
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +39,7 @@ class RobomimicOptions(EpisodeOptions):
         self.require("flip", self.flip == "no" or not turned, f"no, since {', '.join(turned)} is not [h, w, channels]")
 
 
-class RobomimicSource(Source):
+class RobomimicSource(StepSource):
     """`robomimic:low_dim.hdf5`, or `robomimic:libero_90?flip=vertical` for the files of a folder.
 
     An episode is a group `data/demo_K`, "libero_90/a_demo.hdf5#demo_0". A task is an environment, as `env_args` names
@@ -80,12 +80,6 @@ class RobomimicSource(Source):
 
     def _task(self, file: DemoFile) -> str:
         return self._options.task_of(file.env_name or "robomimic")
-
-    def specs(self) -> dict[str, EpisodeSpec]:
-        return {task: reading.spec for task, reading in self._readings.items()}
-
-    def reasons(self) -> dict[str, Mapping[str, str]]:
-        return {task: reading.reasons for task, reading in self._readings.items()}
 
     def readings(self) -> Mapping[str, StepReading]:
         return self._readings

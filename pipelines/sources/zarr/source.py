@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from gato_tokenize import Episode, EpisodeMetadata, EpisodeSpec
+from gato_tokenize import Episode, EpisodeMetadata
 from gato_tokenize.array_spaces import PictureFiles, Text
 from gato_tokenize.field_spec import ImageSpec
 from gato_tokenize.installing import how_to_install
@@ -22,8 +22,8 @@ from pipelines.sources.formats.places import is_file, is_folder
 from pipelines.sources.on_disk import OnDisk
 from pipelines.sources.options import option, parse_options
 from pipelines.sources.pieces import RECORD_BYTES, partition_bytes, runs, step_bytes
-from pipelines.sources.source import Candidate, Source, SourceError
-from pipelines.sources.step_reading import StepReading
+from pipelines.sources.source import Candidate, SourceError
+from pipelines.sources.step_reading import StepReading, StepSource
 from pipelines.sources.zarr.fields import ReplayFields, are_bytes, read_fields
 from pipelines.sources.zarr.rows import ArrayRows, Slice
 from pipelines.sources.zarr.store import ZarrStore, files_of, has_ends
@@ -40,7 +40,7 @@ class ZarrOptions(EpisodeOptions):
     )
 
 
-class ZarrSource(Source):
+class ZarrSource(StepSource):
     """`zarr:pusht_cchi_v7_replay.zarr`, or `zarr:dataset.zarr.zip?action=...`: a folder or a .zip file.
 
     Episode 7 is "pusht_cchi_v7_replay.zarr#7". The task is called after the folder or file.
@@ -82,12 +82,6 @@ class ZarrSource(Source):
     def _task(self) -> str:
         name = os.path.basename(os.path.normpath(self._path))
         return self._options.task_of(re.sub(r"(\.zarr)?(\.zip)?$", "", name) or "zarr")
-
-    def specs(self) -> dict[str, EpisodeSpec]:
-        return {self._task: self._reading.spec}
-
-    def reasons(self) -> dict[str, Mapping[str, str]]:
-        return {self._task: self._reading.reasons}
 
     def readings(self) -> Mapping[str, StepReading]:
         return {self._task: self._reading}
