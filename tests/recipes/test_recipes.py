@@ -48,6 +48,18 @@ def test_the_recipe_of_the_demo_gives_the_model_that_comes_with_the_package() ->
     }
 
 
+def test_the_second_part_goes_on_with_the_data_and_the_run_of_the_first() -> None:
+    first, second = (
+        parser_of("gato-model", "", COMMANDS).parse_args(["train", "--config", str(RECIPES / f"{name}.toml")])
+        for name in ("demo", "demo_second")
+    )
+    assert str(second.fine_tune) == str(first.out)
+    of_first, of_second = (
+        {text.rpartition(":")[0].replace("corpus-small/", "corpus/") for text in one.data} for one in (first, second)
+    )
+    assert of_first == of_second
+
+
 @pytest.mark.parametrize("name", QUICKEST_FIRST)
 def test_a_recipe_is_a_configuration_of_convert(name: str) -> None:
     """Its options are known, its sources open, and its seeds are far from those of evaluation."""
