@@ -33,6 +33,7 @@ WHOLE = (
     "pipelines/sources/lerobot/test_damage.py",
     "pipelines/sources/rlds/test_oracle.py",
     "pipelines/sources/rollouts",
+    "pipelines/sources/test_resuming.py",
     "pipelines/test_beam_steps.py",
     "whole/test_acting_docs.py",
     "whole/test_bounds.py",

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from clusters import command, done_files, free_port, kill, loaded, run, running, said, service, wait_for
-from conversions import convert, slow_source, tree, write_documents
+from clusters import free_port, kill, loaded, run, running, said, service, wait_for
+from conversions import command, convert, slow_source, tree, write_documents
+from killed import done_files, wait_until_done
 
 pytest.importorskip("distributed")
 FAULTY = "faulty_source:FaultySource:40"
@@ -48,13 +49,13 @@ def test_two_workers_make_the_same_bytes(scheduler: str, tmp_path: Path) -> None
 def test_what_a_killed_worker_was_writing_is_given_to_another(scheduler: str, tmp_path: Path) -> None:
     words = (f"{FAULTY}?pause=0.3&each=4", "--engine", "dask", "--engine-address", scheduler)
     with worker(scheduler, tmp_path) as one, worker(scheduler, tmp_path), running(command(*words), Path()) as job:
-        wait_for(lambda: len(done_files()) >= 2, 120, "two partitions")
+        wait_until_done(2)
         kill(one)
         before, done = loaded(), done_files()
         Path("hurry").touch()
         assert job.wait(200) == 0, said(job)
     again = {number // 4 for number in loaded()[len(before) :]}
-    assert not again & {int(path.name.split("-")[1].split(".")[0]) for path in done}
+    assert not again & {int(name.split("-")[1].split(".")[0]) for name in done}
     assert convert(f"{FAULTY}?pause=0.3&each=4", out="local/toy/1.0.0") == 0
     assert tree("local") == tree("out")
 

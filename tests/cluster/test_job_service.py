@@ -5,19 +5,14 @@ from pathlib import Path
 import pytest
 from clusters import (
     command,
-    done_files,
     job_service,
     kill,
-    loaded,
     pool_process,
-    resumed_from,
-    run,
     running,
     said,
-    wait_for,
     worker_pool,
 )
-from conversions import convert, tree
+from killed import goes_on, wait_until_done
 
 FAULTY = "faulty_source:FaultySource:20?pause=0.3&each=4"
 
@@ -32,15 +27,9 @@ def test_a_job_in_which_nothing_moves_is_given_up(tmp_path: Path, monkeypatch: p
             pool_process(tmp_path) as (pool, process),
             running([*command(*words), "--worker-pools", pool], Path()) as job,
         ):
-            wait_for(lambda: len(done_files()) >= 2, 120, "two partitions")
+            wait_until_done(2)
             kill(process)
             assert job.wait(250) == 1, said(job)
             assert "no worker gave a sign of life for" in said(job)
-            before, done = loaded(), done_files()
-        Path("hurry").touch()
         with worker_pool(tmp_path) as pool:
-            again = run(*words, "--worker-pools", pool)
-    assert again.returncode == 0, again.stderr
-    resumed_from(before, 4, done)
-    assert convert(FAULTY, out="local/toy/1.0.0") == 0
-    assert tree("local") == tree("out")
+            goes_on(FAULTY, 4, *words[1:], "--worker-pools", pool)

@@ -10,13 +10,11 @@ import pytest
 from clusters import (
     ROOT,
     command,
-    done_files,
     environment,
     free_port,
     kill,
     loaded,
     pool_process,
-    resumed_from,
     run,
     running,
     said,
@@ -25,6 +23,7 @@ from clusters import (
     worker_pool,
 )
 from conversions import convert, slow_source, tree, write_documents, write_pictures
+from killed import goes_on, killed_command_goes_on, wait_until_done
 
 FAULTY = "faulty_source:FaultySource:40"
 PRISM = shutil.which("prism") or ""
@@ -72,32 +71,16 @@ def test_a_killed_worker_pool_costs_what_it_was_writing(prism: str, tmp_path: Pa
     with worker_pool(tmp_path) as one:
         with pool_process(tmp_path) as (two, process):
             with running([*command(*words), "--worker-pools", f"{one},{two}"], Path()) as job:
-                wait_for(lambda: len(done_files()) >= 2, 120, "two partitions")
+                wait_until_done(2)
                 kill(process)
                 assert job.wait(200) == 1, said(job)
                 assert "the same command goes on from there" in said(job)
-            before, done = loaded(), done_files()
-        Path("hurry").touch()
-        again = run(*words, "--worker-pools", one)
-    assert again.returncode == 0, again.stderr
-    resumed_from(before, 4, done)
-    assert convert(f"{FAULTY}?pause=0.3&each=4", out="local/toy/1.0.0") == 0
-    assert tree("local") == tree("out")
+        goes_on(words[0], 4, *words[1:], "--worker-pools", one)
 
 
 def test_a_killed_command_goes_on(prism: str, tmp_path: Path) -> None:
     """The command, the engine and the workers are killed at one instant, as when the machine loses its power."""
-    words = (f"{FAULTY}?pause=0.3&each=4", "--engine", "prism")
-    with running(command(*words), Path()) as job:
-        wait_for(lambda: len(done_files()) >= 2, 120, "two partitions")
-        kill(job)
-    before, done = loaded(), done_files()
-    Path("hurry").touch()
-    again = run(*words)
-    assert again.returncode == 0, again.stderr
-    resumed_from(before, 4, done)
-    assert convert(f"{FAULTY}?pause=0.3&each=4", out="local/toy/1.0.0") == 0
-    assert tree("local") == tree("out")
+    killed_command_goes_on(f"{FAULTY}?pause=0.3&each=4", 4, "--engine", "prism")
 
 
 @pytest.mark.parametrize("fault", ["segfault", "hang"])

@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from conversions import command
+
 HELPERS = Path(__file__).parent
 ROOT = HELPERS.parents[1]
 
@@ -111,10 +113,6 @@ def worker_pool(cwd: Path, variables: dict[str, str] | None = None) -> Iterator[
         yield address
 
 
-def command(*words: str, out: str = "out/toy/1.0.0") -> list[str]:
-    return [sys.executable, "-m", "pipelines", "convert", *words, "--out", out]
-
-
 def run(*words: str, out: str = "out/toy/1.0.0", seconds: float = 240) -> subprocess.CompletedProcess:
     """Run `convert` in a process of its own, to its end."""
     return subprocess.run(
@@ -126,17 +124,3 @@ def loaded() -> list[int]:
     """Return the documents that the source `faulty` has loaded so far, in order."""
     path = Path("loaded")
     return list(map(int, path.read_text().split())) if path.exists() else []
-
-
-def done_files(out: str = "out") -> list[Path]:
-    return sorted(Path(out).rglob("part-*.done.json"))
-
-
-def resumed_from(before: Sequence[int], each: int, done: Sequence[Path]) -> None:
-    """Assert that what was loaded since is of no partition that was done, and clear nothing else.
-
-    before: what was loaded when the first run ended. each: documents in a partition. done: the done-files of then.
-    """
-    finished = {int(path.name.split("-")[1].split(".")[0]) for path in done}
-    again = {number // each for number in loaded()[len(before) :]}
-    assert finished and again and not finished & again

@@ -3,11 +3,9 @@
 import gzip
 import hashlib
 import io
-import itertools
 import json
 import os
 import random
-import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,10 +16,6 @@ from PIL import Image
 
 from gato_tokenize import train_text_model
 from pipelines.__main__ import main
-from pipelines.conversion.convert import convert as run_plan
-from pipelines.conversion.plan import make_plan
-from pipelines.conversion.reject_budget import RejectBudget
-from pipelines.conversion.write_partition import write_here
 from pipelines.inspection.verify import verify
 from pipelines.sources import open_source
 
@@ -137,30 +131,6 @@ def minari_file(change: str) -> str:
     }  # fmt: skip
     (folder / "metadata.json").write_text(json.dumps(metadata))
     return f"minari:minari-{change}"
-
-
-def killed_and_resumed(source: str, owner: Any, name: str, calls: int) -> None:
-    """Convert in a fork that is killed when a function of `owner` is called so often, and then go on: the bytes are
-    those of a run that was left alone."""
-    assert convert(source, out="whole/toy/1.0.0") == 0
-    if (child := os.fork()) == 0:
-        numbers, whole = itertools.count(1), getattr(owner, name)
-
-        def fatal(*given: Any) -> Any:
-            if next(numbers) == calls:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return whole(*given)
-
-        setattr(owner, name, fatal)
-        open_source.cache_clear()
-        out = Path("out/toy/1.0.0")
-        plan, tokenizer = make_plan([source], out)
-        run_plan(plan, tokenizer, out, RejectBudget(), write_here)
-        os._exit(0)
-    assert os.waitpid(child, 0)[1] == signal.SIGKILL
-    assert not Path("out/toy/1.0.0").exists() and list(Path("out").rglob("*"))
-    assert convert(source) == 0
-    assert tree("out") == tree("whole")
 
 
 def elsewhere() -> dict[str, str]:

@@ -11,21 +11,15 @@ from pathlib import Path
 import pytest
 from clusters import (
     ROOT,
-    command,
-    done_files,
     environment,
     free_port,
     job_service,
-    kill,
-    loaded,
-    resumed_from,
     run,
-    running,
     service,
-    wait_for,
     worker_pool,
 )
 from conversions import convert, slow_source, tree, write_documents
+from killed import killed_command_goes_on
 from s3_server import s3_server
 
 from gato_tokenize.storage.store_path import StorePath
@@ -94,17 +88,7 @@ def test_workers_write_into_a_store(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_killed_run_redoes_only_what_was_in_flight() -> None:
-    words = (f"{FAULTY}?pause=0.2&each=5", *EMBEDDED)
-    with running(command(*words), Path(), environment()) as process:
-        wait_for(lambda: len(done_files()) >= 2, 120, "two partitions")
-        kill(process)
-    before, done = loaded(), done_files()
-    Path("hurry").touch()
-    again = run(*words)
-    assert again.returncode == 0, again.stderr
-    resumed_from(before, 5, done)
-    assert convert(f"{FAULTY}?pause=0.2&each=5", out="local/toy/1.0.0") == 0
-    assert tree("local") == tree("out")
+    killed_command_goes_on(f"{FAULTY}?pause=0.2&each=5", 5, *EMBEDDED)
 
 
 def test_a_worker_of_another_release_is_named(services: tuple[str, str], tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from conversions import command, convert, everything, slow_source, tree, write_documents, write_lines
 from faulty_store import proxied
+from killed import kill_after
 from s3_server import s3_server
 
 from gato_tokenize import Dataset
@@ -108,17 +109,6 @@ def test_a_place_that_holds_other_objects_is_refused(server: str, capsys: pytest
     assert "exists and is no dataset" in capsys.readouterr().err and set(there()) == {"toy/1.0.0/mine.txt"}
     assert convert("text:docs-*.jsonl.gz", out="https://host/toy/1.0.0") == 2
     assert "nothing is written over HTTP" in capsys.readouterr().err
-
-
-def kill_after(seconds: float, words: list[str]) -> int:
-    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(seconds)
-    finished = process.poll()
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait(30)
-    return -signal.SIGKILL if finished is None else finished
 
 
 @pytest.mark.parametrize(

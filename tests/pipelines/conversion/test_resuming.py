@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from conversions import children, command, convert, slow_source, tree, write_documents, write_lines
+from killed import kill_after, redone_nothing
 
 from gato_tokenize import Dataset
 from pipelines.conversion.convert import convert as run_plan
@@ -57,17 +58,6 @@ def test_a_limit_of_a_partition_is_kept() -> None:
     assert names[20:] == [f"docs-1.jsonl.gz#{number}" for number in range(1, 8)]
 
 
-def kill_after(seconds: float, words: list[str]) -> int:
-    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(seconds)
-    finished = process.poll()
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait(30)
-    return -signal.SIGKILL if finished is None else finished
-
-
 def killed_and_resumed(kills: int, workers: str) -> None:
     words = (slow_source(), write_documents(), "--workers", workers)
     started = time.monotonic()
@@ -89,13 +79,6 @@ def killed_and_resumed(kills: int, workers: str) -> None:
     subprocess.run(command(*words), check=True, capture_output=True, timeout=300)
     redone_nothing(done)
     assert tree("out") == whole
-
-
-def redone_nothing(before: dict[str, int]) -> dict[str, int]:
-    """Return the done-files that there are now, {name: time}, after checking that none was written again."""
-    now = {path.name: path.stat().st_mtime_ns for path in Path("out").rglob("*.done.json")}
-    assert before.items() <= now.items(), "a finished partition is not done again"
-    return now
 
 
 def test_killed_and_resumed_it_is_the_same_to_the_byte() -> None:

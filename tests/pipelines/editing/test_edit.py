@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from conversions import convert, minari_file, tree, write_lines, write_pictures
+from killed import killed
 
 from gato_model import Share, batches
 from gato_tokenize import Dataset
@@ -299,12 +300,11 @@ def test_killed_it_goes_on(golden: Path, monkeypatch: pytest.MonkeyPatch) -> Non
             os.kill(os.getpid(), signal.SIGKILL)
         return write_group(folder, index, *rest)
 
-    child = os.fork()
-    if child == 0:
+    def edits() -> None:
         editing.write_group = dies
         edit([golden], "out/toy/1.0.0", rule)
-        os._exit(0)
-    assert os.waitpid(child, 0)[1] == signal.SIGKILL
+
+    killed(edits)
     assert not Path("out/toy/1.0.0").exists()
     monkeypatch.setattr(editing, "write_group", lambda *given: (written.append(given[1]), write_group(*given))[1])
     edit([golden], "out/toy/1.0.0", rule)

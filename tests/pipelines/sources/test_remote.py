@@ -4,23 +4,17 @@ import contextlib
 import gzip
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aloha_files import write_folder
-from archives import tar
-from conversions import convert, png, small_model, tree
-from d4rl_files import write_flat
-from lerobot_files import write_v2, write_v3
+import source_inputs
+from conversions import convert, small_model, tree
 from limited import read_source
-from minari_files import by_hand as minari_by_hand
-from rlds_files import by_hand
 from robomimic_files import write_demos
 from s3_server import s3_server, upload
 from web_server import Web, serving
-from zarr_files import write_replay, zipped
 
 from gato_tokenize import Episode
 from gato_tokenize.storage import address
@@ -41,56 +35,8 @@ def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     open_source.cache_clear()
 
 
-def texts(folder: Path) -> str:
-    (folder / "deep").mkdir(parents=True)
-    (folder / "a.txt").write_text("one\ntwo\n\nthree\n", encoding="utf-8")
-    (folder / "deep/b.txt").write_text(("Grüße " * 1000 + "\n") * 200, encoding="utf-8")  # of two blocks
-    (folder / "deep/.hidden.txt").write_text("not seen", encoding="utf-8")
-    (folder / "deep/c.txt.gz").write_bytes(gzip.compress(b"packed\nlines\n" * 20, mtime=0))
-    return "text:{}/**/*.txt*"
-
-
-def lines(folder: Path) -> str:
-    texts(folder)
-    rows = [json.dumps({"text": f"number {i} " * 20, "id": i}) for i in range(50)]
-    (folder / "d.jsonl").write_text("\n".join([*rows, "broken"]), encoding="utf-8")
-    return "text:{}/*.jsonl?id=id"
-
-
-def demos(folder: Path) -> str:
-    write_demos(folder / "b.hdf5", demos=3)
-    write_demos(folder / "deep/a.hdf5", demos=4, masks={"train": ["demo_0", "demo_1"], "valid": ["demo_2"]})
-    return "robomimic:{}?resize=16x16"
-
-
-def pairs(folder: Path) -> str:
-    (folder / "pictures").mkdir(parents=True)
-    rows = []
-    for number in range(4):
-        (folder / f"pictures/{number}.png").write_bytes(png(number))
-        rows.append(json.dumps({"image": f"pictures/{number}.png", "caption": f"number {number}"}))
-    (folder / "pairs.jsonl").write_text("\n".join(rows), encoding="utf-8")
-    members = [(f"{i}.{kind}", png(i) if kind == "png" else b"words") for i in range(3) for kind in ("png", "txt")]
-    (folder / "a.tar").write_bytes(tar(members))
-    (folder / "b.tar.gz").write_bytes(gzip.compress(tar(members), mtime=0))
-    return "image-text:{}/*.[jt]*?resize=32x48"
-
-
-INPUTS: dict[str, Callable[[Path], str]] = {
-    "text": texts,
-    "text-by-line": lambda folder: texts(folder) + "?by=line",
-    "text-jsonl": lines,
-    "rlds": lambda folder: f"rlds:{{}}/{by_hand(folder / 'toy/1.0.0').parent.name}",
-    "d4rl": lambda folder: f"d4rl:{{}}/{write_flat(folder / 'hopper.hdf5').name}",
-    "aloha": lambda folder: f"aloha:{{}}/{write_folder(folder / 'cube', compress=True).name}",
-    "robomimic": demos,
-    "minari": lambda folder: f"minari:{{}}/{minari_by_hand(folder / 'set').name}",
-    "lerobot-v3": lambda folder: f"lerobot:{{}}/{write_v3(folder / 'toy').name}",
-    "lerobot-v2": lambda folder: f"lerobot:{{}}/{write_v2(folder / 'toy').name}",
-    "image-text": pairs,
-    "zarr": lambda folder: f"zarr:{{}}/{write_replay(folder / 'pusht.zarr', form=3).name}",
-    "zarr-zip": lambda folder: f"zarr:{{}}/{zipped(write_replay(folder / 'pusht.zarr')).name}",
-}
+LOCAL = ("coco", "dqn-replay", "parquet", "npz", "mcap", "rosbag")  # sources that read no addresses
+INPUTS = {name: make for name, make in source_inputs.INPUTS.items() if not name.startswith(LOCAL)}
 
 
 @contextlib.contextmanager

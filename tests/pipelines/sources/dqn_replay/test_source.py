@@ -9,14 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conversions import convert, killed_and_resumed, tree
+from conversions import convert, tree
 from dqn_files import ARRAYS, Played, joined, log_ring, packed, play, store, write_checkpoint, write_run
 from limited import episodes_of, open_anew, read_source, results_of
 
 from gato_tokenize import Episode
 from pipelines.sources.contract import EpisodeSourceContract
 from pipelines.sources.dqn_replay import row_stream
-from pipelines.sources.dqn_replay.reader import ReplayReader
 from pipelines.sources.dqn_replay.row_stream import RowStream
 from pipelines.sources.reading import Reject, read_partition
 from pipelines.sources.recognition import named_source
@@ -440,9 +439,3 @@ def test_one_worker_and_two_make_the_same_bytes(tmp_path: Path, monkeypatch: pyt
         assert convert(*words, out=f"out{workers}/toy/1.0.0") == 0
     assert tree("out1") == tree("out2")
     assert len(list(Path("out1").rglob("*.tfrecord*"))) > 1
-
-
-def test_killed_in_a_later_partition_and_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    log_pong()
-    killed_and_resumed("dqn-replay:Pong/1", ReplayReader, "rows", 25)

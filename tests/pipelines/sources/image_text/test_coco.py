@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 from coco_files import answers_path, changed, picture_file, write_captions, write_pictures, write_questions
-from conversions import convert, killed_and_resumed, small_model, tree
+from conversions import convert, small_model, tree
 from limited import episodes_of, open_anew, results_of
 
 from gato_tokenize import Dataset, Episode, EpisodeSpec, EpisodeTokenizer, ImageSpec
 from pipelines.sources.contract import SourceContract
 from pipelines.sources.image_text import image_lines, joined, json_arrays
-from pipelines.sources.image_text.annotation_files import AnnotationFile
 from pipelines.sources.reading import Reject, read_partition
 from pipelines.sources.recognition import named_source
 from pipelines.sources.source import Filtered, SourceError
@@ -481,12 +480,6 @@ def write_coco() -> None:
     numbers = list(range(60))
     write_captions(Path("coco"), [(n, f"caption {n}") for n in numbers * 2], images=numbers, part="train2017", side=176)
     write_captions(Path("coco"), [(n, f"caption {n}") for n in numbers[:5]], images=numbers[:5], part="val2017")
-
-
-def test_killed_in_a_later_partition_and_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    write_coco()
-    killed_and_resumed("coco:coco", AnnotationFile, "read_picture", 122)
 
 
 def test_one_worker_and_two_make_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
