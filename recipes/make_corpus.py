@@ -24,7 +24,8 @@ from recipes import inputs
 
 RECIPES = Path(__file__).parent
 QUICKEST_FIRST = (
-    "text", "questions", "fetch", "babyai", "box2d", "classic_control", "sokoban", "dm_control", "meta_world", "atari",
+    "text", "questions", "fetch", "babyai", "box2d", "classic_control", "sokoban", "dm_control",
+    "dm_control_starts", "meta_world", "atari",
 )  # fmt: skip
 SECONDS = "seconds.json"  # {recipe: seconds}, beside the datasets
 

@@ -40,11 +40,13 @@ ACTING = {"babyai": BY_MEMORY, "sokoban": BY_MEMORY}  # by the recipe
 
 
 def rollouts(names: list[str]) -> Iterator[tuple[str, Rollout]]:
-    """Yield (recipe's name, rollout) for each environment that the recipes play."""
+    """Yield (recipe's name, rollout) for each task that the recipes play, as the first of them plays it."""
+    seen = set()
     for name in names:
         for text in read_recipe(name)["sources"]:
             source = open_source(text)
-            if isinstance(source, RolloutSource):
+            if isinstance(source, RolloutSource) and source.task not in seen:
+                seen.add(source.task)
                 yield name, source.rollout
 
 

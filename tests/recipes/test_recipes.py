@@ -18,12 +18,11 @@ from recipes.make_corpus import QUICKEST_FIRST, RECIPES, make, read_recipe
 from recipes.table import HEAD, PAPER, rows
 
 ROOT = Path(__file__).parents[2]
+PARTS = "demo", "demo_second", "demo_third"  # of the training of the model that comes with the package
 
 
 def test_every_recipe_is_made() -> None:
-    assert sorted(QUICKEST_FIRST) == sorted(
-        {path.stem for path in RECIPES.glob("*.toml")} - {"mixture", "demo", "demo_second"}
-    )
+    assert sorted(QUICKEST_FIRST) == sorted({path.stem for path in RECIPES.glob("*.toml")} - {"mixture", *PARTS})
 
 
 def test_the_mixture_is_a_configuration_of_train_over_what_recipes_make() -> None:
@@ -39,7 +38,9 @@ def test_the_recipe_of_the_demo_gives_the_model_that_comes_with_the_package() ->
     words = ["train", "--config", str(RECIPES / "demo.toml")]
     arguments = parser_of("gato-model", "", COMMANDS).parse_args(words)
     made = {read_recipe(name)["out"] for name in QUICKEST_FIRST}
-    assert {text.rpartition(":")[0] for text in arguments.data} == made - {read_recipe("atari")["out"]}
+    assert {text.rpartition(":")[0] for text in arguments.data} == made - {
+        read_recipe(name)["out"] for name in ("atari", "dm_control_starts")
+    }
     shipped = json.loads((model_path("demo") / "config.json").read_text())
     of_the_data = {"vocabulary_size", "local_positions"}
     asked = json.loads(settings_of(arguments).config.to_json())
@@ -48,16 +49,20 @@ def test_the_recipe_of_the_demo_gives_the_model_that_comes_with_the_package() ->
     }
 
 
-def test_the_second_part_goes_on_with_the_data_and_the_run_of_the_first() -> None:
+@pytest.mark.parametrize(
+    ("before", "after", "new"),
+    [("demo", "demo_second", set()), ("demo_second", "demo_third", {"dm_control_starts"})],
+)
+def test_each_part_goes_on_with_the_data_and_the_run_of_the_one_before(before: str, after: str, new: set[str]) -> None:
     first, second = (
         parser_of("gato-model", "", COMMANDS).parse_args(["train", "--config", str(RECIPES / f"{name}.toml")])
-        for name in ("demo", "demo_second")
+        for name in (before, after)
     )
     assert str(second.fine_tune) == str(first.out)
     of_first, of_second = (
         {text.rpartition(":")[0].replace("corpus-small/", "corpus/") for text in one.data} for one in (first, second)
     )
-    assert of_first == of_second
+    assert of_second - of_first == {read_recipe(name)["out"] for name in new} and of_first <= of_second
 
 
 @pytest.mark.parametrize("name", QUICKEST_FIRST)
