@@ -2,7 +2,8 @@
 
     python -m recipes.results RUN results/scores.jsonl --out results
 
-Reads answers.json beside the scores, which `recipes.answers` wrote, if it is there. Writes OUT/README.md with a table
+Reads answers.json and text.json beside the scores, which `recipes.answers` and `recipes.held_out_text` wrote, if they
+are there. Writes OUT/README.md with a table
 of domains and one of tasks, and OUT/index.html with the same and with charts: the score of each task with its interval,
 and the loss while the model learned. The page loads no other file. `make results` runs this.
 """
@@ -99,6 +100,7 @@ def task_rows(scores: Sequence[TaskScore]) -> list[tuple[str, ...]]:
 
 DOMAINS = ("domain", "tasks", "above half of the expert", "interquartile mean", "mean of tasks")
 ANSWERS = ("test set of easy-vqa", "number", "model", "the most frequent in training")
+TEXT = ("held-out text, bits per byte", "bytes", "model", "5-grams of the same training text", "equal chances")
 TASKS = ("domain", "task", "chance", "expert", "model", "by", "score")
 
 
@@ -110,6 +112,15 @@ def answer_rows(path: Path) -> list[tuple[str, ...]]:
          f"{row['most_frequent']:.3g} ({row['which_is']})")
         for name, row in found.items()
     ]  # fmt: skip
+
+
+def text_rows(path: Path) -> list[tuple[str, ...]]:
+    """The row of the file that `recipes.held_out_text` wrote; none if it is not there."""
+    if not path.exists():
+        return []
+    found = json.loads(path.read_text(encoding="utf-8"))
+    bits = (f"{found[name]:.3g}" for name in ("model", "grams", "equal_chances"))
+    return [(f"{found['documents']} docstrings of Python's standard library", f"{found['bytes']:,}", *bits)]
 
 
 def bars(scores: Sequence[TaskScore]) -> str:
@@ -214,6 +225,7 @@ def commands_of(lines: Sequence[Mapping[str, Any]]) -> list[str]:
     return [
         *ways,
         "python -m recipes.answers RUN --out results/answers.json",
+        "python -m recipes.held_out_text RUN --out results/text.json",
         "python -m recipes.results RUN results/scores.jsonl",
     ]
 
@@ -233,10 +245,13 @@ def main() -> int:
         "Loss while it learned": curve(arguments.run / "metrics.jsonl"),
     }
     arguments.out.mkdir(parents=True, exist_ok=True)
-    answers = answer_rows(arguments.scores.with_name("answers.json"))
-    tables: list[Table] = [(DOMAINS, domain_rows(scores)), (TASKS, task_rows(scores))]
-    if answers:
-        tables.insert(1, (ANSWERS, answers))
+    found: list[Table] = [
+        (DOMAINS, domain_rows(scores)),
+        (ANSWERS, answer_rows(arguments.scores.with_name("answers.json"))),
+        (TEXT, text_rows(arguments.scores.with_name("text.json"))),
+        (TASKS, task_rows(scores)),
+    ]
+    tables = [(head, rows) for head, rows in found if rows]
     (arguments.out / "README.md").write_text(markdown(tables, said, commands), encoding="utf-8")
     (arguments.out / "index.html").write_text(page(tables, said, commands, charts), encoding="utf-8")
     for row in domain_rows(scores):

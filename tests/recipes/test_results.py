@@ -52,12 +52,15 @@ def test_the_command_writes_both_pages(scores: Path, tmp_path: Path, monkeypatch
     (run / "metrics.jsonl").write_text('{"step": 1, "loss": 3.5}\n{"step": 2, "loss": 2.5}\n{"step": 2, "x": 0}\n')
     row = {"count": 5, "model": 0.6, "interval": [0.2, 1.0], "most_frequent": 0.4, "which_is": "no"}
     (tmp_path / "answers.json").write_text(json.dumps({"questions": row}))
+    text_row = {"documents": 3, "bytes": 2000, "model": 5.25, "grams": 3.5, "equal_chances": 6.0}
+    (tmp_path / "text.json").write_text(json.dumps(text_row))
     monkeypatch.setattr("sys.argv", ["results", str(run), str(scores), "--out", str(tmp_path / "out")])
     assert results.main() == 0
     text, page = ((tmp_path / "out" / name).read_text() for name in ("README.md", "index.html"))
     assert "4 tasks, 2 episodes of each on seeds from 7 on" in text and "| grid | 2 | 1 of 2 |" in text
     assert "recipes.scores RUN grid --out results/scores.jsonl --episodes 2 --temperature 1 --continuous mean" in text
     assert "| questions | 5 | 0.6 [0.2, 1] | 0.4 (no) |" in text
+    assert "| 3 docstrings of Python's standard library | 2,000 | 5.25 | 3.5 | 6 |" in text
     assert page.count("<svg") == 2 and "two<b>" not in page and "two&lt;b&gt;" in page
     assert "http://" not in page.replace("http://www.w3.org", "").replace("http://purl.org", "").replace(
         "http://creativecommons.org", ""
