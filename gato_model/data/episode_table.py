@@ -1,6 +1,8 @@
 """EpisodeTable: a split's records, from its episode list; the expert's returns; which episodes can prompt which."""
 
+import array
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -39,15 +41,23 @@ class EpisodeTable:
         """
         shards = tuple(dataset.shards(split))
         numbers = {path.name: number for number, path in enumerate(shards)}
-        lines = [line for line in read_lines(dataset.path / EPISODES) if line["shard"] in numbers]
+        filled = {name: array.array("q") for name in (*_INTEGERS, "shard", "group")}
+        found, known = array.array("d"), dict[tuple[str, str], int]()
         try:
-            rows = {name: np.array([line[name] for line in lines], np.int64) for name in _INTEGERS}
-            tasks, task = _numbered([line["task"] for line in lines])
-            groups, group = _numbered([(line["task"], line["agent_id"]) for line in lines])
-            returns = np.array([np.nan if line["return"] is None else line["return"] for line in lines], np.float64)
-            rows["shard"] = np.array([numbers[line["shard"]] for line in lines], np.int64)
-        except (KeyError, TypeError, ValueError) as error:
+            for line in read_lines(dataset.path / EPISODES):
+                if line["shard"] in numbers:
+                    for name in _INTEGERS:
+                        filled[name].append(line[name])
+                    filled["shard"].append(numbers[line["shard"]])
+                    filled["group"].append(known.setdefault((line["task"], line["agent_id"]), len(known)))
+                    found.append(np.nan if line["return"] is None else line["return"])
+            groups, group = _sorted(known, np.frombuffer(filled.pop("group"), np.int64))
+        except (TypeError, OverflowError) as error:
             raise ValueError(f"{dataset.path / EPISODES}: a line is not one of an episode list: {error!r}") from error
+        rows = {name: np.frombuffer(column, np.int64) for name, column in filled.items()}
+        returns = np.frombuffer(found, np.float64)
+        tasks = tuple(sorted({task for task, _ in groups}))
+        task = np.array([tasks.index(task) for task, _ in groups], np.int64)[group]
         _check(dataset, split, rows)
         first = rows.pop("segment_index") == 0
         del rows["num_segments"]
@@ -115,19 +125,22 @@ def expert_return(returns: NDArray[np.float64]) -> float:
     return float((sums[window:] - sums[:-window]).max() / window)
 
 
-def _numbered(values: list[Any]) -> tuple[tuple[Any, ...], NDArray[np.int64]]:
-    """Return the different values, sorted, and the index of each value among them."""
-    different = sorted(set(values))
-    places = {value: number for number, value in enumerate(different)}
-    return tuple(different), np.array([places[value] for value in values], np.int64)
+def _sorted(known: Mapping[Any, int], numbers: NDArray[np.int64]) -> tuple[tuple[Any, ...], NDArray[np.int64]]:
+    """Return the values that `known` numbers as they came, sorted, and with their places among them for `numbers`."""
+    values = tuple(sorted(known))
+    places = np.empty(len(values), np.int64)
+    places[[known[value] for value in values]] = np.arange(len(values))
+    return values, places[numbers]
 
 
 def _check(dataset: Dataset, split: str, rows: dict[str, NDArray[np.int64]]) -> None:
     """Raise ValueError if the list is not the one that the manifest counted."""
-    path = dataset.path / EPISODES
-    for number, shard in enumerate(dataset.manifest["splits"][split]["shards"]):
-        mine = rows["shard"] == number
-        counted = {"records": int(mine.sum()), "tokens": int(rows["tokens"][mine].sum())}
+    path, shards = dataset.path / EPISODES, dataset.manifest["splits"][split]["shards"]
+    counts = np.bincount(rows["shard"], minlength=len(shards))
+    sums = np.zeros(len(shards), np.int64)
+    np.add.at(sums, rows["shard"], rows["tokens"])
+    for number, shard in enumerate(shards):
+        counted = {"records": int(counts[number]), "tokens": int(sums[number])}
         if any(shard[name] != count for name, count in counted.items()):
             wanted = {name: shard[name] for name in counted}
             raise ValueError(

@@ -87,7 +87,8 @@ class DrawTable:
         members = np.argsort(group, kind="stable")
         first = np.searchsorted(group[members], np.arange(len(table.groups) + 1))
         rank = np.argsort(members)
-        of_task = tuple(np.flatnonzero(task == number) for number in range(len(table.tasks)))
+        by_task = np.argsort(task, kind="stable")
+        of_task = tuple(np.split(by_task, np.searchsorted(task[by_task], np.arange(1, len(table.tasks)))))
         step = -(-tokens // table.columns["steps"])
         return cls(table, style, tuple(classes), step, starts, group, members, first, rank, of_task)
 

@@ -31,13 +31,6 @@ STATS = "stats.json"
 SPEC, TEXT_MODEL = "tokenizer/spec.json", "tokenizer/text.model"
 
 
-def manifest_bytes(manifest: dict[str, Any]) -> bytes:
-    """The content of the manifest's file. Its last key is the sha256 of all before it, which shows damage to it."""
-    content = {key: value for key, value in manifest.items() if key != "sha256"}
-    digest = hashlib.sha256(json.dumps(content, indent=1, ensure_ascii=False).encode()).hexdigest()
-    return (json.dumps({**content, "sha256": digest}, indent=1, ensure_ascii=False) + "\n").encode()
-
-
 def read_stats(folder: Place) -> dict[str, Any]:
     """The statistics of the dataset in a folder: {split: {task: counts}}, see docs/records.md."""
     stats: dict[str, Any] = json.loads((folder / STATS).read_text(encoding="utf-8"))

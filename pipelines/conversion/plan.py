@@ -106,7 +106,9 @@ class Plan:
         works = map(Work.from_json, data.pop("partitions", ()))
         splits = tuple(data.pop("source_splits", ()))
         card, inputs = Card.from_json(data.pop("card", {})), tuple(data.pop("inputs", ()))
-        return cls(partitions=tuple(works), inputs=inputs, source_splits=splits, card=card, **data)
+        plan = cls(partitions=tuple(works), inputs=inputs, source_splits=splits, card=card, **data)
+        vars(plan)["sha256"] = hashlib.sha256(text.encode()).hexdigest()  # a worker opens a plan for each partition
+        return plan
 
     @functools.cached_property
     def sha256(self) -> str:

@@ -3,21 +3,24 @@
 What was written is read from disk, never from what a runner reports, and must account for every candidate of the plan.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import itertools
 import json
 import shlex
 import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from gato_tokenize.storage.dataset import FORMAT_VERSION, MANIFEST, SPEC, STATS, TEXT_MODEL, manifest_bytes
+from gato_tokenize.storage.dataset import FORMAT_VERSION, MANIFEST, SPEC, STATS, TEXT_MODEL
 from gato_tokenize.storage.durable import durable_file
 from gato_tokenize.storage.episode_list import EPISODES, read_lines
+from gato_tokenize.storage.manifest import json_parts, manifest_parts
 from gato_tokenize.storage.ranges import open_stream, sha256_of_file
 from gato_tokenize.storage.store_path import Place, files_below
 from gato_tokenize.storage.tfrecord import index_path, shard_writer
@@ -33,6 +36,8 @@ from pipelines.stats.lints import complete
 FEATURES, DATASET_INFO = "features.json", "dataset_info.json"  # TFDS's own
 README, CROISSANT = "README.md", "croissant.json"
 DOCUMENTS = (DATASET_INFO, FEATURES, STATS, EPISODES, README, CROISSANT)
+_PARTS = 64  # in which double ids are looked for one after the other: each holds its part of all digests in memory
+_IN_MEMORY = 1 << 19  # bytes of each that need no file
 
 
 class PublishError(RuntimeError):
@@ -62,20 +67,20 @@ def publish(folder: WorkFolder, final: Place, budget: RejectBudget) -> dict[str,
     the work then stays where it is.
     """
     if not folder.complete:  # else an earlier attempt died between the manifest and the rename
-        done = folder.storage.each(lambda index: _done(folder, index), folder.indices)
+        done, stats = _all_done(folder)
         read, written = sum(part.read for part in done), sum(part.written for part in done)
         budget.check(_total(part.rejected for part in done), read, written, folder.path)
         _check_ids(folder)
         splits = _splits(folder, done)
         manifest = _manifest(folder, done, splits)
         _settle_empty_shards(folder, done, splits)
-        _write_documents(folder, done, manifest)
+        _write_documents(folder, stats, manifest)
         names = _other_files(folder, splits)
         found = folder.storage.each(lambda name: sha256_of_file(folder.path / name), names)
-        hashes = dict(zip(names, found, strict=True))
+        manifest = dataclasses.replace(manifest, files=dict(zip(names, found, strict=True)))
         folder.storage.check()
         with durable_file(folder.path / MANIFEST) as file:
-            file.write(manifest_bytes(dataclasses.asdict(dataclasses.replace(manifest, files=hashes))))
+            file.writelines(manifest_parts(vars(manifest)))
     content: dict[str, Any] = json.loads((folder.path / MANIFEST).read_text(encoding="utf-8"))
     folder.storage.publish(final, map(folder.episodes_path, folder.indices))  # these lists are one file now
     return content
@@ -93,6 +98,17 @@ def _settle_empty_shards(folder: WorkFolder, done: list[Done], splits: Container
             elif not entry["records"] and not (shard.is_file() and index_path(shard).is_file()):
                 with shard_writer(shard):
                     pass
+
+
+def _all_done(folder: WorkFolder) -> tuple[list[Done], dict[str, Any]]:
+    """Return what became of each partition, without its statistics, and those of all, merged: they are most of a
+    done-file, and are never held for more than a few partitions."""
+    done: list[Done] = []
+    stats: dict[str, Any] = {}
+    for part in folder.storage.each(lambda index: _done(folder, index), folder.indices):
+        merge_stats(stats, part.stats)
+        done.append(dataclasses.replace(part, stats={}))
+    return done, stats
 
 
 def _done(folder: WorkFolder, index: int) -> Done:
@@ -130,18 +146,26 @@ def _check_ids(folder: WorkFolder) -> None:
 
 def double_ids(lines: Callable[[], Iterator[dict[str, Any]]]) -> tuple[list[dict[str, Any]], int]:
     """Find the records of an episode list that stand twice; returns (the first two lines of one of them, how many such
-    records there are). Calls `lines` twice if there are any, and takes 16 bytes of memory a line."""
-    digests = bytearray()
-    for line in lines():
-        digests += _id_digest(line)
-    seen = np.frombuffer(digests, "V16")
-    seen.sort()
-    doubles = seen[1:][seen[1:] == seen[:-1]]
-    if not len(doubles):
+    records there are). Calls `lines` twice if there are any, and takes 16 bytes a line: of the disk, if there are many.
+    """
+    with contextlib.ExitStack() as stack:
+        parts = [stack.enter_context(tempfile.SpooledTemporaryFile(_IN_MEMORY)) for _ in range(_PARTS)]
+        for line in lines():
+            digest = _id_digest(line)
+            parts[digest[0] * _PARTS >> 8].write(digest)
+        doubles = list(itertools.chain.from_iterable(map(_doubles, parts)))
+    if not doubles:
         return [], 0
-    double = doubles[0].tobytes()
-    places = itertools.islice((line for line in lines() if _id_digest(line) == double), 2)
-    return list(places), len(np.unique(doubles))
+    places = itertools.islice((line for line in lines() if _id_digest(line) == doubles[0]), 2)
+    return list(places), len(doubles)
+
+
+def _doubles(digests: "tempfile.SpooledTemporaryFile[bytes]") -> list[bytes]:
+    """Return the digests of a file that stand there more than once, each once."""
+    digests.seek(0)
+    seen = np.frombuffer(bytearray(digests.read()), "V16")
+    seen.sort()
+    return [double.tobytes() for double in np.unique(seen[1:][seen[1:] == seen[:-1]])]
 
 
 def _id_digest(line: dict[str, Any]) -> bytes:
@@ -178,10 +202,7 @@ def _nothing_written(folder: WorkFolder, done: list[Done]) -> str:
     )
 
 
-def _write_documents(folder: WorkFolder, done: list[Done], manifest: Manifest) -> None:
-    stats: dict[str, Any] = {}
-    for part in done:
-        merge_stats(stats, part.stats)
+def _write_documents(folder: WorkFolder, stats: dict[str, Any], manifest: Manifest) -> None:
     splits = manifest.splits
     completed = {split: {task: complete(counts) for task, counts in stats[split].items()} for split in splits}
     _write_json(folder.path / STATS, completed)
@@ -191,7 +212,7 @@ def _write_documents(folder: WorkFolder, done: list[Done], manifest: Manifest) -
         for index in folder.indices:
             with open_stream(folder.episodes_path(index)) as part_file:
                 shutil.copyfileobj(part_file, file)
-    _write_cards(folder, completed, dataclasses.asdict(manifest))
+    _write_cards(folder, completed, vars(manifest))
 
 
 def _write_cards(folder: WorkFolder, stats: dict[str, Any], manifest: dict[str, Any]) -> None:
@@ -237,4 +258,5 @@ def _other_files(folder: WorkFolder, splits: dict[str, Any]) -> list[str]:
 
 def _write_json(path: Place, content: dict[str, Any]) -> None:
     with durable_file(path) as file:
-        file.write((json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode())
+        file.writelines(json_parts(content, sort_keys=True))
+        file.write(b"\n")

@@ -10,6 +10,7 @@ one run at a time  a lock                                       a lease
 published by       one rename, after the manifest               the manifest, which comes last
 """
 
+import collections
 import contextlib
 import fcntl
 import functools
@@ -20,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -76,8 +77,8 @@ class WorkStorage(Protocol):
     def clean(self) -> None:
         """Remove the temporary files of dead processes."""
 
-    def each(self, function: Callable[[_Item], _Result], items: Iterable[_Item]) -> list[_Result]:
-        """Call a function, which waits for files, with each item; returns the results in their order."""
+    def each(self, function: Callable[[_Item], _Result], items: Iterable[_Item]) -> Iterator[_Result]:
+        """Yield what a function, which waits for files, returns for each item, in order; a few are called ahead."""
 
     def publish(self, final: Place, helped: Iterable[Place]) -> None:
         """Make the dataset appear as `final`, without the files that `helped` make it. The manifest is there."""
@@ -131,8 +132,8 @@ class LocalWork:
             path.unlink(missing_ok=True)
         _remove_journals(self.journals)
 
-    def each(self, function: Callable[[_Item], _Result], items: Iterable[_Item]) -> list[_Result]:
-        return [function(item) for item in items]
+    def each(self, function: Callable[[_Item], _Result], items: Iterable[_Item]) -> Iterator[_Result]:
+        return map(function, items)
 
     def publish(self, final: Place, helped: Iterable[Place]) -> None:
         for path in helped:
@@ -213,17 +214,22 @@ class StoreWork:
             folder.abort_uploads()
         _remove_journals(self.journals)
 
-    def each(self, function: Callable[[_Item], _Result], items: Iterable[_Item]) -> list[_Result]:
+    def each(self, function: Callable[[_Item], _Result], items: Iterable[_Item]) -> Iterator[_Result]:
         with ThreadPoolExecutor(_AT_ONCE) as threads:
-            return list(threads.map(function, items))
+            called: collections.deque[Future[_Result]] = collections.deque()
+            for item in items:
+                called.append(threads.submit(function, item))
+                if len(called) > _AT_ONCE:
+                    yield called.popleft().result()
+            yield from (future.result() for future in called)
 
     def publish(self, final: Place, helped: Iterable[Place]) -> None:
         self.withdraw()
 
     def withdraw(self) -> None:
         names = sorted(files_below(self.aside), key=lambda name: name == "plan.json")  # last
-        self.each(lambda name: (self.aside / name).unlink(missing_ok=True), names[:-1])
-        self.each(lambda name: (self.aside / name).unlink(missing_ok=True), names[-1:])
+        for some in (names[:-1], names[-1:]):
+            list(self.each(lambda name: (self.aside / name).unlink(missing_ok=True), some))
         shutil.rmtree(self.journals, ignore_errors=True)
 
 

@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from gato_tokenize.storage.dataset import MANIFEST, Dataset, manifest_bytes
+from gato_tokenize.storage.dataset import MANIFEST, Dataset
+from gato_tokenize.storage.manifest import manifest_bytes
 from gato_tokenize.storage.place import describe
 from gato_tokenize.storage.ranges import sha256_of_file
 from gato_tokenize.storage.records import Record

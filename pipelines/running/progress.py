@@ -1,7 +1,6 @@
 """Progress of a conversion, read from the files on disk: the runner's own metrics arrive only at the end."""
 
 import contextlib
-import dataclasses
 import datetime
 import sys
 import threading
@@ -14,7 +13,6 @@ from rich.console import Console
 
 from gato_tokenize.output import counted, printable_lines
 from pipelines.conversion.journal import JournalReader
-from pipelines.conversion.work import Done
 from pipelines.conversion.work_folder import WorkFolder
 from pipelines.sources.reading import Reject
 
@@ -31,34 +29,49 @@ class Progress:
 
     def __init__(self, folder: WorkFolder, shown: bool = True) -> None:
         self._folder, self.shown = folder, shown
-        self.done: dict[int, Done] = {}
-        self._bytes_done = 0
+        self.done: set[int] = set()
+        self._read_done = self._bytes_done = 0
+        self._reasons_done: Counter[str] = Counter()
+        self._to_come = Counter(
+            work.most for work in folder.plan.partitions
+        )  # {largest number of episodes: partitions}
+        self._done_names, self._quarantine_names, self._journal_names = (
+            {path_of(index).name: index for index in folder.indices}
+            for path_of in (folder.done_path, folder.quarantine_path, folder.journal_path)
+        )
         self._journals: dict[int, JournalReader] = {}
         self._quarantined: dict[int, set[Reject]] = {}
         self._alive: dict[int | None, float] = {None: time.monotonic()}  # last sign of life of each, None: of any
 
     def refresh(self) -> None:
+        """Read the files that are new. There may be 100,000 partitions: no loop here is over all of them."""
         names = self._folder.run_files()
-        for index in self._folder.indices:
-            if index not in self.done and self._folder.done_path(index).name in names:
-                self._finish(index)
-            if index not in self.done and self._folder.quarantine_path(index).name in names:
+        for name in self._done_names.keys() & names:
+            self._finish(name)
+        for name in self._quarantine_names.keys() & names:
+            index = self._quarantine_names[name]
+            if index not in self.done:
                 self._quarantined[index] = set(self._folder.quarantine(index).values())
-            self._follow(index, names)
+        followed = {self._journal_names[name] for name in self._journal_names.keys() & names}
+        for index in self._journals.keys() - followed:
+            del self._journals[index]
+        for index in followed:
+            self._follow(index)
 
-    def _finish(self, index: int) -> None:
+    def _finish(self, name: str) -> None:
+        index = self._done_names[name]
         done = self._folder.recorded(index)
         if done is not None:
+            self.done.add(index)
+            del self._done_names[name]
             self._bytes_done += sum(shard["bytes"] for shard in done.shards.values())
-            self.done[index] = dataclasses.replace(done, shards={}, stats={})  # these would be most of the memory
+            self._read_done += done.read
+            self._reasons_done.update(done.rejected)
+            self._to_come[self._folder.plan.partitions[index].most] -= 1
             self._alive[None] = time.monotonic()
 
-    def _follow(self, index: int, names: set[str]) -> None:
-        path = self._folder.journal_path(index)
-        if path.name not in names:
-            self._journals.pop(index, None)
-            return
-        journal = self._journals.setdefault(index, JournalReader(path))
+    def _follow(self, index: int) -> None:
+        journal = self._journals.setdefault(index, JournalReader(self._folder.journal_path(index)))
         try:
             if journal.refresh():
                 self._alive[index] = self._alive[None] = time.monotonic()
@@ -101,7 +114,7 @@ class Progress:
     def read(self) -> int:
         """Episodes read so far, also in the partitions that are in flight, as of their last sign of life."""
         in_flight = (journal.read for index, journal in self._journals.items() if index not in self.done)
-        return sum(done.read for done in self.done.values()) + sum(in_flight)
+        return self._read_done + sum(in_flight)
 
     @property
     def written(self) -> int:
@@ -111,10 +124,8 @@ class Progress:
     @property
     def reasons(self) -> dict[str, int]:
         """Rejects by reason; those of partitions that are not done as far as their journals and quarantines know."""
-        total: Counter[str] = Counter()
-        for done in self.done.values():
-            total.update(done.rejected)
-        for index in {*self._journals, *self._quarantined} - set(self.done):
+        total = self._reasons_done.copy()
+        for index in {*self._journals, *self._quarantined} - self.done:
             rejects = set(self._journals[index].rejects) if index in self._journals else set()
             total.update(reject.reason for reject in rejects | self._quarantined.get(index, set()))
         return dict(total)
@@ -122,12 +133,9 @@ class Progress:
     @property
     def most(self) -> int | None:
         """The largest number of episodes that may be read in all; None if a partition to come does not know its own."""
-        counts = [
-            self.done[index].read if index in self.done else work.most
-            for index, work in enumerate(self._folder.plan.partitions)
-        ]
-        known = [count for count in counts if count is not None]
-        return sum(known) if len(known) == len(counts) else None
+        if self._to_come[None]:
+            return None
+        return self._read_done + sum(most * partitions for most, partitions in self._to_come.items() if most)
 
     def note(self, text: str) -> None:
         """Print a line on standard error, unless nothing is to be shown."""

@@ -19,7 +19,8 @@ import pytest
 from conversions import convert, faults, png, rejects, tree, write_lines
 
 from gato_tokenize import Dataset
-from gato_tokenize.storage.dataset import DatasetTokenizer, manifest_bytes
+from gato_tokenize.storage.dataset import DatasetTokenizer
+from gato_tokenize.storage.manifest import manifest_bytes
 from pipelines.__main__ import main
 from pipelines.conversion.plan import Plan
 from pipelines.inspection.verify import verify

@@ -1,5 +1,6 @@
 import gzip
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,16 @@ def test_a_table_by_hand(tmp_path: Path) -> None:
     assert {name: column.tolist() for name, column in table.columns.items()} == wanted
     assert table.episode_starts.tolist() == [0, 1, 3, 4, 5]
     np.testing.assert_array_equal(table.returns, [3.0, 5.0, NAN, -1.0])
+
+
+def test_a_table_takes_the_memory_of_its_numbers(tmp_path: Path) -> None:
+    """Lines that were all read first would take more than a kilobyte each."""
+    made = dataset(tmp_path, [line("task", f"episode {number}", 1.0) for number in range(4000)])
+    tracemalloc.start()
+    table = EpisodeTable.read(made)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(table) == 4000 and peak < 4000 * 400
 
 
 def test_the_experts_return() -> None:

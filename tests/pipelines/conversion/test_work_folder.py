@@ -57,6 +57,14 @@ def test_works_that_make_no_sense_are_refused() -> None:
         Work.from_json({"source": "a"})
 
 
+def test_a_plan_that_is_opened_is_not_encoded_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker of a cluster opens it for each of its partitions."""
+    folder = folder_in(tmp_path)
+    monkeypatch.setattr(Plan, "to_json", None)
+    opened = WorkFolder.open(folder.path)
+    assert opened.plan == folder.plan and opened.plan.sha256 == folder.plan.sha256
+
+
 def test_a_done_file_holds_what_it_always_held(tmp_path: Path) -> None:
     folder = folder_in(tmp_path)
     folder.write_done(1, done(folder, 1, RestLost(5, 0)))

@@ -32,8 +32,9 @@ from gato_tokenize import (
     TextTokenizer,
 )
 from gato_tokenize.installing import how_to_install
-from gato_tokenize.storage.dataset import DatasetTokenizer, manifest_bytes
+from gato_tokenize.storage.dataset import DatasetTokenizer
 from gato_tokenize.storage.episode_list import COLUMNS
+from gato_tokenize.storage.manifest import manifest_bytes
 from pipelines.__main__ import main
 from pipelines.inspection import charts
 from pipelines.inspection import report_page as report

@@ -11,7 +11,7 @@ from conversions import convert, faults, slow_source, write_documents, write_pic
 from PIL import Image
 
 from gato_tokenize import Dataset
-from gato_tokenize.storage.dataset import manifest_bytes
+from gato_tokenize.storage.manifest import manifest_bytes
 from gato_tokenize.storage.tfrecord import read_index
 from pipelines.__main__ import main
 from pipelines.inspection.verify import verify

@@ -87,6 +87,20 @@ def test_what_is_done_and_what_is_in_flight(path: Path) -> None:
     assert progress.complete and progress.in_flight == [] and progress.reasons == {"oops": 2, "read: KeyError": 2}
 
 
+def test_a_look_takes_no_time_for_each_partition(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = folder_of(path, *[PLAIN] * 500)
+    progress, asked = Progress(folder), list[int]()
+    for name in ("done_path", "quarantine_path", "journal_path"):
+        path_of = getattr(folder, name)
+        monkeypatch.setattr(folder, name, lambda index, path_of=path_of: asked.append(index) or path_of(index))
+    finish(folder, 7, 10)
+    asked.clear()
+    with Journal(path / "_run/part-00400.journal"):
+        for _ in range(3):
+            progress.refresh()
+    assert (progress.read, progress.in_flight, set(asked)) == (10, [400], {7, 400}) and len(asked) < 5
+
+
 def test_what_is_quarantined_counts_before_its_partition_is_done(path: Path) -> None:
     folder = folder_of(path, PLAIN, PLAIN)
     progress = Progress(folder)
