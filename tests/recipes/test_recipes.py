@@ -25,6 +25,14 @@ def test_every_recipe_is_made() -> None:
     assert sorted(QUICKEST_FIRST) == sorted({path.stem for path in RECIPES.glob("*.toml")} - {"mixture", *PARTS})
 
 
+@pytest.mark.skipif(not (ROOT / ".gitignore").exists(), reason="the source package has no .gitignore")
+def test_what_recipes_make_is_no_part_of_the_source() -> None:
+    ignored = (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
+    made = [read_recipe(name, small)["out"] for name in QUICKEST_FIRST for small in (False, True)]
+    runs = [tomllib.loads((RECIPES / f"{name}.toml").read_text(encoding="utf-8"))["out"] for name in PARTS]
+    assert {f"/{out.split('/')[0]}/" for out in (*made, *runs)} <= set(ignored)
+
+
 def test_the_mixture_is_a_configuration_of_train_over_what_recipes_make() -> None:
     words = ["train", "--config", str(RECIPES / "mixture.toml")]
     shares = [text.rpartition(":") for text in parser_of("gato-model", "", COMMANDS).parse_args(words).data]
