@@ -1,10 +1,10 @@
-"""Measure how well a trained model tells text that no recipe reads, in bits per byte, beside a 5-gram model.
+"""Measure how well a trained model predicts text that no recipe reads, in bits per byte, beside a 5-gram model.
 
     python -m recipes.held_out_text RUN --out results/text.json [--documents 100]
 
-The text is what the modules of Python's standard library say of themselves. Both models tell it piece by piece, with
-the text model of the run, and see the first piece of a document; the 5-grams are those of the text that the recipe
-`text` reads.
+The text is the docstrings of the modules of Python's standard library, of the interpreter that runs this. Both models
+predict it piece by piece, in the pieces of the run's text model, and are given the first piece of each document; the
+5-grams are those of the text that the recipe `text` reads.
 """
 
 import argparse
@@ -14,7 +14,6 @@ import itertools
 import json
 import math
 import sysconfig
-import tempfile
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -31,7 +30,7 @@ from gato_tokenize import TextTokenizer
 from gato_tokenize.modalities.image import PATCH
 from gato_tokenize.storage.dataset import DatasetTokenizer
 from gato_tokenize.vocabulary import Kind
-from recipes.inputs import write_topics
+from recipes.inputs import topics
 
 LENGTH = 256  # tokens of a row, as in training
 ROWS = 16  # rows of a batch
@@ -39,7 +38,7 @@ ORDER = 5
 
 
 def held_out(least: int = 200) -> Iterator[str]:
-    """Yield what each module of the standard library says of itself, in the order of names, from `least` bytes on."""
+    """Yield the docstring of each module of the standard library, in the order of names, if it has `least` bytes."""
     for path in sorted(Path(sysconfig.get_path("stdlib")).glob("*.py")):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", SyntaxWarning)
@@ -65,7 +64,7 @@ class NGrams:
                     self._after[tuple(pieces[at - known : at])][piece] += 1
 
     def chance(self, piece: int, before: Sequence[int]) -> float:
-        """Tell the probability of a piece, given those before it, of which the last n - 1 count."""
+        """Compute the probability of a piece, given those before it, of which the last n - 1 count."""
         found = 1 / self.vocabulary
         for known in range(min(len(before), self.order - 1) + 1):
             after = self._after.get(tuple(before[len(before) - known :]))
@@ -76,15 +75,15 @@ class NGrams:
         return found
 
     def bits(self, pieces: Sequence[int]) -> float:
-        """The bits of all pieces of a document but the first."""
+        """Compute the bits of all pieces of a document but the first."""
         return -sum(
-            math.log2(self.chance(pieces[at], pieces[max(0, at - self.order) : at])) for at in range(1, len(pieces))
+            math.log2(self.chance(pieces[at], pieces[max(0, at - self.order + 1) : at])) for at in range(1, len(pieces))
         )
 
 
 def bits_of_model(model: Gato, documents: Sequence[Sequence[int]], length: int = LENGTH) -> list[float]:
-    """Compute the bits of all pieces of each document but the first. A row of `length` pieces sees none before it, but
-    for one."""
+    """Compute the bits of all pieces of each document but the first. A document is cut into rows of `length` pieces,
+    each of which begins with the last piece of the row before it and sees nothing else of that row."""
     parts = [
         (number, pieces[start : start + length])
         for number, pieces in enumerate(documents)
@@ -109,11 +108,11 @@ def _window(pieces: Sequence[int]) -> Window:
 
 
 def measure(model: Gato, text: TextTokenizer, documents: int) -> dict[str, Any]:
-    """Tell the first documents of the held-out text, piece by piece: bits per byte of the model, of 5-grams of the text
+    """Predict the first documents of the held-out text: bits per byte of the model, of 5-grams of the text
     that the recipe `text` reads, and of equal chances of all pieces."""
     chosen = list(itertools.islice(held_out(), documents))
     pieces, size = [_pieces(text, document) for document in chosen], sum(len(one.encode()) for one in chosen)
-    grams = NGrams((_pieces(text, document) for document in _training_text()), text.vocabulary_size)
+    grams = NGrams((_pieces(text, document) for _, document in topics()), text.vocabulary_size)
     told = sum(len(one) - 1 for one in pieces)
     return {
         "documents": len(chosen),
@@ -126,14 +125,6 @@ def measure(model: Gato, text: TextTokenizer, documents: int) -> dict[str, Any]:
 
 def _pieces(text: TextTokenizer, document: str) -> list[int]:
     return [*text.encode(document).tolist(), text.end_id]
-
-
-def _training_text() -> Iterator[str]:
-    with tempfile.TemporaryDirectory() as folder:
-        write_topics(Path(folder))
-        for file in Path(folder).glob("*.jsonl"):
-            for line in file.read_text(encoding="utf-8").splitlines():
-                yield json.loads(line)["text"]
 
 
 def main() -> int:

@@ -12,10 +12,14 @@ from pathlib import Path
 from typing import Any
 
 
+def topics() -> list[tuple[str, str]]:
+    """Return CPython's documentation of its language: (name, text) of each topic, in the order of names."""
+    return sorted(pydoc_data.topics.topics.items())
+
+
 def write_topics(folder: Path) -> None:
-    """Write CPython's documentation of its language, a document a topic, to python-topics.jsonl."""
-    topics = sorted(pydoc_data.topics.topics.items())
-    _write(folder / "python-topics.jsonl", ({"id": name, "text": text} for name, text in topics))
+    """Write these topics, a document each, to python-topics.jsonl."""
+    _write(folder / "python-topics.jsonl", ({"id": name, "text": text} for name, text in topics()))
 
 
 def captions_of(questions: Sequence[str], answers: Sequence[str], pictures: Sequence[int]) -> dict[int, str]:

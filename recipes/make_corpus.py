@@ -77,7 +77,7 @@ def main() -> int:
     parser.add_argument("recipes", nargs="*", metavar="RECIPE", help=f"of {', '.join(QUICKEST_FIRST)} (default: all)")
     parser.add_argument("--small", action="store_true", help="a tenth of the episodes, in corpus-small/")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     inputs.main(Path("corpus/inputs"))
     failed = [name for name in arguments.recipes or QUICKEST_FIRST if make(name, arguments.small, arguments.workers)]
     if failed:

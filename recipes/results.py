@@ -3,9 +3,9 @@
     python -m recipes.results RUN results/scores.jsonl --out results
 
 Reads answers.json and text.json beside the scores, which `recipes.answers` and `recipes.held_out_text` wrote, if they
-are there. Writes OUT/README.md with a table
-of domains and one of tasks, and OUT/index.html with the same and with charts: the score of each task with its interval,
-and the loss while the model learned. The page loads no other file. `make results` runs this.
+are there. Writes OUT/README.md with a table of domains and one of tasks, and OUT/index.html with the same and with
+charts: the score of each task with its interval, and the loss while the model learned. The page loads no other file.
+`make results` runs this.
 """
 
 import argparse

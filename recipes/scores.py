@@ -24,6 +24,7 @@ from gato_model.acting.policy import GatoPolicy
 from gato_model.acting.pretrained import load_model
 from gato_model.evaluation.evaluate import Evaluation, evaluate
 from gato_model.evaluation.scores import mean_interval
+from gato_model.shipped import model_path
 from gato_tokenize.environments.families import Ending
 from gato_tokenize.storage.dataset import DatasetTokenizer
 from pipelines.sources import open_source
@@ -125,13 +126,13 @@ def main() -> int:
         help="scores of another model: what they have is not played again",
     )
     parser.add_argument("--tasks", nargs="+", metavar="NAME", help="these tasks alone")
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     seeds = range(arguments.first_seed, arguments.first_seed + arguments.episodes)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     there = {line["task"] for line in _lines(arguments.out)} if arguments.out.exists() else set()
     before = _lines(arguments.expert_and_chance) if arguments.expert_and_chance else []
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of every task that is compiled after the first
-    tokenizer, model = DatasetTokenizer.load(arguments.run), load_model(arguments.run, arguments.which)
+    tokenizer, model = DatasetTokenizer.load(model_path(arguments.run)), load_model(arguments.run, arguments.which)
     given = {name: value for name in ("continuous", "context") if (value := getattr(arguments, name))}
     for recipe, rollout in rollouts(arguments.recipes or list(QUICKEST_FIRST)):
         task = rollout.recipe.task

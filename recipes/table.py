@@ -87,7 +87,7 @@ def main() -> None:
     parser.add_argument("corpus", type=Path)
     parser.add_argument("recipes", nargs="*", metavar="RECIPE", help="(default: those that are there)")
     parser.add_argument("--episodes", type=int, default=20, help="of random play, for each task (default 20)")
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     there = [name for name in QUICKEST_FIRST if (arguments.corpus / name / "1.0.0").exists()]
     seconds = arguments.corpus / SECONDS
     took = json.loads(seconds.read_text()) if seconds.exists() else {}

@@ -32,9 +32,7 @@ class Progress:
         self.done: set[int] = set()
         self._read_done = self._bytes_done = 0
         self._reasons_done: Counter[str] = Counter()
-        self._to_come = Counter(
-            work.most for work in folder.plan.partitions
-        )  # {largest number of episodes: partitions}
+        self._to_come = Counter(work.most for work in folder.plan.partitions)  # {most episodes: partitions to come}
         self._done_names, self._quarantine_names, self._journal_names = (
             {path_of(index).name: index for index in folder.indices}
             for path_of in (folder.done_path, folder.quarantine_path, folder.journal_path)
@@ -44,7 +42,7 @@ class Progress:
         self._alive: dict[int | None, float] = {None: time.monotonic()}  # last sign of life of each, None: of any
 
     def refresh(self) -> None:
-        """Read the files that are new. There may be 100,000 partitions: no loop here is over all of them."""
+        """Read the files that are new. There may be 100,000 partitions: one without a new file costs nothing."""
         names = self._folder.run_files()
         for name in self._done_names.keys() & names:
             self._finish(name)

@@ -35,7 +35,8 @@ def test_each_task_is_played_once_by_model_expert_and_chance(tmp_path: Path, mon
     sources = [f"rollouts:MountainCar{kind}-v0?policy={policy}&max_steps=5&noise=0.5" for kind, policy in (
         ("", "recipes.experts.classic:mountain_car"), ("Continuous", "recipes.experts.classic:mountain_car_continuous"),
     )]  # fmt: skip
-    monkeypatch.setattr(scores, "read_recipe", lambda name: {"sources": sources})
+    monkeypatch.setattr(scores, "read_recipe", lambda name: {"sources": [*sources, *shorter]})
+    shorter = [text.replace("max_steps=5", "max_steps=3") for text in sources]  # the same tasks, played by the first
     specs = {name: spec for text in sources for name, spec in open_source(text).specs().items()}
     tokenizer = DatasetTokenizer.for_specs(specs, None)
     model = Gato(GatoConfig(1, 1, 32, 16, 64, sequence_length=64, patch_channels=32))
@@ -43,7 +44,8 @@ def test_each_task_is_played_once_by_model_expert_and_chance(tmp_path: Path, mon
     monkeypatch.setattr(scores, "load_model", lambda folder, which: model)
     out = tmp_path / "scores.jsonl"
     words = ["scores", "run", "classic_control", "--out", str(out), "--episodes", "2"]
-    monkeypatch.setattr("sys.argv", [*words, "--tasks", "MountainCar-v0"])
+    options, recipe = words[3:], words[2]
+    monkeypatch.setattr("sys.argv", [*words[:2], *options, recipe, "--tasks", "MountainCar-v0"])
     assert scores.main() == 0
     monkeypatch.setattr("sys.argv", words)
     assert scores.main() == scores.main() == 0

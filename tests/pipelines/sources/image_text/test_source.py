@@ -420,8 +420,7 @@ class TestFaultsOfArchives:
 
 
 class TestTruncation:
-    """Archives truncated at every byte, a plain one at every byte of its first member and of its end: whole samples are
-    read, the rest is one error."""
+    """Archives truncated at every byte: whole samples are read, the rest is one error."""
 
     @pytest.mark.parametrize("ending", [".tar", ".tar.gz", ".tgz", ".tar.zst", ".tar.xz", ".tar.bz2"])
     def test_of_an_archive(self, tmp_path: Path, ending: str) -> None:
@@ -433,10 +432,7 @@ class TestTruncation:
         else:
             whole = compressed(whole, ending)
         path = tmp_path / f"a{ending}"
-        places = set(range(len(whole) + 1))
-        if ending == ".tar":  # the blocks of all members are alike
-            places -= {size for size in range(1100, len(whole) - 1050) if size % 37}
-        for size in sorted(places):
+        for size in range(len(whole) + 1):
             path.write_bytes(whole[:size])
             source = open_pairs(path)
             read = values(source)
