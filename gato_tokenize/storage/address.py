@@ -54,14 +54,6 @@ class ChangedError(RemoteError):
         return ChangedError, (str(self.filename),)
 
 
-def remote_error(error: BaseException) -> RemoteError | None:
-    """Return the RemoteError behind an error of a library that was reading; None if there is none."""
-    found: BaseException | None = error
-    while found is not None and not isinstance(found, RemoteError):
-        found = found.__cause__ or found.__context__
-    return found
-
-
 class Facts(NamedTuple):
     """What a file system says of a file. stamp: its ETag or the time of its last change; "" if neither is known.
     ranges: whether parts of it can be read."""

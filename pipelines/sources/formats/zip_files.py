@@ -2,8 +2,8 @@
 
 import zipfile
 
-from gato_tokenize.storage.address import is_address, remote_error
-from gato_tokenize.storage.remote_file import open_file
+from gato_tokenize.storage.address import is_address
+from gato_tokenize.storage.remote_file import open_file, remote_error
 
 
 class _AwayZip(zipfile.ZipFile):

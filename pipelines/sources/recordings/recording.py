@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from gato_tokenize.storage.address import remote_error
+from gato_tokenize.storage.remote_file import remote_error
 
 MOST_SAID = 200  # characters of an error of a library, which may repeat a whole definition
 
