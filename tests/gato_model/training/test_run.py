@@ -21,6 +21,7 @@ import keras
 import tensorflow as tf
 from model_datasets import write_dataset, write_documents
 from PIL import Image
+from s3_server import s3_server, upload
 
 from gato_model.acting.pretrained import save_pretrained
 from gato_model.config import GatoConfig
@@ -561,12 +562,20 @@ def start_workers(out, *data, **options):
     ]
 
 
-def test_two_workers_compute_what_one_does_and_go_on_after_a_death(data, tmp_path):
-    """The same losses as one process with the same global batch; one worker is killed, the other ends by itself with a
-    message, and both started again go on from the checkpoint."""
+def test_two_workers_compute_what_one_does_and_go_on_after_a_death(data, tmp_path, monkeypatch):
+    """Two workers that read from an object store have the losses of one process that reads from the disk, with the same
+    global batch; one worker is killed, the other ends by itself with a message, and both started again go on from the
+    checkpoint."""
     alone, together = tmp_path / "alone", tmp_path / "together"
     both = data["symbolic"], data["documents"]  # so that the workers' counts of predicted tokens differ
     subprocess.run(command(alone, *both), check=True, env=environment(), cwd=ROOT, capture_output=True)
+    monkeypatch.setenv("GATO_CACHE", str(tmp_path / "cache"))
+    with s3_server(monkeypatch):
+        away = [upload(Path(one), f"s3://bucket/{Path(one).parent.name}/1.0.0") for one in both]
+        check_two_workers(alone, together, away)
+
+
+def check_two_workers(alone, together, both):
     workers = start_workers(together, *both)
     lines = together / "metrics.jsonl"
     wait_for(lambda: lines.exists() and lines.read_text().count("\n") >= 8, workers[0])
