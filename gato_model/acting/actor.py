@@ -65,27 +65,44 @@ class Actor(tf.Module):
         return hidden
 
     def _act(self, *chunk: Any) -> Any:
+        return self.decide(*chunk)[0]
+
+    def decide(self, *chunk: Any) -> tuple[Any, Any]:
         hidden, active = self._read(*chunk), chunk[2] > 0
         last = self.ranges.shape[0] - 1
-        before = tf.zeros((0, self.decoder.rows), tf.int32)
+        before, seen = tf.zeros((0, self.decoder.rows), tf.int32), tf.zeros((0, *hidden.shape), hidden.dtype)
         if last:
-            before, hidden = self._all_but_last(hidden, tf.cast(active, tf.int32), last)
+            before, seen, hidden = self._all_but_last(hidden, tf.cast(active, tf.int32), last)
         chosen = self._choose(hidden, last)
         self.pending.assign(tf.where(active, chosen, self.pending))
-        return tf.where(active[:, None], tf.transpose(tf.concat([before, chosen[None]], 0)), NONE)
+        ids = tf.where(active[:, None], tf.transpose(tf.concat([before, chosen[None]], 0)), NONE)
+        return ids, tf.concat([seen, hidden[None]], 0)
 
-    def _all_but_last(self, hidden: Any, active: Any, count: int) -> tuple[Any, Any]:
-        """Choose and read `count` ids one after the other: int32[count, rows], and what the head reads after them."""
+    def _all_but_last(self, hidden: Any, active: Any, count: int) -> tuple[Any, Any, Any]:
+        """Choose and read `count` ids one after the other: int32[count, rows], what the head read for each, and what it
+        reads after them."""
 
         positions = tf.fill(tf.shape(active), ACTION_POSITION)
 
-        def one(i: Any, hidden: Any, ids: Any) -> Any:
+        def one(i: Any, hidden: Any, ids: Any, seen: Any) -> Any:
             chosen = self._choose(hidden, i)
-            return i + 1, self.decoder.append_one(chosen, positions, active), ids.write(i, chosen)
+            after = self.decoder.append_one(chosen, positions, active)
+            return i + 1, after, ids.write(i, chosen), seen.write(i, hidden)
 
         ids = tf.TensorArray(tf.int32, count, element_shape=[self.decoder.rows])
-        _, hidden, ids = tf.while_loop(lambda i, *_: i < count, one, (0, hidden, ids))
-        return ids.stack(), hidden
+        seen = tf.TensorArray(hidden.dtype, count, element_shape=hidden.shape)
+        _, hidden, ids, seen = tf.while_loop(lambda i, *_: i < count, one, (0, hidden, ids, seen))
+        return ids.stack(), seen.stack(), hidden
+
+    def distribution(self, hidden: Any, i: int) -> Any:
+        """Compute the probabilities of the legal ids from which action token i is chosen: float32[rows, ids].
+
+        hidden: what the head reads for it. They are those of the draw at the policy's temperature; if nothing is drawn,
+        those of which the likeliest id or the mean is taken.
+        """
+        logits = self.decoder.logits(hidden, *tf.unstack(self.ranges[i]))
+        drawn = (self.temperature > 0) & ~self.means[i]
+        return tf.nn.softmax(logits / tf.where(drawn, self.temperature, 1.0))
 
     def _choose(self, hidden: Any, i: Any) -> Any:
         low, high = self.ranges[i, 0], self.ranges[i, 1]

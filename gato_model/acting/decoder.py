@@ -158,6 +158,11 @@ class Decoder(tf.Module):
         by_distance = turned(tf.matmul(distant, _vectors(far, of_all), transpose_b=True))
         return _weighed(content, keys, by_distance, values)
 
+    def logits(self, hidden: Any, low: Any, high: Any) -> Any:
+        """Compute the logits of the ids in [low, high) from what `append` returned: float32[rows, high - low]."""
+        table = tf.cast(self.model.token_embedding.table.value[low:high], hidden.dtype)
+        return tf.cast(tf.matmul(hidden, table, transpose_b=True), tf.float32)
+
     def choose(self, hidden: Any, low: Any, high: Any, temperature: Any, top_k: int = 0, mean: Any = False) -> Any:
         """Choose the next id in [low, high) of each row: int32[rows], from the [rows, width] that `append` returned.
 
@@ -166,8 +171,7 @@ class Decoder(tf.Module):
         nearest to the mean of the ids under their probabilities, whatever the temperature: for bins of equal width,
         the bin that holds the expected value.
         """
-        table = tf.cast(self.model.token_embedding.table.value[low:high], hidden.dtype)
-        logits = tf.cast(tf.matmul(hidden, table, transpose_b=True), tf.float32)
+        logits = self.logits(hidden, low, high)
         if top_k:
             least = tf.math.top_k(logits, tf.minimum(top_k, high - low))[0][:, -1:]
             logits = tf.where(logits < least, float("-inf"), logits)

@@ -1,14 +1,18 @@
 """GatoPolicy: observations of environments to actions (Reed et al. 2022, section 2.4 and figure 3)."""
 
+import functools
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
 
 from gato_model.acting.actor import Actor
 from gato_model.acting.chunk import Chunk, batch
-from gato_model.acting.decoder import LONGEST, Decoder
+from gato_model.acting.decision import Choice, Decision, timestep
+from gato_model.acting.decoder import LONGEST, Decoder, signature
 from gato_model.acting.pretrained import Which, load_model
 from gato_model.network.model import Gato
 from gato_model.shipped import model_path
@@ -119,9 +123,26 @@ class GatoPolicy:
 
         Raises ValueError naming the field of an observation that does not fit the spec.
         """
-        if self.rows != 1:
-            raise ValueError(f"this policy has {self.rows} rows: act_many takes a list of observations")
+        self._check_alone("act")
         return self.act_many([observation])[0]
+
+    def decide(self, observation: Any) -> Decision:
+        """Act as `act` does, and return beside the action its timestep's tokens and how each id was chosen.
+
+        It is compiled at the first call; policies of which nobody asks this pay nothing for it.
+        """
+        self._check_alone("decide")
+        sequence = self.tokenizer.encode_observation(observation)
+        chunks = {0: self._chunk(sequence)}
+        self._make_room(chunks)
+        ids, hidden = self._read(chunks, self._compiled_decide)
+        self._keep(chunks, ids.numpy())
+        chosen = ids[0].numpy().tolist()
+        choices = tuple(
+            Choice(id, int(first), self.actor.distribution(hidden[i], i)[0].numpy())
+            for i, (id, first) in enumerate(zip(chosen, self.tokenizer.action_ranges[:, 0], strict=True))
+        )
+        return Decision(self.tokenizer.decode_action(chosen), timestep(self.tokenizer, sequence, chosen), choices)
 
     def act_many(self, observations: Sequence[Any], rows: Sequence[int] | None = None) -> list[Any]:
         """Return an action for each observation, those of the given rows (by default of all); other rows wait.
@@ -132,21 +153,27 @@ class GatoPolicy:
         if len(observations) != len(rows) or len(set(rows)) < len(rows) or not set(rows) <= set(range(self.rows)):
             last = self.rows - 1
             raise ValueError(f"{len(observations)} observations for rows {rows}: one each, of rows 0 to {last}")
-        chunks = {row: self._chunk(observation) for row, observation in zip(rows, observations, strict=True)}
+        sequences = map(self.tokenizer.encode_observation, observations)
+        chunks = {row: self._chunk(sequence) for row, sequence in zip(rows, sequences, strict=True)}
         if not chunks:
             return []
-        if self.context == "timestep":
-            self.actor.empty(np.array(rows, np.int32))
-        elif self.context == "window":
-            self._make_room(chunks)
+        self._make_room(chunks)
         ids = self._read(chunks, self.actor.act).numpy()
-        if self.context == "window":
-            for row, chunk in chunks.items():
-                self._steps[row].append(Chunk.join([chunk, Chunk.of_ids(ids[row], ACTION_POSITION)]))
+        self._keep(chunks, ids)
         return [self.tokenizer.decode_action(ids[row]) for row in rows]
 
-    def _chunk(self, observation: Any) -> Chunk:
-        chunk = Chunk.of_sequence(self.tokenizer.encode_observation(observation), self.config.quantization)
+    def _check_alone(self, method: str) -> None:
+        if self.rows != 1:
+            raise ValueError(
+                f"this policy has {self.rows} rows, and {method} is for one: act_many takes a list of observations"
+            )
+
+    @functools.cached_property
+    def _compiled_decide(self) -> Any:
+        return tf.function(self.actor.decide, input_signature=signature(self.rows), autograph=False)
+
+    def _chunk(self, sequence: TokenSequence) -> Chunk:
+        chunk = Chunk.of_sequence(sequence, self.config.quantization)
         if len(chunk) + self._action_tokens > self.config.sequence_length:
             raise ValueError(_too_long(len(chunk) + self._action_tokens, self.config.sequence_length))
         if chunk.positions.max() >= self.config.local_positions:
@@ -180,7 +207,12 @@ class GatoPolicy:
         return [Chunk.of_sequence(sequence.steps(i, i + 1), self.config.quantization) for i in range(count)]
 
     def _make_room(self, chunks: Mapping[int, Chunk]) -> None:
-        """Drop the oldest timesteps of rows without room for the next timestep, and read the rest again."""
+        """Forget what the context leaves out: all of a row, or its oldest timesteps if the next one has no room; the
+        rest of these is read again."""
+        if self.context == "timestep":
+            self.actor.empty(np.array(list(chunks), np.int32))
+        if self.context != "window":
+            return
         room = self.config.sequence_length - self._action_tokens
         again = {}
         for row, chunk in chunks.items():
@@ -191,6 +223,12 @@ class GatoPolicy:
         if again:
             self.actor.empty(np.array(list(again), np.int32))
             self._read_all({row: Chunk.join(steps) for row, steps in again.items() if steps})
+
+    def _keep(self, chunks: Mapping[int, Chunk], ids: NDArray[np.int32]) -> None:
+        """Note what was read and done, for the day when it is read again."""
+        if self.context == "window":
+            for row, chunk in chunks.items():
+                self._steps[row].append(Chunk.join([chunk, Chunk.of_ids(ids[row], ACTION_POSITION)]))
 
     def _read_all(self, chunks: Mapping[int, Chunk]) -> None:
         if chunks:

@@ -101,6 +101,7 @@ def test_the_mean_is_taken_of_continuous_numbers_alone(model):
     seen = np.array([0.2, -0.7], np.float32)
     action = GatoPolicy(model, tokenizer, temperature=0.0, continuous="mean").act(seen)
     bins = VOCABULARY.continuous
+    decided = GatoPolicy(model, tokenizer, temperature=9.0, continuous="mean").decide(seen)
     ids = [int(action["a"]), *(bins.start + np.round((action["b"] + 1) / 2 * len(bins) - 0.5).astype(int)).tolist()]
     steps = [Chunk.of_sequence(tokenizer.encode_observation(seen), CONFIG.quantization)]
     steps.append(Chunk.of_ids(np.array(ids, np.int32), ACTION_POSITION))
@@ -110,6 +111,53 @@ def test_the_mean_is_taken_of_continuous_numbers_alone(model):
         chances = np.exp(of_bin) / np.exp(of_bin).sum()
         assert id - bins.start == np.round(chances @ np.arange(len(bins)))
         assert id - bins.start != of_bin.argmax()
+    other = GatoPolicy(model, tokenizer, temperature=0.0, continuous="mean").decide(seen)
+    first, *numbers = other.choices
+    assert [choice.id for choice in other.choices] == ids and decided.choices[0].probabilities.max() < 0.5
+    for choice, of_bin in zip(numbers, logits[1:, bins.start : bins.stop], strict=True):
+        assert choice.first == bins.start
+        assert np.abs(choice.probabilities - np.exp(of_bin) / np.exp(of_bin).sum()).max() < 1e-4
+
+
+@pytest.mark.parametrize("context", ["memory", "window", "timestep"])
+@pytest.mark.parametrize("temperature", [0.0, 0.7])
+def test_a_decision_tells_the_tokens_and_the_distributions_of_the_uncached_model(model, context, temperature):
+    """Beyond the context, and beside another policy that only acts: the same actions."""
+    options = {"context": context, "temperature": temperature, "seed": 3}
+    policy, acting = (GatoPolicy(model, toy_tokenizer(), **options) for _ in range(2))
+    steps = []
+    for i in range(6):  # 42 tokens
+        seen = observation(i)
+        found = policy.decide(seen)
+        assert found.action == acting.act(seen)
+        assert (found.tokens.num_steps, len(found.tokens)) == (1, STEP)
+        decoded = toy_tokenizer().decode(found.tokens)
+        assert (decoded.fields["observation/camera"][0] == seen["camera"]).all()
+        assert {name: int(decoded.fields[f"action/{name}"][0]) for name in ("key", "mode")} == found.action
+        if context == "window" and len(steps) * STEP + STEP > ROOM:
+            steps = newest(steps, ROOM // 2)
+        steps = [*([] if context == "timestep" else steps), timestep(seen, found.action)]
+        read = uncached(model, Chunk.join(steps), ROOM if context == "memory" else None)[[-3, -2]]
+        logits = model.token_embedding.logits(read).numpy().astype(np.float64) / (temperature or 1)
+        for choice, row, count, id in zip(found.choices, logits, (5, 3), ids_of(found.action), strict=True):
+            expected = np.exp(row[:count]) / np.exp(row[:count]).sum()
+            assert (choice.id, choice.first, choice.probabilities.shape) == (id, 0, (count,))
+            assert np.abs(choice.probabilities - expected).max() < 1e-4
+    with pytest.raises(ValueError, match="2 rows, and decide is for one"):
+        GatoPolicy(model, toy_tokenizer(), rows=2).decide(observation(0))
+
+
+def test_draws_follow_the_distribution_that_a_decision_tells(model):
+    """An observation alone, 400 times with other seeds: each id as often as its probability says, within five sigma."""
+    policy = GatoPolicy(model, toy_tokenizer(), temperature=3.0)
+    found = []
+    for seed in range(400):
+        policy.reset(seeds=[seed])
+        found.append(policy.decide(observation(0)).choices[0])
+    chances = found[0].probabilities
+    counts = np.bincount([one.id for one in found], minlength=len(chances))
+    assert (counts > 0).sum() > 2
+    assert (np.abs(counts - 400 * chances) < 5 * np.sqrt(400 * chances * (1 - chances)) + 1).all()
 
 
 @pytest.mark.parametrize("context", ["memory", "window", "timestep"])
