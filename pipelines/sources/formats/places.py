@@ -96,6 +96,12 @@ def names_in(folder: str) -> list[str]:
     return [entry.name for entry in entries]
 
 
+def files_in_folder(folder: str) -> dict[str, Size]:
+    """Return {path: bytes} of the files that lie directly in a folder, by their names. Raises OSError as `names_in`."""
+    paths = [f"{folder.rstrip('/')}/{name}" for name in sorted(names_in(folder))]
+    return {path: size for path, size in zip(paths, sizes_of(paths), strict=True) if size is not None}
+
+
 def sizes_in(folder: str) -> dict[str, Size]:
     """Return {name: size} of the files directly in the folder at an address, as far as its listing tells sizes."""
     return {entry.name: _size(entry.facts) for entry in address.entries_of(folder) if entry.facts is not None}

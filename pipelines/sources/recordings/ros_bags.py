@@ -15,7 +15,7 @@ from rosbags.rosbag2 import Reader as Ros2Reader
 from gato_tokenize.spec import join_path
 from gato_tokenize.storage.remote_file import open_file
 from pipelines.sources.formats.limits import check_field
-from pipelines.sources.formats.places import Size, is_folder, names_in, size_of, size_of_open, sizes_of
+from pipelines.sources.formats.places import Size, files_in_folder, is_folder, size_of, size_of_open, sizes_of
 from pipelines.sources.recordings.away_path import readable
 from pipelines.sources.recordings.decoding import decode
 from pipelines.sources.recordings.recording import Decoder, Message, Recording, Topic
@@ -134,10 +134,10 @@ def _times(reader: Any) -> tuple[int, int]:
 def files_of(path: str) -> dict[str, Size]:
     """{path: bytes} of the files of a bag: those in its folder, or the file itself and what lies beside a database."""
     if is_folder(path):
-        own, names = {}, sorted(os.path.join(path, name) for name in names_in(path))
-    else:
-        own, names = {path: size_of(path)}, [path + end for end in JOURNALS if path.endswith(DATABASE)]
-    return own | {name: size for name, size in zip(names, sizes_of(names), strict=True) if size is not None}
+        return files_in_folder(path)
+    journals = [path + end for end in JOURNALS if path.endswith(DATABASE)]
+    beside = zip(journals, sizes_of(journals), strict=True)
+    return {path: size_of(path)} | {name: size for name, size in beside if size is not None}
 
 
 def _check_length(path: str) -> None:

@@ -13,6 +13,7 @@ import pytest
 import source_inputs
 from conversions import convert, small_model, tree
 from limited import read_source
+from npz_files import arrays_of, write_npz
 from recording_files import robot, write_humble_bag, write_ros2_bag
 from robomimic_files import write_demos
 from rosbags.rosbag2 import CompressionFormat, CompressionMode
@@ -38,11 +39,21 @@ def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     open_source.cache_clear()
 
 
-LOCAL = ("coco", "dqn-replay", "parquet", "npz")  # sources that read no addresses
+LOCAL = ("coco", "dqn-replay", "parquet")  # sources that read no addresses
 INPUTS = {name: make for name, make in source_inputs.INPUTS.items() if not name.startswith(LOCAL)}
 
 
-CHANGED = (".txt", ".gz", ".jsonl", ".hdf5", ".mcap", ".bag", ".db3")  # files in which a test changes a byte
+CHANGED = (
+    ".txt",
+    ".gz",
+    ".jsonl",
+    ".hdf5",
+    ".mcap",
+    ".bag",
+    ".db3",
+    ".npz",
+    ".npy",
+)  # files in which a test changes a byte
 
 
 @contextlib.contextmanager
@@ -146,7 +157,9 @@ def test_what_cannot_be_reached_costs_its_episodes_and_says_so(name: str, web: W
     assert all(isinstance(outcome, Episode | Filtered) for outcome in read(source))
 
 
-@pytest.mark.parametrize("name", ["text", "rlds", "d4rl", "lerobot-v3", "image-text", "zarr", "mcap", "rosbag"])
+@pytest.mark.parametrize(
+    "name", ["text", "rlds", "d4rl", "lerobot-v3", "image-text", "zarr", "mcap", "rosbag", "npz", "npz-stacked"]
+)
 def test_what_cannot_be_planned_is_never_planned_smaller(name: str, web: Web, tmp_path: Path) -> None:
     """Whichever request fails for good, planning fails, too: a listing that failed is no empty folder."""
     source = INPUTS[name](tmp_path / "inputs").format(f"{web.url}/inputs")
@@ -165,7 +178,9 @@ def test_what_cannot_be_planned_is_never_planned_smaller(name: str, web: Web, tm
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", ["text", "text-jsonl", "rlds", "d4rl", "aloha", "robomimic", "mcap", "rosbag"])
+@pytest.mark.parametrize(
+    "name", ["text", "text-jsonl", "rlds", "d4rl", "aloha", "robomimic", "mcap", "rosbag", "npz", "npz-folders"]
+)
 def test_an_input_that_changed_under_its_plan(
     name: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -214,9 +229,11 @@ def test_planning_reads_no_payload(web: Web, tmp_path: Path) -> None:
         web.requests.clear()
         assert open_source(source).partitions()
         assert web.bytes_asked == 0
-    web.requests.clear()
-    assert open_source(f"robomimic:{web.url}/large.hdf5").partitions()
-    assert web.bytes_asked <= 2 * 2**20
+    write_npz(tmp_path / "large.npz", arrays_of(8000))
+    for source in (f"robomimic:{web.url}/large.hdf5", f"npz:{web.url}/large.npz"):
+        web.requests.clear()
+        assert open_source(source).partitions()
+        assert web.bytes_asked <= 3 * 2**20
 
 
 class TestRefusals:
