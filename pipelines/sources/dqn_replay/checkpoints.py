@@ -14,11 +14,10 @@ import os
 import re
 from collections.abc import Iterable
 from typing import Literal
-from urllib.parse import unquote
 
 from gato_tokenize.storage.address import RemoteError, full, is_address
 from pipelines.sources.dqn_replay.row_stream import RowStream, read_number
-from pipelines.sources.formats.places import Size, files_in_folder, matching_addresses
+from pipelines.sources.formats.places import Size, files_in_folder, matching_addresses, plain_name
 from pipelines.sources.source import SourceError
 
 ARRAYS = ("observation", "action", "reward", "terminal")
@@ -115,7 +114,7 @@ def _local_folders(argument: str) -> list[str]:
 def _folders_at(argument: str) -> list[str]:
     top = argument.rstrip("/")
     files = [path for folder in (top, f"{top}/{LOGS}") for path in matching_addresses(f"{folder}/*_ckpt.*.gz")]
-    named = {os.path.dirname(path) for path in files if _NAME.fullmatch(_plain(os.path.basename(path)))}
+    named = {os.path.dirname(path) for path in files if _NAME.fullmatch(plain_name(path))}
     return sorted(named, key=os.fsencode)
 
 
@@ -128,7 +127,7 @@ def checkpoints(folder: str) -> list[Checkpoint]:
     sizes: dict[int, dict[str, Size]] = {}
     stored: set[int] = set()
     for path, size in files_in_folder(folder).items():
-        name = _plain(os.path.basename(path)) if is_address(path) else os.path.basename(path)
+        name = plain_name(path)
         if match := _NAME.fullmatch(name):
             sizes.setdefault(int(match[3]), {})[name] = size
             stored |= {int(match[3])} if match[1] else set()
@@ -168,11 +167,6 @@ def frame_of(found: Iterable[Checkpoint]) -> RowStream:
         finally:
             stream.close()
     raise ValueError(f"no observation can be read: {fault}")
-
-
-def _plain(name: str) -> str:
-    """A name as it is on the server's disk: many pages write the $ of these files as %24."""
-    return unquote(name)
 
 
 def _names(folder: str) -> list[str]:
