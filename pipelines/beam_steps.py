@@ -3,17 +3,16 @@
 import dataclasses
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
 
 from gato_tokenize import Episode
 from gato_tokenize.storage.dataset import MANIFEST, DatasetTokenizer
-from gato_tokenize.storage.place import local_path
 from gato_tokenize.storage.records import Record
 from gato_tokenize.storage.segments import MAX_BYTES, MAX_TOKENS, segments
 from gato_tokenize.storage.shards import parse_shard_name, shard_name
+from gato_tokenize.storage.store_path import place
 from gato_tokenize.storage.tfrecord import shard_writer
 from pipelines.conversion.card import Card
 from pipelines.conversion.limit import limited_works
@@ -101,7 +100,7 @@ class _Tokenize(beam.DoFn):  # type: ignore[misc]
 
 class WriteShards(beam.PTransform):  # type: ignore[misc]
     """`Record`s -> {"file", "records", "bytes", "sha256"} of each of the `count` shards
-    `<folder>/<dataset>-<split>.tfrecord-...` that it writes, with their indexes.
+    `<folder>/<dataset>-<split>.tfrecord-...` that it writes, with their indexes. The folder may lie in an object store.
 
     All segments of an episode go to one shard, in order; shards and records are ordered by episode id, so the bytes do
     not depend on the runner. Unlike `WritePartitions` this shuffles the records (not the episodes), and a shard's
@@ -129,8 +128,9 @@ class WriteShards(beam.PTransform):  # type: ignore[misc]
         name = shard_name(self.dataset, self.split, index, self.count)
         parsed = [(Record.from_bytes(data).metadata, data) for data in items if data is not None]
         parsed.sort(key=lambda pair: (pair[0].episode_id, pair[0].segment_index))
-        Path(self.folder).mkdir(parents=True, exist_ok=True)
-        with shard_writer(Path(self.folder) / name) as shard:
+        folder = place(self.folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        with shard_writer(folder / name) as shard:
             for _, data in parsed:
                 shard.write(data)
         return {"file": name, "records": len(parsed), "bytes": shard.bytes, "sha256": shard.sha256}
@@ -139,10 +139,10 @@ class WriteShards(beam.PTransform):  # type: ignore[misc]
 class PublishDataset(beam.PTransform):  # type: ignore[misc]
     """(what each `WriteShards` returned, flattened; all `Reject`s) -> the manifest of the dataset, which is published.
 
-    folder: .../NAME/VERSION, into which the shards of dataset NAME were written, all splits with one `count`, and
-    nothing else. tokenizer: the one that made the tokens. inputs: {"uri", "bytes", "sha256"} of what was read, if that
-    is to be in the manifest. max_rejects: a count such as 10, or a share such as 0.5%; with more rejects, nothing is
-    published. card: what README.md says of it.
+    folder: .../NAME/VERSION, on a disk or in an object store, into which the shards of dataset NAME were written, all
+    splits with one `count`, and nothing else. tokenizer: the one that made the tokens. inputs: {"uri", "bytes",
+    "sha256"} of what was read, if that is to be in the manifest. max_rejects: a count such as 10, or a share such as
+    0.5%; with more rejects, nothing is published. card: what README.md says of it.
 
     Adds the episode list, statistics, TFDS's files, the plan and, last, the manifest: `gato-data verify`, `Dataset` and
     `batches` read the result. Its statistics are counted from the tokens (docs/editing.md), and it counts as read what
@@ -159,7 +159,7 @@ class PublishDataset(beam.PTransform):  # type: ignore[misc]
         card: Card | None = None,
     ) -> None:
         super().__init__()
-        self.folder, self.tokenizer = local_path(folder), tokenizer
+        self.folder, self.tokenizer = place(folder), tokenizer
         self.inputs, self.budget, self.card = tuple(inputs), RejectBudget(max_rejects), card or Card()
         if (self.folder / MANIFEST).exists():
             raise ValueError(f"{folder} is a complete dataset already: write into another folder")

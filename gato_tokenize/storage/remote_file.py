@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 from gato_tokenize.storage.address import (
     ChangedError,
     Facts,
+    RemoteError,
     asked,
     facts_in,
     facts_of,
@@ -151,6 +152,14 @@ def facts_of_open(file: BinaryIO) -> Facts | None:
     """Return the facts of a file that `open_file` opened at an address; None of a local one."""
     raw = getattr(file, "raw", None)
     return raw.facts if isinstance(raw, RemoteFile) else None
+
+
+def remote_error(error: BaseException) -> RemoteError | None:
+    """Return the RemoteError behind an error of a library that was reading; None if there is none."""
+    found: BaseException | None = error
+    while found is not None and not isinstance(found, RemoteError):
+        found = found.__cause__ or found.__context__
+    return found
 
 
 def open_file(path: "str | os.PathLike[str]") -> BinaryIO:

@@ -5,7 +5,6 @@ import dataclasses
 import gzip
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from gato_tokenize.output import counted
@@ -14,7 +13,7 @@ from gato_tokenize.storage.durable import durable_file
 from gato_tokenize.storage.episode_list import episode_line, line_bytes
 from gato_tokenize.storage.records import Record
 from gato_tokenize.storage.shards import parse_shard_name, read_records
-from gato_tokenize.storage.store_path import files_below
+from gato_tokenize.storage.store_path import Place, files_below
 from gato_tokenize.storage.tfrecord import index_path, read_index
 from pipelines.conversion.card import Card
 from pipelines.conversion.plan import Plan
@@ -29,7 +28,9 @@ from pipelines.stats.from_tokens import stats_from_tokens
 SOURCE = "a Beam job of one's own"
 
 
-def describe_partition(folder: Path, index: int, shards: Sequence[dict[str, Any]], tokenizer: DatasetTokenizer) -> Done:
+def describe_partition(
+    folder: Place, index: int, shards: Sequence[dict[str, Any]], tokenizer: DatasetTokenizer
+) -> Done:
     """Read shard `index` of each split, given as `WriteShards` returns them; write their part of the episode list and
     return their part of the manifest.
 
@@ -59,12 +60,12 @@ def describe_partition(folder: Path, index: int, shards: Sequence[dict[str, Any]
     return Done("", index, written, written, {}, {}, None, entries, stats)
 
 
-def _files(folder: Path) -> WorkFolder:
-    """Return the names of the files of a dataset, which do not depend on its plan."""
+def _files(folder: Place) -> WorkFolder:
+    """Return the work folder that there is before the plan: it knows the names of all files."""
     return WorkFolder(folder, Plan(folder.parent.name, folder.name, (Work(SOURCE, {}),), (), ""))
 
 
-def _episodes(path: Path) -> Iterator[list[Record]]:
+def _episodes(path: Place) -> Iterator[list[Record]]:
     """Yield the segments of each episode of a shard."""
     parts: list[Record] = []
     for record in read_records(path):
@@ -98,7 +99,7 @@ def _count(entry: dict[str, Any], record: Record) -> None:
 
 
 def publish_shards(
-    folder: Path,
+    folder: Place,
     parts: Sequence[Done],
     rejects: Sequence[Reject],
     tokenizer: DatasetTokenizer,
@@ -132,6 +133,7 @@ def publish_shards(
         card=card,
     )
     work = WorkFolder(folder, plan)
+    work.storage = _files(folder).storage  # in a store, the parts of the episode list lie beside the dataset
     work.clean()
     _check_files(work)
     work.rejects_path(0).unlink(missing_ok=True)
@@ -143,7 +145,7 @@ def publish_shards(
     return publish(work, folder, RejectBudget("100%"))  # in its place: the rename does nothing
 
 
-def _checked_splits(folder: Path, parts: Sequence[Done]) -> set[str]:
+def _checked_splits(folder: Place, parts: Sequence[Done]) -> set[str]:
     """Return the splits. Raises PublishError if shards are missing or have another name than the folder's."""
     found = sorted(parse_shard_name(shard["file"]) for part in parts for shard in part.shards.values())
     other = next((name for name, *_ in found if name != folder.parent.name), None)

@@ -1,5 +1,6 @@
 """The public Beam steps: the example runs, rejects come out, bytes do not depend on the order of elements."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -7,12 +8,14 @@ from typing import Any
 import apache_beam as beam
 import pytest
 from conversions import tree
+from s3_server import s3_server, upload
 
 from examples import own_beam_job
 from gato_model import Share, batches
 from gato_tokenize import Dataset, Record
 from gato_tokenize.storage.dataset import DatasetTokenizer
 from gato_tokenize.storage.segments import content_hash
+from gato_tokenize.storage.store_path import StorePath, files_below
 from pipelines.beam_steps import REJECTS, PublishDataset, ReadEpisodes, TokenizeEpisodes, WriteShards
 from pipelines.conversion.work_folder import WorkFolder
 from pipelines.inspection.verify import verify
@@ -90,6 +93,39 @@ def test_what_is_published_is_a_dataset_like_any_other(golden: tuple[list[Record
     assert batches([Share(dataset.path)], batch_size=1, sequence_length=64, prompt_share=0).batch(0)["tokens"].any()
     with pytest.raises(ValueError, match="is a complete dataset already"):
         PublishDataset("out/own/1.0.0", tokenizer)
+
+
+def test_in_an_object_store_the_same_is_published(
+    golden: tuple[list[Record], DatasetTokenizer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What fails leaves no manifest, is said as on a disk, and is mended by the same job given again."""
+    records, tokenizer = golden
+    splits = {"train": (records[:8], 2), "validation": (records[8:], 2)}
+    publish("out/own/1.0.0", splits, tokenizer)
+    monkeypatch.setenv("GATO_CACHE", str(tmp_path / "cache"))
+    with s3_server(monkeypatch):
+        out = StorePath("s3://bucket/out/own/1.0.0")
+        reject = Reject.of("text:a", Candidate("a", "a", 1, lambda: None), "read", ValueError("broken"))
+        with pytest.raises(Exception, match="1 of 9 episodes rejected"):
+            publish(str(out), splits, tokenizer, rejects=[reject])
+        assert not (out / "manifest.json").exists()
+        upload(write_note(), str(out))
+        with pytest.raises(Exception, match="notes.txt is not part of the dataset"):
+            publish(str(out), splits, tokenizer)
+        (out / "notes.txt").unlink()
+        publish(str(out), splits, tokenizer)
+        parent = out.parent  # where the folder is, too, that helps make the dataset
+        found = {name: hashlib.sha256((parent / name).read_bytes()).hexdigest() for name in files_below(parent)}
+        assert found == tree("out/own")
+        assert list(verify(out, deep=True)) == []
+        with pytest.raises(ValueError, match="is a complete dataset already"):
+            PublishDataset(str(out), tokenizer)
+
+
+def write_note() -> Path:
+    Path("note").mkdir()
+    Path("note/notes.txt").write_text("mine")
+    return Path("note")
 
 
 def test_what_makes_no_dataset_is_not_published(golden: tuple[list[Record], DatasetTokenizer]) -> None:

@@ -16,10 +16,10 @@ from pipelines.sources.aloha.pictures import CameraRows
 from pipelines.sources.episode_options import EpisodeOptions
 from pipelines.sources.formats.files import names_and_sizes
 from pipelines.sources.formats.hdf5 import child, node_at, opened, text_attribute
-from pipelines.sources.formats.hdf5_files import hdf5_files, members_of
+from pipelines.sources.formats.hdf5_files import SUFFIXES, members_of
 from pipelines.sources.formats.hdf5_steps import Rows
-from pipelines.sources.formats.matching import Matches
-from pipelines.sources.formats.places import Size, size_of, sizes_of, stamped
+from pipelines.sources.formats.matching import Matches, files_in
+from pipelines.sources.formats.places import Size, known_sizes, stamped
 from pipelines.sources.on_disk import OnDisk
 from pipelines.sources.options import option, parse_options
 from pipelines.sources.pieces import RECORD_BYTES, Piece, pack, step_bytes
@@ -60,12 +60,11 @@ class AlohaSource(StepSource):
 
     @functools.cached_property
     def _matches(self) -> Matches:
-        return hdf5_files(self._argument)
+        return files_in(self._argument, SUFFIXES)
 
     @functools.cached_property
     def _sizes(self) -> dict[str, Size]:
-        sizes = zip(self._matches.files, sizes_of(self._matches.files), strict=True)
-        return {path: size_of(path) if size is None else size for path, size in sizes}
+        return known_sizes(self._matches.files)
 
     @functools.cached_property
     def _fields(self) -> AlohaFields:

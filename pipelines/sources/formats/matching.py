@@ -4,12 +4,12 @@ import glob
 import os
 import re
 from collections import defaultdict, deque
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from gato_tokenize.installing import missing
 from gato_tokenize.storage.address import full, is_address
-from pipelines.sources.formats.places import matching_addresses
+from pipelines.sources.formats.places import files_below, is_file, matching_addresses
 from pipelines.sources.source import SourceError
 
 STARS = re.compile(r"(?:(.*?)(/+))??\*\*(?:/+(.*))?", re.DOTALL)  # (what precedes the first `**`, /, what follows it)
@@ -53,6 +53,31 @@ def matching(pattern: str, identity: Callable[[str], Hashable] = file_identity) 
         _check_name(path)
     others = [_other_name(path, first) for first, *rest in names.values() for path in rest]
     return Matches(files, search.left_out + others)
+
+
+def files_in(argument: str, endings: Sequence[str]) -> Matches:
+    """Find the files of a pattern, or those below a folder that end in one of `endings` and are not hidden; SourceError
+    if there are none."""
+    if is_address(argument):
+        return _files_at(full(argument), tuple(endings))
+    if not os.path.isdir(argument):
+        return matching(argument)
+    below = os.path.join(glob.escape(argument), "**", "*")
+    there = [ending for ending in endings if glob.glob(below + ending, recursive=True)]
+    if not there:
+        raise SourceError(f"no file below {argument!r} ends in {', '.join(endings)}")
+    matches = [matching(below + ending) for ending in there]
+    files = sorted((file for one in matches for file in one.files), key=os.fsencode)
+    return Matches(files, [name for one in matches for name in one.left_out])
+
+
+def _files_at(argument: str, endings: tuple[str, ...]) -> Matches:
+    if not glob.has_magic(argument) and not is_file(argument):
+        names = [name for name, _ in files_below(argument) if name.endswith(endings)]
+        shown = [name for name in names if not any(part.startswith(".") for part in name.split("/"))]
+        if shown:
+            return Matches([f"{argument.rstrip('/')}/{name}" for name in shown], [])
+    return matching(argument)
 
 
 def _fewest_links_first(path: str) -> tuple[int, bytes]:

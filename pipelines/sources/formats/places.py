@@ -2,6 +2,8 @@
 asks here."""
 
 import fnmatch
+import hashlib
+import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO
@@ -70,6 +72,20 @@ def sizes_of(paths: Sequence[str]) -> list[Size | None]:
     return sizes
 
 
+def known_sizes(paths: Sequence[str]) -> dict[str, Size]:
+    """Return {path: the size of the file}. Raises OSError, FileNotFoundError if one is missing."""
+    sizes = zip(paths, sizes_of(paths), strict=True)
+    return {path: size_of(path) if size is None else size for path, size in sizes}
+
+
+def total(sizes: Iterable[Size]) -> Size:
+    """Return the bytes of several files, with a stamp that is another if one of theirs is."""
+    found = list(sizes)
+    stamps = [size.stamp for size in found]
+    stamp = hashlib.sha256(json.dumps(stamps).encode()).hexdigest() if any(stamps) else ""
+    return Size(sum(found), stamp if len(found) > 1 else "".join(stamps))
+
+
 def names_in(folder: str) -> list[str]:
     """Return the names of the files and folders that lie directly in a folder. Raises OSError if there is no folder."""
     if not is_address(folder):
@@ -78,6 +94,12 @@ def names_in(folder: str) -> list[str]:
     if not entries:
         raise FileNotFoundError(f"{folder}: there is no such folder, or its server does not list it")
     return [entry.name for entry in entries]
+
+
+def files_in_folder(folder: str) -> dict[str, Size]:
+    """Return {path: bytes} of the files that lie directly in a folder, by their names. Raises OSError as `names_in`."""
+    paths = [f"{folder.rstrip('/')}/{name}" for name in sorted(names_in(folder))]
+    return {path: size for path, size in zip(paths, sizes_of(paths), strict=True) if size is not None}
 
 
 def sizes_in(folder: str) -> dict[str, Size]:
@@ -107,7 +129,11 @@ def stamped(size: int | None) -> dict[str, str]:
 def require_unchanged(path: str, size: int | None, said: Mapping[str, Any], file: BinaryIO | None = None) -> None:
     """Raise ValueError unless a file is as it was planned: of `size` bytes, unless that is None, and, at an address,
     with the stamp in `said`, a part of a partition that `stamped` has made. file: the file, if it is open already."""
-    found = size_of_open(file) if file else size_of(path)
+    require_size(path, size_of_open(file) if file else size_of(path), size, said)
+
+
+def require_size(path: str, found: Size, size: int | None, said: Mapping[str, Any]) -> None:
+    """`require_unchanged`, of what has the size `found` now."""
     if size is not None and found != size:
         raise ValueError(f"{path} has changed since it was planned: {found} bytes now, {size} then; plan again")
     if said.get("stamp", found.stamp) != found.stamp:

@@ -1,16 +1,29 @@
 """ArraySet: the arrays of a .npz file or of a folder of .npy files, of which a few rows are read at a time."""
 
 import abc
+import contextlib
 import dataclasses
 import os
-import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gato_tokenize.storage.address import RemoteError
+from gato_tokenize.storage.remote_file import open_file
 from pipelines.sources.formats.limits import check_field
+from pipelines.sources.formats.places import (
+    Size,
+    files_in_folder,
+    is_folder,
+    require_size,
+    size_of,
+    sizes_of,
+    stamped,
+    total,
+)
+from pipelines.sources.formats.zip_files import zip_file
 
 SUFFIX = ".npy"
 BLOCK_BYTES = 8 * 2**20  # of rows that are read and converted at once
@@ -46,6 +59,8 @@ class ArraySet(abc.ABC):
             try:
                 with self._open(name) as file:
                     self.headers[name] = read_header(file)
+            except RemoteError:
+                raise
             except Exception as error:  # zipfile, zlib and numpy raise errors of many kinds
                 self.unreadable[name] = f"{error}"
 
@@ -76,8 +91,12 @@ class ArraySet(abc.ABC):
 
 class _Archive(ArraySet):
     def __init__(self, path: str) -> None:
-        self._file = zipfile.ZipFile(path)
-        super().__init__(path)
+        self._file = zip_file(path)
+        try:
+            super().__init__(path)
+        except BaseException:
+            self._file.close()
+            raise
 
     def _names(self) -> list[str]:
         return sorted(name[: -len(SUFFIX)] for name in set(self._file.namelist()) if name.endswith(SUFFIX))
@@ -92,36 +111,46 @@ class _Archive(ArraySet):
 
 class _Folder(ArraySet):
     def _names(self) -> list[str]:
-        return [name[: -len(SUFFIX)] for name, _ in _members(self.path)]
+        return [os.path.basename(path)[: -len(SUFFIX)] for path in _members(self.path)]
 
     def _open(self, name: str) -> IO[bytes]:
-        return open(os.path.join(self.path, name + SUFFIX), "rb")
+        return open_file(os.path.join(self.path, name + SUFFIX))
 
 
-def open_set(path: str, size: int | None = None) -> ArraySet:
+def open_set(path: str, size: Size | None = None) -> ArraySet:
     """Open a .npz file or a folder of .npy files.
 
-    size: bytes that it had when it was planned. Raises ValueError naming it if it is missing or damaged, or has another
-    size now.
+    size: that it had when it was planned. Raises ValueError naming it if it is missing or damaged, or has another size
+    now, and RemoteError if its address gives no answer.
     """
+    with _named(path):
+        folder = is_folder(path)
+        found = total(_members(path).values()) if folder else size_of(path)
+    if size is not None:
+        require_size(path, found, size, stamped(size))
+    with _named(path):
+        return _Folder(path) if folder else _Archive(path)
+
+
+@contextlib.contextmanager
+def _named(path: str) -> Iterator[None]:
     try:
-        found = size_of(path)
-        if size is None or found == size:
-            return _Folder(path) if os.path.isdir(path) else _Archive(path)
+        yield
+    except RemoteError:
+        raise
     except Exception as error:  # zipfile raises errors of many kinds where bytes are damaged
         raise ValueError(f"{path} cannot be read: {error}") from error
-    raise ValueError(f"{path} has changed since it was planned: {found} bytes now, {size} then; plan again")
 
 
-def size_of(path: str) -> int:
-    """The bytes of a file, or those of the .npy files of a folder."""
-    return sum(size for _, size in _members(path)) if os.path.isdir(path) else os.stat(path).st_size
+def sizes_of_sets(paths: Sequence[str]) -> dict[str, Size]:
+    """{path: the bytes of the file, or those of the .npy files of the folder}."""
+    sizes = zip(paths, sizes_of(paths), strict=True)
+    return {path: total(_members(path).values()) if size is None else size for path, size in sizes}
 
 
-def _members(folder: str) -> list[tuple[str, int]]:
-    """(name, bytes) of the .npy files in a folder, by their names."""
-    with os.scandir(folder) as entries:
-        return sorted((one.name, one.stat().st_size) for one in entries if one.name.endswith(SUFFIX) and one.is_file())
+def _members(folder: str) -> dict[str, Size]:
+    """{path: bytes} of the .npy files in a folder, by their names."""
+    return {path: size for path, size in files_in_folder(folder).items() if path.endswith(SUFFIX)}
 
 
 def read_header(file: IO[bytes]) -> Header:

@@ -13,6 +13,8 @@ from gato_tokenize import Episode, EpisodeMetadata
 from gato_tokenize.array_spaces import PictureFiles, Text
 from gato_tokenize.field_spec import ImageSpec
 from gato_tokenize.modalities.image import resized
+from gato_tokenize.storage.address import RemoteError
+from pipelines.sources.formats.places import Size
 from pipelines.sources.npz.array_set import ArraySet, Slice, open_set
 from pipelines.sources.npz.fields import SetFields
 from pipelines.sources.step_reading import StepReading
@@ -39,7 +41,7 @@ class SetEpisodes:
             self._set.close()
             self._set = None
 
-    def whole(self, path: str, size: int, metadata: EpisodeMetadata) -> Episode:
+    def whole(self, path: str, size: Size, metadata: EpisodeMetadata) -> Episode:
         """Make an episode of a whole set. Whatever goes wrong is a ValueError that names the set."""
         with self._named(path, size) as one:
             done = self._flags(one, self._fields.done)
@@ -50,7 +52,7 @@ class SetEpisodes:
                 )
             return self._episode(one, None, metadata)
 
-    def rows(self, path: str, size: int, rows: range, cut: bool, metadata: EpisodeMetadata) -> Episode:
+    def rows(self, path: str, size: Size, rows: range, cut: bool, metadata: EpisodeMetadata) -> Episode:
         """Make an episode of the rows of a set in which several follow each other. cut: whether no mark ends it."""
         with self._named(path, size) as one:
             if not rows:
@@ -116,12 +118,15 @@ class SetEpisodes:
         return self._numbers(one, name, rows).astype(bool) if name else None
 
     @contextlib.contextmanager
-    def _named(self, path: str, size: int) -> Iterator[ArraySet]:
+    def _named(self, path: str, size: Size) -> Iterator[ArraySet]:
         try:
             if self._set is None or self._set.path != path:
                 self._close()
                 self._set = open_set(path, size)
             yield self._set
+        except RemoteError:
+            self._close()
+            raise
         except Exception as error:  # zipfile, zlib and numpy raise errors of many kinds
             self._close()
             said = f"{error}" if isinstance(error, ValueError | OSError) else f"{type(error).__name__}: {error}"

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from gato_tokenize.array_spaces import Box, PictureFiles, Text
+from gato_tokenize.storage.address import RemoteError
 from pipelines.sources.episode_options import listed
 from pipelines.sources.formats.field_names import DONE, NEVER, REWARD, SUCCESS, named_step_fields, path_of, root_of
 from pipelines.sources.npz.array_set import ArraySet, Header
@@ -150,5 +151,7 @@ def _first_rows(one: ArraySet, name: str, look: int) -> Any:
     try:
         rows = one.rows(name)
         return rows.read(0, min(look, len(rows)))
+    except RemoteError:
+        raise
     except Exception:  # zipfile and zlib raise errors of many kinds
         return None

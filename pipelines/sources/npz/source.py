@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from gato_tokenize import Episode, EpisodeMetadata
+from gato_tokenize.storage.address import RemoteError, full
 from pipelines.sources.formats.files import names_and_sizes
-from pipelines.sources.npz.array_set import SUFFIX, ArraySet, open_set, size_of
+from pipelines.sources.formats.places import Size, stamped
+from pipelines.sources.npz.array_set import SUFFIX, ArraySet, open_set, sizes_of_sets
 from pipelines.sources.npz.ends import Ends, ends_name, find_ends
 from pipelines.sources.npz.episode import SetEpisodes
 from pipelines.sources.npz.fields import SetFields, read_fields, steps_of
@@ -31,11 +33,12 @@ class NpzSource(StepSource):
     """
 
     Options = NpzOptions
+    reads_addresses = True
     looks_for = "files called .npz or .npy"
     by_endings = True
 
     def __init__(self, argument: str, options: dict[str, str]) -> None:
-        self._argument, self._options = argument, parse_options(NpzOptions, options)
+        self._argument, self._options = full(argument), parse_options(NpzOptions, options)
 
     @classmethod
     def recognises(cls, lying: OnDisk) -> str | None:
@@ -54,12 +57,12 @@ class NpzSource(StepSource):
         return self._splits[name or "train"] if self._found.splits else ""
 
     @functools.cached_property
-    def _sizes(self) -> dict[str, int]:
+    def _sizes(self) -> dict[str, Size]:
         """{path: bytes} of what is read, in order."""
         wanted = [
             path for path, name in self._found.paths.items() if not self._splits or (name or "train") in self._splits
         ]
-        return {path: size_of(path) for path in wanted}
+        return sizes_of_sets(wanted)
 
     @functools.cached_property
     def _looked_at(self) -> tuple[str, SetFields]:
@@ -125,6 +128,8 @@ class NpzSource(StepSource):
         try:
             with contextlib.closing(open_set(path)) as one:
                 return self._read_ends(one), steps_of(one, self._options, self._looked_at[0])
+        except RemoteError:
+            raise
         except Exception as error:  # zipfile and zlib raise errors of many kinds
             return f"{error}" if str(error).startswith(path) else f"{path}: {error}"
 
@@ -135,11 +140,11 @@ class NpzSource(StepSource):
 
     def partitions(self) -> list[dict[str, Any]]:
         """{"count", "pieces"}: each a file that is an episode, {"uri", "bytes"}; or `count` episodes of one from number
-        `first`, in the rows [start, stop); or what is wrong with it, "fault"."""
+        `first`, in the rows [start, stop); or what is wrong with it, "fault". One at an address has a "stamp"."""
         if not self._looked_at[0]:
             growth = step_bytes(self._reading.spec) * self._looked_at[1].steps / max(1, self._looked_at[1].bytes)
             sizes = self._sizes.items()
-            pieces = [Piece({"uri": path, "bytes": size}, RECORD_BYTES + int(size * growth)) for path, size in sizes]
+            pieces = [Piece(_named(path, size), RECORD_BYTES + int(size * growth)) for path, size in sizes]
         else:
             pieces = self._stacked_pieces()
         groups = pack(pieces, self.shard_bytes)
@@ -156,7 +161,7 @@ class NpzSource(StepSource):
         }
         most = partition_bytes(sum(int(one.sum()) for one in weights.values()), self.shard_bytes)
         for path, found in self._ends.items():
-            named = {"uri": path, "bytes": self._sizes[path]}
+            named = _named(path, self._sizes[path])
             if isinstance(found, str):
                 pieces.append(Piece({**named, "fault": found}, RECORD_BYTES))
                 continue
@@ -180,21 +185,30 @@ class NpzSource(StepSource):
 
     def _stacked(self, piece: dict[str, Any], maker: SetEpisodes) -> Iterator[Candidate]:
         path, first, count = piece["uri"], piece["first"], piece["count"]
-        with contextlib.closing(open_set(path, piece["bytes"])) as one:
+        with contextlib.closing(open_set(path, _size(piece))) as one:
             ends = self._read_ends(one)
         bounds = [0, *ends.stops.tolist()][first : first + count + 1]
         if [bounds[0], bounds[-1], len(bounds)] != [piece["start"], piece["stop"], count + 1]:
             raise ValueError(f"{path} has changed since it was planned; plan again")
         for number, start, stop in zip(range(first, first + count), bounds[:-1], bounds[1:], strict=True):
             cut = ends.cut and number == len(ends.stops) - 1
-            load = functools.partial(maker.rows, path, piece["bytes"], range(start, stop), cut)
+            load = functools.partial(maker.rows, path, _size(piece), range(start, stop), cut)
             yield self._candidate(f"{path}#{number}", path, number, load)
 
     def _whole(self, piece: dict[str, Any], maker: SetEpisodes, metadata: EpisodeMetadata) -> Episode:
         if "fault" in piece:
             raise ValueError(piece["fault"])
-        return maker.whole(piece["uri"], piece["bytes"], metadata)
+        return maker.whole(piece["uri"], _size(piece), metadata)
 
     def _candidate(self, name: str, path: str, number: int, load: Callable[[EpisodeMetadata], Episode]) -> Candidate:
         metadata = EpisodeMetadata(name, domain="npz", task=self._task, source_uri=path, source_index=number)
         return Candidate(name, path, number, functools.partial(load, metadata), self._split(self._found.paths[path]))
+
+
+def _named(path: str, size: Size) -> dict[str, Any]:
+    """How a piece names a file or folder."""
+    return {"uri": path, "bytes": size, **stamped(size)}
+
+
+def _size(piece: dict[str, Any]) -> Size:
+    return Size(piece["bytes"], piece.get("stamp", ""))

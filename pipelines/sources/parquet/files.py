@@ -1,13 +1,15 @@
 """DataFiles: the Parquet and Arrow files that a name, a pattern or a folder stands for, and the split of each."""
 
 import dataclasses
-import glob
 import json
 import os
 from collections.abc import Iterable
 from typing import Any
 
-from pipelines.sources.formats.matching import matching
+from gato_tokenize.storage.address import RemoteError, is_address
+from gato_tokenize.storage.remote_file import open_file
+from pipelines.sources.formats.matching import files_in
+from pipelines.sources.formats.places import Size, is_file, is_folder, known_sizes, sizes_of
 from pipelines.sources.formats.split_names import SHARD, name_of, split_of
 from pipelines.sources.source import SourceError
 
@@ -24,7 +26,7 @@ class DataFile:
     path: str
     split: str
     goes_on: bool
-    bytes: int | None
+    bytes: Size | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,19 +49,19 @@ def find_files(argument: str) -> DataFiles:
 
     Raises SourceError if there are none, or if a folder's own list of them cannot be read.
     """
-    top = os.path.normpath(argument)
-    if os.path.isfile(os.path.join(top, SPLITS)):
+    top = argument.rstrip("/") if is_address(argument) else os.path.normpath(argument)
+    if is_file(os.path.join(top, SPLITS)):
         parts = [os.path.join(top, name) for name in _listed(os.path.join(top, SPLITS), "splits")]
         found = [file for part in parts for file in _saved(part, os.path.basename(part))]
         return DataFiles(tuple(found), (name_of(top) or "parquet"), ())
-    if os.path.isfile(os.path.join(top, STATE)):
+    if is_file(os.path.join(top, STATE)):
         return DataFiles(tuple(_saved(top, "")), (name_of(top) or "parquet"), ())
     paths, notes = _matching(argument)
     files: list[DataFile] = []
     before = ""
-    root = top if os.path.isdir(top) else ""
-    for path in paths:
-        files.append(DataFile(path, split_of(path, root), _goes_on(before, path), os.path.getsize(path)))
+    root = top if is_folder(top) else ""
+    for path, size in known_sizes(paths).items():
+        files.append(DataFile(path, split_of(path, root), _goes_on(before, path), size))
         before = path
     folder = os.path.commonpath([os.path.dirname(path) for path in paths])
     stem = os.path.splitext(os.path.basename(paths[0]))[0]
@@ -69,20 +71,14 @@ def find_files(argument: str) -> DataFiles:
 
 def _matching(argument: str) -> tuple[list[str], list[str]]:
     """(paths in order, a line for each name that is left out)."""
-    if not os.path.isdir(argument):
-        found = matching(argument)
+    found = files_in(argument, SUFFIXES)
+    if not is_folder(argument):
         return found.files, list(found.left_out)
-    below = os.path.join(glob.escape(argument), "**", "*")
-    suffixes = [suffix for suffix in SUFFIXES if glob.glob(below + suffix, recursive=True)]
-    if not suffixes:
-        raise SourceError(f"no file below {argument!r} ends in {', '.join(SUFFIXES)}")
-    matches = [matching(below + suffix) for suffix in suffixes]
-    paths = sorted((path for one in matches for path in one.files), key=os.fsencode)
-    kept = [path for path in paths if not os.path.basename(path).startswith(CACHE)]
+    kept = [path for path in found.files if not os.path.basename(path).startswith(CACHE)]
     if not kept:
         raise SourceError(f"all files below {argument!r} are of the cache of `datasets`: name one to read it")
-    left = [f"{path} is of the cache of `datasets`, and is left out" for path in paths if path not in kept]
-    return kept, [*(name for one in matches for name in one.left_out), *left]
+    left = [f"{path} is of the cache of `datasets`, and is left out" for path in found.files if path not in kept]
+    return kept, [*found.left_out, *left]
 
 
 def _saved(folder: str, split: str) -> Iterable[DataFile]:
@@ -92,9 +88,9 @@ def _saved(folder: str, split: str) -> Iterable[DataFile]:
     if not names or not all(isinstance(name, str) and os.path.basename(name) == name for name in names):
         raise SourceError(f"{state}: _data_files must name files of its folder")
     split = split or str(_json(state).get("_split") or "")
-    for number, name in enumerate(names):
-        path = os.path.join(folder, str(name))
-        yield DataFile(path, split, number > 0, os.path.getsize(path) if os.path.isfile(path) else None)
+    paths = [os.path.join(folder, str(name)) for name in names]
+    for number, (path, size) in enumerate(zip(paths, sizes_of(paths), strict=True)):
+        yield DataFile(path, split, number > 0, size)
 
 
 def _listed(path: str, key: str, kind: type[Any] = str) -> list[Any]:
@@ -106,8 +102,10 @@ def _listed(path: str, key: str, kind: type[Any] = str) -> list[Any]:
 
 def _json(path: str) -> dict[str, Any]:
     try:
-        with open(path, encoding="utf-8") as file:
+        with open_file(path) as file:
             found = json.load(file)
+    except RemoteError:
+        raise
     except (OSError, ValueError) as error:
         raise SourceError(f"{path} cannot be read: {error}") from error
     if not isinstance(found, dict):

@@ -5,9 +5,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from pipelines.sources.formats.places import stamped
 from pipelines.sources.parquet.files import DataFile
+from pipelines.sources.parquet.opening import open_table
 from pipelines.sources.parquet.runs import Run, Span, runs_of
-from pipelines.sources.parquet.table_file import TableFile, open_table
+from pipelines.sources.parquet.table_file import TableFile
 from pipelines.sources.pieces import RECORD_BYTES, Piece
 from pipelines.sources.source import SourceError
 
@@ -35,7 +37,7 @@ class PlannedFile:
 
     @property
     def _named(self) -> dict[str, Any]:
-        return {"uri": self.file.path, "bytes": self.file.bytes, "split": self.file.split}
+        return _named(self.file)
 
     def group_pieces(self, growth: float) -> Iterator[Piece]:
         """A piece for each group of a table whose rows are episodes. growth: bytes of a shard for one of the file."""
@@ -62,6 +64,11 @@ def planned(file: DataFile) -> tuple[PlannedFile, Any]:
         return PlannedFile(file, tuple(table.groups), tuple(table.bytes), table.fault), table.schema
     finally:
         table.close()
+
+
+def _named(file: DataFile) -> dict[str, Any]:
+    """How a piece names a file."""
+    return {"uri": file.path, "bytes": file.bytes, "split": file.split, **stamped(file.bytes)}
 
 
 def joined(one: dict[str, Any], two: dict[str, Any]) -> dict[str, Any] | None:
@@ -98,9 +105,7 @@ def _chain(files: Sequence[PlannedFile], column: str, row_bytes: float) -> Itera
         runs = runs_of([Span(one.file.path, one.file.bytes, 0, one.rows) for one in files], column)
     except ValueError as error:
         if len(files) == 1:
-            yield Piece(
-                {"uri": first.path, "bytes": first.bytes, "split": first.split, "start": 0, "fault": str(error)}, 1
-            )
+            yield Piece({**_named(first), "start": 0, "fault": str(error)}, 1)
             return
         for one in files:
             yield from _chain([one], column, row_bytes)
@@ -113,5 +118,5 @@ def _chain(files: Sequence[PlannedFile], column: str, row_bytes: float) -> Itera
 
 
 def _content(run: Run, split: str, again: bool) -> dict[str, Any]:
-    spans = [dataclasses.asdict(span) for span in run.spans]
+    spans = [span.to_json() for span in run.spans]
     return {"count": 1, "split": split, "again": [str(run.value)] if again else [], "spans": spans}

@@ -7,8 +7,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from gato_tokenize.storage.address import RemoteError
 from pipelines.sources.formats.limits import check_field
-from pipelines.sources.parquet.table_file import TableFile, named, open_table
+from pipelines.sources.formats.places import Size
+from pipelines.sources.parquet.opening import open_table
+from pipelines.sources.parquet.table_file import TableFile, named
 
 BATCH_BYTES = 4 * 2**20  # of rows that are unpacked at once, about
 MOST_ROWS = 8192
@@ -22,7 +25,7 @@ class TableRows:
     size: bytes that the file had when it was planned. The file is opened by the first `read`.
     """
 
-    def __init__(self, path: str, size: int | None, columns: Sequence[str]) -> None:
+    def __init__(self, path: str, size: Size | None, columns: Sequence[str]) -> None:
         self.path, self._size, self._columns = path, size, tuple(columns)
         self._file: TableFile | None = None
         self._batches: Iterator[Any] = iter(())
@@ -41,7 +44,11 @@ class TableRows:
         found: list[Any] = []
         size, row = 0, start
         while row < stop:
-            batch = self._batch_with(row)
+            try:
+                batch = self._batch_with(row)
+            except RemoteError:
+                self.close()  # the next episode begins anew
+                raise
             first = self._next - batch.num_rows
             found.append(batch.slice(row - first, stop - row))
             size += found[-1].nbytes
@@ -101,6 +108,8 @@ class TableRows:
                 largest, total = max(largest, batch.nbytes), total + batch.nbytes
                 if total > BATCH_BYTES:
                     break
+        except RemoteError:
+            raise
         except Exception:  # it is reported where the row is read
             return float(BATCH_BYTES)
         return float(largest)

@@ -2,12 +2,13 @@
 
 import dataclasses
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.sources.formats.places import Size, stamped
 from pipelines.sources.parquet.columns import one_array
 from pipelines.sources.parquet.rows import TableRows
 
@@ -17,9 +18,18 @@ class Span:
     """The rows [start, stop) of a file."""
 
     uri: str
-    bytes: int | None
+    bytes: Size | None
     start: int
     stop: int
+
+    @classmethod
+    def of(cls, piece: Mapping[str, Any], start: int, stop: int) -> "Span":
+        """Some rows of the file that a piece names."""
+        size = piece["bytes"]
+        return cls(piece["uri"], None if size is None else Size(size, piece.get("stamp", "")), start, stop)
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self) | stamped(self.bytes)
 
 
 @dataclasses.dataclass(frozen=True)

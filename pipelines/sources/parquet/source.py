@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from gato_tokenize import Episode, EpisodeMetadata, EpisodeSpec
+from gato_tokenize.storage.address import full
 from pipelines.sources.formats.files import names_and_sizes
 from pipelines.sources.on_disk import OnDisk
 from pipelines.sources.options import parse_options
@@ -19,7 +20,7 @@ from pipelines.sources.parquet.plan import PlannedFile, joined, planned, run_pie
 from pipelines.sources.parquet.rows import BATCH_BYTES, TableRows, concatenated
 from pipelines.sources.parquet.runs import Run, Span, runs_of
 from pipelines.sources.parquet.samples import Samples, samples_of
-from pipelines.sources.pieces import pack, step_bytes
+from pipelines.sources.pieces import Piece, pack, step_bytes
 from pipelines.sources.source import Candidate, Source, SourceError
 from pipelines.sources.step_reading import StepReading
 
@@ -36,11 +37,12 @@ class ParquetSource(Source):
     """
 
     Options = ParquetOptions
+    reads_addresses = True
     looks_for = "files called .parquet, .arrow or .feather"
     by_endings = True
 
     def __init__(self, argument: str, options: dict[str, str]) -> None:
-        self._argument, self._options = argument, parse_options(ParquetOptions, options)
+        self._argument, self._options = full(argument), parse_options(ParquetOptions, options)
 
     @classmethod
     def recognises(cls, lying: OnDisk) -> str | None:
@@ -90,10 +92,11 @@ class ParquetSource(Source):
     @functools.cached_property
     def _fields(self) -> TableFields:
         files, schema, _ = self._files
-        rows = list(_first_steps(files, schema) if self._options.episode else _first_rows(files, schema))
+        faults = [one.fault for one in files if one.fault]
+        look = _first_steps if self._options.episode else _first_rows
+        rows = list(look(files, schema, faults))
         if not rows:
-            fault = next((one.fault for one in files if one.fault), "")
-            raise SourceError(fault or f"{self._argument}: no row can be read")
+            raise SourceError(faults[0] if faults else f"{self._argument}: no row can be read")
         return read_fields(schema, rows, self._options)
 
     @functools.cached_property
@@ -133,18 +136,19 @@ class ParquetSource(Source):
     def partitions(self) -> list[dict[str, Any]]:
         """{"count", "pieces"}: each a range of rows of a file, {"uri", "bytes", "split", "start", "stop"}; what is lost
         of one, with "fault"; or episodes of timesteps, {"count", "split", "again", "spans"}."""
+        groups = pack(self._pieces, self.shard_bytes, joined)
+        return [{"count": sum(map(_count, group)), "pieces": group} for group in groups]
+
+    @functools.cached_property
+    def _pieces(self) -> list[Piece]:
         files = self._files[0]
         if self._samples:
-            pieces = [piece for one in files for piece in one.group_pieces(self._samples.growth)]
-        else:
-            made = step_bytes(self._reading.spec) * self._fields.steps
-            if self._options.episode:
-                pieces = run_pieces(files, self._options.episode, made / max(1, self._fields.steps))
-            else:
-                growth = made / max(1, self._fields.bytes)
-                pieces = [piece for one in files for piece in one.group_pieces(growth)]
-        groups = pack(pieces, self.shard_bytes, joined)
-        return [{"count": sum(map(_count, group)), "pieces": group} for group in groups]
+            return [piece for one in files for piece in one.group_pieces(self._samples.growth)]
+        each = step_bytes(self._reading.spec)
+        if self._options.episode:
+            return run_pieces(files, self._options.episode, each)
+        growth = each * self._fields.steps / max(1, self._fields.bytes)
+        return [piece for one in files for piece in one.group_pieces(growth)]
 
     def candidates(self, partition: dict[str, Any]) -> Iterator[Candidate]:
         reader = _Reader(self._make, self._names)
@@ -157,12 +161,14 @@ class ParquetSource(Source):
     def _candidates(self, piece: dict[str, Any], reader: "_Reader") -> Iterator[Candidate]:
         split = self._split(piece["split"])
         if "spans" in piece:
-            for run in runs_of([Span(**span) for span in piece["spans"]], self._options.episode):
+            for run in runs_of(
+                [Span.of(span, span["start"], span["stop"]) for span in piece["spans"]], self._options.episode
+            ):
                 yield self._run(run, str(run.value) in piece["again"], split, reader)
             return
         for row in range(piece["start"], piece.get("stop", piece["start"] + 1)):
             metadata = self._metadata(f"{piece['uri']}#{row}", piece["uri"], row)
-            span = Span(piece["uri"], piece["bytes"], row, row + 1)
+            span = Span.of(piece, row, row + 1)
             load = functools.partial(reader.episode, metadata, (span,), piece.get("fault", ""))
             yield Candidate(metadata.episode_id, piece["uri"], row, load, split)
 
@@ -228,8 +234,8 @@ def _count(piece: dict[str, Any]) -> int:
     return int(piece["count"]) if "count" in piece else int(piece.get("stop", piece["start"] + 1)) - int(piece["start"])
 
 
-def _first_rows(files: list[PlannedFile], schema: Any) -> Iterator[Any]:
-    """The first rows that can be read, one by one."""
+def _first_rows(files: list[PlannedFile], schema: Any, faults: list[str]) -> Iterator[Any]:
+    """The first rows that can be read, one by one; adds why others cannot."""
     found = tried = 0
     for one in files:
         rows = TableRows(one.file.path, one.file.bytes, schema.names)
@@ -241,14 +247,14 @@ def _first_rows(files: list[PlannedFile], schema: Any) -> Iterator[Any]:
                 try:
                     yield rows.read(row, row + 1)
                     found += 1
-                except ValueError:
-                    continue  # it becomes a reject
+                except ValueError as error:
+                    faults.append(str(error))  # it becomes a reject
         finally:
             rows.close()
 
 
-def _first_steps(files: list[PlannedFile], schema: Any) -> Iterator[Any]:
-    """The first timesteps of the first file whose rows can be read."""
+def _first_steps(files: list[PlannedFile], schema: Any, faults: list[str]) -> Iterator[Any]:
+    """The first timesteps of the first file whose rows can be read; adds why those of others cannot."""
     for one in files:
         if not one.rows:
             continue
@@ -257,7 +263,7 @@ def _first_steps(files: list[PlannedFile], schema: Any) -> Iterator[Any]:
         try:
             yield rows.read(0, min(LOOK_ROWS, one.rows, fitting))
             return
-        except ValueError:
-            continue  # its episodes become rejects
+        except ValueError as error:
+            faults.append(str(error))  # its episodes become rejects
         finally:
             rows.close()

@@ -1,7 +1,6 @@
 """McapFile: an MCAP file by the index at its end."""
 
 import functools
-import os
 import zlib
 from collections.abc import Collection, Iterator
 from typing import Any
@@ -10,7 +9,9 @@ from mcap.reader import NonSeekingReader, SeekingReader
 from mcap.summary import Summary
 
 from gato_tokenize.spec import join_path
+from gato_tokenize.storage.remote_file import open_file
 from pipelines.sources.formats.limits import MAX_FIELD_BYTES
+from pipelines.sources.formats.places import size_of_open
 from pipelines.sources.recordings.decoding import decode
 from pipelines.sources.recordings.recording import Decoder, Message, Recording, Topic
 
@@ -27,9 +28,9 @@ class McapFile(Recording):
     """
 
     def __init__(self, path: str) -> None:
-        self._file = open(path, "rb")
+        self._file = open_file(path)
         try:
-            self._size = os.fstat(self._file.fileno()).st_size
+            self._size = size_of_open(self._file)
             self._summary = self._checked_summary()
             self.topics = self._topics()
             counted = self._summary.statistics

@@ -2,10 +2,11 @@
 
 import collections
 import os
+from collections.abc import Sequence
 
-from pipelines.sources.formats.matching import Matches
+from pipelines.sources.formats.matching import Matches, files_in
+from pipelines.sources.formats.places import Size, is_file, known_sizes
 from pipelines.sources.on_disk import OnDisk
-from pipelines.sources.recordings.files import files_below
 from pipelines.sources.recordings.mcap_file import McapFile
 from pipelines.sources.recordings.source import RecordingSource
 
@@ -25,16 +26,16 @@ class McapSource(RecordingSource):
         return lying.path if lying.ending(".mcap") else None
 
     def matches(self, argument: str) -> Matches:
-        return files_below(argument, ".mcap")
+        return files_in(argument, (".mcap",))
 
-    def size(self, path: str) -> int:
-        return os.path.getsize(path)
+    def sizes(self, paths: Sequence[str]) -> dict[str, Size]:
+        return known_sizes(paths)
 
     def opened(self, path: str) -> McapFile:
         return McapFile(path)
 
     def notes(self) -> list[str]:
         folders = collections.Counter(os.path.dirname(path) for path in self._matches.files)
-        bags = [one for one, count in folders.items() if count > 1 and os.path.exists(os.path.join(one, BAG))]
+        bags = [one for one, count in folders.items() if count > 1 and is_file(os.path.join(one, BAG))]
         divided = [f"{one} is a ROS 2 bag in several files: rosbag:{one} makes one episode of it" for one in bags]
         return divided + super().notes()

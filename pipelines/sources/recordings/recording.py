@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from gato_tokenize.storage.remote_file import remote_error
+
 MOST_SAID = 200  # characters of an error of a library, which may repeat a whole definition
 
 
@@ -74,10 +76,12 @@ class Recording(abc.ABC):
 
 @contextlib.contextmanager
 def named(path: str) -> Iterator[None]:
-    """Make a ValueError that names the recording of whatever goes wrong with it."""
+    """Make a ValueError that names the recording of whatever goes wrong with it, but for RemoteError."""
     try:
         yield
     except Exception as error:  # each library raises errors of its own
+        if failed := remote_error(error):
+            raise failed from None
         plain = isinstance(error, ValueError | OSError) and str(error)
         said = f"{error}" if plain else f"it cannot be read: {type(error).__name__} {error}".strip()
-        raise ValueError(f"{path}: {said}") from error
+        raise ValueError(said if said.startswith(path) else f"{path}: {said}") from error

@@ -13,7 +13,10 @@ from rosbags.rosbag1 import Reader as Ros1Reader
 from rosbags.rosbag2 import Reader as Ros2Reader
 
 from gato_tokenize.spec import join_path
+from gato_tokenize.storage.remote_file import open_file
 from pipelines.sources.formats.limits import check_field
+from pipelines.sources.formats.places import Size, files_in_folder, is_folder, size_of, size_of_open, sizes_of
+from pipelines.sources.recordings.away_path import readable
 from pipelines.sources.recordings.decoding import decode
 from pipelines.sources.recordings.recording import Decoder, Message, Recording, Topic
 
@@ -33,7 +36,7 @@ class Ros1Bag(Recording):
     texts: Mapping[str, str] = {}
 
     def __init__(self, path: str) -> None:
-        self._reader = Ros1Reader(path)
+        self._reader = Ros1Reader(readable(path))
         try:
             self._reader.open()
         except Exception as error:
@@ -69,20 +72,21 @@ class Ros2Bag(Recording):
     """
 
     def __init__(self, path: str) -> None:
-        for file in files_of(path):
-            if file.endswith(JOURNALS) and os.path.getsize(file):
+        folder = is_folder(path)
+        for file, size in files_of(path).items():
+            if file.endswith(JOURNALS) and size:
                 raise ValueError(
                     f"{os.path.basename(file)} shows that its recorder did not close it: open the database once with"
                     " sqlite3, or run: ros2 bag reindex FOLDER"
                 )
             if file.endswith(DATABASE):
                 _check_length(file)
-        self._reader = Ros2Reader(path)
+        self._reader = Ros2Reader(readable(path))
         self._reader.open()
         # The files one by one: `rosbags` passes over topics whose quality of service in metadata.yaml is written
         # otherwise than in the files, as it is in many bags.
         bag: Any = self._reader.storage
-        self._files = list(bag.storages) if os.path.isdir(path) else [bag]
+        self._files = list(bag.storages) if folder else [bag]
         self._packed = self._reader.compression_mode == "message"
         told = _topics(self._reader.connections)
         stored = _topics([one for file in self._files for one in file.connections])
@@ -90,7 +94,7 @@ class Ros2Bag(Recording):
             topic: one for topic, one in told.items() if topic not in stored
         }
         self.start, self.end = _times(self._reader)
-        custom = bag.metadata.custom if os.path.isdir(path) else None
+        custom = bag.metadata.custom if folder else None
         self.texts = {join_path("metadata", key): str(text) for key, text in sorted((custom or {}).items())}
 
     def close(self) -> None:
@@ -127,19 +131,20 @@ def _times(reader: Any) -> tuple[int, int]:
     return reader.start_time, max(reader.start_time, reader.end_time - 1)
 
 
-def files_of(path: str) -> list[str]:
-    """The files of a bag: those in its folder, or the file itself and what lies beside a database."""
-    if os.path.isdir(path):
-        names = sorted(os.path.join(path, name) for name in os.listdir(path))
-        return [name for name in names if os.path.isfile(name)]
-    return [path, *(path + end for end in JOURNALS if os.path.exists(path + end))]
+def files_of(path: str) -> dict[str, Size]:
+    """{path: bytes} of the files of a bag: those in its folder, or the file itself and what lies beside a database."""
+    if is_folder(path):
+        return files_in_folder(path)
+    journals = [path + end for end in JOURNALS if path.endswith(DATABASE)]
+    beside = zip(journals, sizes_of(journals), strict=True)
+    return {path: size_of(path)} | {name: size for name, size in beside if size is not None}
 
 
 def _check_length(path: str) -> None:
     """Raise ValueError if a database of SQLite is shorter than its header states: SQLite may read zeros there."""
-    with open(path, "rb") as file:
+    with open_file(path) as file:
         head = file.read(100)
-        size = os.fstat(file.fileno()).st_size
+        size = size_of_open(file)
     page, (changed, pages) = int.from_bytes(head[16:18], "big"), struct.unpack(">II", head[24:32].ljust(8, b"\0"))
     valid = int.from_bytes(head[92:96], "big")  # the change after which the number of pages was written
     stated = (65536 if page == 1 else page) * pages

@@ -1,10 +1,12 @@
 """RosbagSource: the episodes of bags of ROS 1 and ROS 2, read without ROS, an episode a bag."""
 
 import contextlib
-import glob
 import os
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from pipelines.sources.formats.matching import Matches, matching
+from pipelines.sources.formats.matching import Matches, files_in, matching
+from pipelines.sources.formats.places import Size, is_file, is_folder, total
 from pipelines.sources.on_disk import OnDisk
 from pipelines.sources.recordings.recording import Recording
 from pipelines.sources.recordings.ros_bags import Ros1Bag, Ros2Bag, files_of
@@ -29,36 +31,29 @@ class RosbagSource(RecordingSource):
         return lying.path if marked or lying.ending(ROS1, ROS2) else None
 
     def matches(self, argument: str) -> Matches:
-        if os.path.isfile(os.path.join(argument, METADATA)):
+        if is_file(os.path.join(argument, METADATA)):
             return Matches([argument.rstrip("/") or "/"], [])
-        if os.path.isdir(argument):
-            below = os.path.join(glob.escape(argument), "**")
-            found = [_folders(os.path.join(below, METADATA))]
-            found += [_matches(os.path.join(below, "*" + ending)) for ending in (ROS1, ROS2)]
+        if is_folder(argument):
+            found = [_matches(files_in, argument, (METADATA, ROS1, ROS2))]
         else:
-            found = [_folders(os.path.join(argument, METADATA)), _matches(argument)]
-        folders = set(found[0].files)
-        files = {path for one in found for path in one.files if os.path.dirname(path) not in folders}
-        if not files:
+            found = [_matches(matching, pattern) for pattern in (os.path.join(argument, METADATA), argument)]
+        files = [path for one in found for path in one.files]
+        folders = {os.path.dirname(path) for path in files if os.path.basename(path) == METADATA}
+        bags = folders | {path for path in files if os.path.dirname(path) not in folders}
+        if not bags:
             raise SourceError(f"no bag matches {argument!r}: a .bag or .db3 file, or a folder with {METADATA}")
-        return Matches(sorted(files, key=os.fsencode), [name for one in found for name in one.left_out])
+        return Matches(sorted(bags, key=os.fsencode), [name for one in found for name in one.left_out])
 
-    def size(self, path: str) -> int:
-        return sum(os.path.getsize(file) for file in files_of(path))
+    def sizes(self, paths: Sequence[str]) -> dict[str, Size]:
+        return {path: total(files_of(path).values()) for path in paths}
 
     def opened(self, path: str) -> Recording:
         return Ros1Bag(path) if path.endswith(ROS1) else Ros2Bag(path)
 
 
-def _folders(pattern: str) -> Matches:
-    """The folders of the files called METADATA that match a pattern."""
-    found = _matches(pattern)
-    return Matches([os.path.dirname(path) for path in found.files], found.left_out)
-
-
-def _matches(pattern: str) -> Matches:
+def _matches(search: Callable[..., Matches], *arguments: Any) -> Matches:
     with contextlib.suppress(SourceError):
-        return matching(pattern)
+        return search(*arguments)
     return Matches([], [])
 
 

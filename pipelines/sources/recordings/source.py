@@ -4,12 +4,14 @@ import abc
 import contextlib
 import functools
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from gato_tokenize import Episode, EpisodeMetadata
+from gato_tokenize.storage.address import full
 from pipelines.sources.formats.files import names_and_sizes
 from pipelines.sources.formats.matching import Matches
+from pipelines.sources.formats.places import Size, require_size, stamped
 from pipelines.sources.options import parse_options
 from pipelines.sources.pieces import RECORD_BYTES, Piece, pack, step_bytes
 from pipelines.sources.recordings.episode import EpisodeMaker
@@ -23,16 +25,17 @@ LOOK = 2  # recordings that are looked at for their fields
 
 
 class RecordingSource(StepSource):
-    """A source of recordings: a subclass says which there are, how large each is, and how one is opened.
+    """A source of recordings: a subclass says which there are, how large they are, and how one is opened.
 
     domain: that of its episodes. Planning looks into the first recordings alone.
     """
 
     Options = RecordingOptions
+    reads_addresses = True
     domain: ClassVar[str]
 
     def __init__(self, argument: str, options: dict[str, str]) -> None:
-        self._argument, self._options = argument, parse_options(RecordingOptions, options)
+        self._argument, self._options = full(argument), parse_options(RecordingOptions, options)
         self._options.splits_of(())  # recordings are in no splits
 
     @abc.abstractmethod
@@ -40,8 +43,8 @@ class RecordingSource(StepSource):
         """Find the recordings."""
 
     @abc.abstractmethod
-    def size(self, path: str) -> int:
-        """The bytes of a recording."""
+    def sizes(self, paths: Sequence[str]) -> dict[str, Size]:
+        """{path: the bytes of the recording}."""
 
     @abc.abstractmethod
     def opened(self, path: str) -> Recording:
@@ -52,8 +55,8 @@ class RecordingSource(StepSource):
         return self.matches(self._argument)
 
     @functools.cached_property
-    def _sizes(self) -> dict[str, int]:
-        return {path: self.size(path) for path in self._matches.files}
+    def _sizes(self) -> dict[str, Size]:
+        return self.sizes(self._matches.files)
 
     @functools.cached_property
     def _fields(self) -> TopicFields:
@@ -81,9 +84,12 @@ class RecordingSource(StepSource):
         return [names_and_sizes(self._argument, self._sizes.items())]
 
     def partitions(self) -> list[dict[str, Any]]:
-        """{"count", "files": [[path, bytes]]}."""
+        """{"count", "files": [[path, bytes]]}, and the stamp after the bytes of a recording at an address."""
         each = self._steps * step_bytes(self._reading.spec) / max(1, next(iter(self._sizes.values())))
-        pieces = [Piece([path, size], RECORD_BYTES + int(size * each)) for path, size in self._sizes.items()]
+        pieces = [
+            Piece([path, size, *stamped(size).values()], RECORD_BYTES + int(size * each))
+            for path, size in self._sizes.items()
+        ]
         return [{"count": len(files), "files": files} for files in pack(pieces, self.shard_bytes)]
 
     @property
@@ -95,13 +101,13 @@ class RecordingSource(StepSource):
 
     def candidates(self, partition: dict[str, Any]) -> Iterator[Candidate]:
         maker = EpisodeMaker(self._fields, self._reading, self._options)
-        for path, size in partition["files"]:
-            yield Candidate(path, path, 0, functools.partial(self._load, maker, path, size))
+        for path, size, *stamp in partition["files"]:
+            said = {"stamp": stamp[0]} if stamp else {}
+            yield Candidate(path, path, 0, functools.partial(self._load, maker, path, size, said))
 
-    def _load(self, maker: EpisodeMaker, path: str, size: int) -> Episode:
+    def _load(self, maker: EpisodeMaker, path: str, size: int, said: dict[str, str]) -> Episode:
         with named(path):
-            if (found := self.size(path)) != size:
-                raise ValueError(f"it has changed since it was planned: {found} bytes now, {size} then; plan again")
+            require_size(path, self.sizes([path])[path], size, said)
             metadata = EpisodeMetadata(path, domain=self.domain, task=self._task, source_uri=path)
             with contextlib.closing(self.opened(path)) as recording:
                 return maker.episode(recording, metadata)

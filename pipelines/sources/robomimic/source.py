@@ -11,8 +11,8 @@ from gato_tokenize.array_spaces import Text
 from pipelines.sources.episode_options import EpisodeOptions
 from pipelines.sources.formats.files import names_and_sizes
 from pipelines.sources.formats.hdf5 import child, opened
-from pipelines.sources.formats.hdf5_files import hdf5_files, members_of
-from pipelines.sources.formats.matching import Matches
+from pipelines.sources.formats.hdf5_files import SUFFIXES, members_of
+from pipelines.sources.formats.matching import Matches, files_in
 from pipelines.sources.formats.places import stamped
 from pipelines.sources.on_disk import OnDisk
 from pipelines.sources.options import option, parse_options
@@ -59,7 +59,7 @@ class RobomimicSource(StepSource):
 
     @functools.cached_property
     def _matches(self) -> Matches:
-        return hdf5_files(self._argument)
+        return files_in(self._argument, SUFFIXES)
 
     @functools.cached_property
     def _files(self) -> dict[str, DemoFile]:

@@ -1,15 +1,15 @@
 """AwayStore: the keys of a Zarr folder or .zip file at an address."""
 
 import asyncio
-import zipfile
 from collections.abc import AsyncIterator, Iterable
 
 from zarr.abc.store import ByteRequest, OffsetByteRequest, RangeByteRequest, Store, SuffixByteRequest
 from zarr.core.buffer import Buffer, BufferPrototype, default_buffer_prototype
 
-from gato_tokenize.storage.address import Facts, RemoteError, files_under, is_address
-from gato_tokenize.storage.remote_file import RemoteFile, open_file
+from gato_tokenize.storage.address import Facts, files_under
+from gato_tokenize.storage.remote_file import RemoteFile
 from pipelines.sources.formats.places import is_file
+from pipelines.sources.formats.zip_files import zip_file
 
 
 class AwayStore(Store):
@@ -97,29 +97,3 @@ def _bounds(asked: ByteRequest | None, size: int) -> tuple[int, int]:
     if isinstance(asked, SuffixByteRequest):
         return max(0, size - asked.suffix), size
     return 0, size
-
-
-class _AwayZip(zipfile.ZipFile):
-    def __init__(self, path: str) -> None:
-        self._away = open_file(path)
-        try:
-            super().__init__(self._away)
-        except BaseException:
-            self._away.close()
-            raise
-
-    def close(self) -> None:
-        super().close()
-        self._away.close()
-
-
-def zip_file(path: str) -> zipfile.ZipFile:
-    """Open a .zip file at a local path or an address. Raises zipfile.BadZipFile for one that is damaged."""
-    if not is_address(path):
-        return zipfile.ZipFile(path)
-    try:
-        return _AwayZip(path)
-    except zipfile.BadZipFile as error:
-        if isinstance(error.__context__, RemoteError):  # zipfile takes it for damage
-            raise error.__context__ from None
-        raise

@@ -319,7 +319,7 @@ class TestFaults:
 
     @pytest.mark.parametrize(
         ("name", "expected"),
-        [("a.csv", "ends in .npz or .npy"), ("joints.npy", "is one array: give the folder that holds all arrays")],
+        [("a.csv", r"ends in \.npz, \.npy"), ("joints.npy", "is one array: give the folder that holds all arrays")],
     )
     def test_what_is_no_set(self, tmp_path: Path, name: str, expected: str) -> None:
         write_npy(tmp_path, {"joints": np.ones(3)})

@@ -28,7 +28,7 @@ from gato_tokenize import DiscreteSpec, Episode, EpisodeSpec, TextSpec
 from pipelines.sources.contract import EpisodeSourceContract, SourceContract
 from pipelines.sources.parquet import rows as reading_rows
 from pipelines.sources.parquet.files import find_files
-from pipelines.sources.parquet.table_file import open_table
+from pipelines.sources.parquet.opening import open_table
 from pipelines.sources.reading import Reject
 from pipelines.sources.source import SourceError
 

@@ -258,7 +258,7 @@ class TestFaults:
         assert [type(one) for one in results(path)] == [Reject, Episode, Episode]
 
     def test_what_is_no_such_file(self, tmp_path: Path) -> None:
-        with pytest.raises(SourceError, match="no file matches"):
+        with pytest.raises(SourceError, match="no file below"):
             opened(tmp_path).specs()
         path = tmp_path / "other.hdf5"
         with h5py.File(path, "w") as file:
