@@ -35,8 +35,8 @@ FRAMES = 8
 HEIGHT, QUALITY = 112, 72  # of a strip: pixels, and of its JPEG
 FILMSTRIPS = "filmstrips.json"
 _ABOUT = (
-    f"Up to {FRAMES} frames of one episode a domain: of the task in the middle of its scores, on the first seed that was"
-    " scored, whatever came of it."
+    f"Up to {FRAMES} frames of one episode a domain: of the task in the middle of its scores, on the first seed that"
+    " was scored, whatever came of it."
 )
 
 
