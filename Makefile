@@ -1,5 +1,6 @@
 # make demo       convert, verify and report a small dataset
 # make corpus     open data of many domains for one model, by the recipes: hours; SMALL=1 makes a tenth
+# make play       a page in the browser: a model acts frame by frame, its tokens and choices beside the expert's episode
 # make results    scores of a trained model, RUN=its folder, in every environment of the recipes, as tables and a page
 # make check      the quick loop, under 90 seconds on 2 cores: ruff, mypy, the quick tests
 # make test       what CI runs, about 20 minutes: ruff, mypy, every test that is not slow
@@ -15,7 +16,7 @@ OUT ?= demo-data
 TRAIN_OUT ?= train-demo-data
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo train-demo corpus results check test test-all cluster-test lint bench docs dist clean
+.PHONY: demo train-demo corpus play results check test test-all cluster-test lint bench docs dist clean
 
 # Each stamp is a set of extras; it is renewed when setup.cfg changes.
 $(VENV)/.demo: setup.cfg pyproject.toml
@@ -42,11 +43,16 @@ $(VENV)/.recipes: $(VENV)/.demo
 corpus: $(VENV)/.recipes
 	$(BIN)/python -m recipes.make_corpus $(if $(SMALL),--small)
 
+# Prints the address of the page; RUN is the folder of a run or an export, by default the model that comes along.
+play: $(VENV)/.recipes
+	$(BIN)/python -m recipes.play --checkpoint $(or $(RUN),demo)
+
 # Goes on with the tasks that results/scores.jsonl lacks.
 results: $(VENV)/.recipes
 	$(BIN)/python -m recipes.scores $(RUN) --out results/scores.jsonl
 	$(BIN)/python -m recipes.answers $(RUN) --out results/answers.json
 	$(BIN)/python -m recipes.held_out_text $(RUN) --out results/text.json
+	$(BIN)/python -m recipes.filmstrips $(RUN) results/scores.jsonl
 	$(BIN)/python -m recipes.results $(RUN) results/scores.jsonl
 
 lint: $(VENV)/.test

@@ -210,6 +210,6 @@ def _quiet() -> contextlib.AbstractContextManager[Any]:
     return contextlib.redirect_stdout(io.StringIO())
 
 
-def filmed(recipe: Recipe) -> Recipe:
-    """Return the recipe of the same environment, made ready to be drawn."""
-    return dataclasses.replace(recipe, kwargs=json.dumps({**recipe.arguments(), "render_mode": "rgb_array"}))
+def filmed(recipe: Recipe, **how: Any) -> Recipe:
+    """Return the recipe of the same environment, made ready to be drawn. how: more arguments, such as its camera."""
+    return dataclasses.replace(recipe, kwargs=json.dumps({**recipe.arguments(), "render_mode": "rgb_array", **how}))

@@ -55,10 +55,14 @@ class Filmstrip:
 def filmstrip(dataset: Dataset, record: Record, steps: int) -> Filmstrip:
     """Return the first `steps` timesteps of a record, rebuilt from its tokens alone."""
     shown = record.sequence.steps(0, min(steps, record.sequence.num_steps))
-    tokenizer = dataset.tokenizer.task(record.metadata.task)
-    reading = _Reading(tokenizer, dataset.tokenizer.text, shown)
-    runs = [list(reading.runs(step)) for step in range(shown.num_steps)]
-    return Filmstrip(record.metadata, runs, record.metadata.num_steps - shown.num_steps)
+    steps_of_runs = runs(dataset.tokenizer.task(record.metadata.task), dataset.tokenizer.text, shown)
+    return Filmstrip(record.metadata, steps_of_runs, record.metadata.num_steps - shown.num_steps)
+
+
+def runs(tokenizer: EpisodeTokenizer, text: TextTokenizer | None, sequence: TokenSequence) -> list[list[Run]]:
+    """Explain the tokens of a sequence: for each timestep the runs of its slots, in token order."""
+    reading = _Reading(tokenizer, text, sequence)
+    return [list(reading.runs(step)) for step in range(sequence.num_steps)]
 
 
 def pieces(text: TextTokenizer, ids: NDArray[np.int32]) -> list[str]:

@@ -29,9 +29,12 @@ class VaryingBody(gymnasium.Wrapper[Any, Any, Any, Any]):
         return self.env.reset(seed=seed, options=options)
 
 
-def make(task: str, span: str) -> gymnasium.Env[Any, Any]:
-    """Make the environment of a task such as `cartpole-swingup`, with bodies within a span of SPANS."""
-    return VaryingBody(gymnasium.make(f"dm_control/{task}-v0", disable_env_checker=True), *SPANS[span])
+def make(task: str, span: str, **how: Any) -> gymnasium.Env[Any, Any]:
+    """Make the environment of a task such as `cartpole-swingup`, with bodies within a span of SPANS.
+
+    how: for the suite's own environment, such as `render_mode`.
+    """
+    return VaryingBody(gymnasium.make(f"dm_control/{task}-v0", disable_env_checker=True, **how), *SPANS[span])
 
 
 for _span in SPANS:

@@ -35,15 +35,21 @@ class Sokoban(gymnasium.Env[NDArray[np.int64], int]):
     end. info["success"] says whether all boxes are on targets.
     """
 
-    def __init__(self, size: int, boxes: int, max_steps: int = 120) -> None:
+    metadata = {"render_modes": ["rgb_array"]}
+
+    def __init__(self, size: int, boxes: int, max_steps: int = 120, render_mode: str | None = None) -> None:
+        self.render_mode = render_mode
         self._room = _Room((size, size), max_steps, boxes, reset=False)
         self.observation_space = gymnasium.spaces.Box(0, PLAYER_ON_TARGET, (size, size), np.int64)
         self.action_space = gymnasium.spaces.Discrete(len(MOVES))
 
     @property
     def grid(self) -> NDArray[np.int64]:
-        """The observation: gym-sokoban's own numbers hide a target on which the player stands."""
-        grid = np.asarray(self._room.room_state, np.int64)
+        """The observation: gym-sokoban's own numbers hide a target on which the player stands.
+
+        It is a copy: by the room's numbers gym-sokoban tells whether the room is solved.
+        """
+        grid = np.array(self._room.room_state, np.int64)
         grid[(grid == PLAYER) & (self._room.room_fixed == TARGET)] = PLAYER_ON_TARGET
         return grid
 
@@ -63,6 +69,10 @@ class Sokoban(gymnasium.Env[NDArray[np.int64], int]):
         _, reward, done, _ = self._room.step(int(action) + 1)
         success = bool(self._room.boxes_on_target == self._room.num_boxes)
         return self.grid, float(reward), success, bool(done) and not success, {"success": success}
+
+    def render(self) -> NDArray[np.uint8]:
+        """Draw the room: uint8[16 * size, 16 * size, 3]."""
+        return np.asarray(self._room.get_image("rgb_array"), np.uint8)
 
 
 for _size, _boxes in (7, 2), (7, 3):

@@ -15,7 +15,9 @@ import re
 from collections.abc import Iterable
 from typing import Literal
 
+from gato_tokenize.storage.address import RemoteError, full, is_address
 from pipelines.sources.dqn_replay.row_stream import RowStream, read_number
+from pipelines.sources.formats.places import Size, files_in_folder, matching_addresses, plain_name
 from pipelines.sources.source import SourceError
 
 ARRAYS = ("observation", "action", "reward", "terminal")
@@ -31,7 +33,7 @@ class Checkpoint:
 
     folder: str
     number: int
-    sizes: dict[str, int]
+    sizes: dict[str, Size]
 
     def name(self, array: str) -> str:
         return f"{'' if array == 'add_count' else '$store$_'}{array}_ckpt.{self.number}.gz"
@@ -39,11 +41,14 @@ class Checkpoint:
     def path(self, array: str) -> str:
         return os.path.join(self.folder, self.name(array))
 
+    def stream(self, array: str) -> RowStream:
+        """The rows of an array; the file may be missing."""
+        return RowStream(self.path(array), self.sizes.get(self.name(array)))
+
     def add_count(self) -> int | None:
         """The number of rows that were added to the buffer before it was logged; None if no file tells it."""
-        if self.name("add_count") not in self.sizes:
-            return None
-        return read_number(self.path("add_count"))
+        size = self.sizes.get(self.name("add_count"))
+        return None if size is None else read_number(self.path("add_count"), size)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,18 +92,30 @@ def new_rows(rows: int, number: int, added: int | None, before: tuple[int, int] 
 def run_folders(argument: str) -> list[str]:
     """The folders of files that an argument names, which may be a pattern of folders, in byte order; each may be the
     one that holds `replay_logs`. Raises SourceError if there is none."""
+    folders = _folders_at(full(argument)) if is_address(argument) else _local_folders(argument)
+    if not folders:
+        raise SourceError(
+            f"{argument} holds no files like $store$_observation_ckpt.0.gz, nor does its {LOGS}: give the folder that"
+            " does, such as dqn/Pong/1/replay_logs, or a pattern of such folders"
+        )
+    return folders
+
+
+def _local_folders(argument: str) -> list[str]:
     found = [argument] if os.path.isdir(argument) else sorted(glob.glob(argument), key=os.fsencode)
     folders: dict[str, str] = {}
     for folder in found:
         for one in (folder, os.path.join(folder, LOGS)):
             if has_checkpoints(one):
                 folders.setdefault(os.path.realpath(one), one)
-    if not folders:
-        raise SourceError(
-            f"{argument} holds no files like $store$_observation_ckpt.0.gz, nor does its {LOGS}: give the folder that"
-            " does, such as dqn/Pong/1/replay_logs, or a pattern of such folders"
-        )
     return list(folders.values())
+
+
+def _folders_at(argument: str) -> list[str]:
+    top = argument.rstrip("/")
+    files = [path for folder in (top, f"{top}/{LOGS}") for path in matching_addresses(f"{folder}/*_ckpt.*.gz")]
+    named = {os.path.dirname(path) for path in files if _NAME.fullmatch(plain_name(path))}
+    return sorted(named, key=os.fsencode)
 
 
 def has_checkpoints(folder: str) -> bool:
@@ -107,14 +124,13 @@ def has_checkpoints(folder: str) -> bool:
 
 def checkpoints(folder: str) -> list[Checkpoint]:
     """The checkpoints of a folder that have at least one array, by number."""
-    sizes: dict[int, dict[str, int]] = {}
+    sizes: dict[int, dict[str, Size]] = {}
     stored: set[int] = set()
-    for name in _names(folder):
+    for path, size in files_in_folder(folder).items():
+        name = plain_name(path)
         if match := _NAME.fullmatch(name):
-            path = os.path.join(folder, name)
-            if os.path.isfile(path):
-                sizes.setdefault(int(match[3]), {})[name] = os.path.getsize(path)
-                stored |= {int(match[3])} if match[1] else set()
+            sizes.setdefault(int(match[3]), {})[name] = size
+            stored |= {int(match[3])} if match[1] else set()
     return [Checkpoint(folder, number, sizes[number]) for number in sorted(stored)]
 
 
@@ -140,10 +156,12 @@ def frame_of(found: Iterable[Checkpoint]) -> RowStream:
     """The pictures of the first checkpoint of which they can be described. Raises ValueError if there is none."""
     fault: Exception | None = None
     for one in found:
-        stream = RowStream(one.path("observation"))
+        stream = one.stream("observation")
         try:
             _ = stream.shape
             return stream
+        except RemoteError:
+            raise
         except (ValueError, OSError) as error:
             fault = fault or error
         finally:

@@ -21,8 +21,9 @@ class Streams:
     def __init__(self) -> None:
         self._open: OrderedDict[str, RowStream] = OrderedDict()
 
-    def of(self, path: str) -> RowStream:
-        stream = self._open.setdefault(path, RowStream(path))
+    def of(self, checkpoint: Checkpoint, array: str) -> RowStream:
+        path = checkpoint.path(array)
+        stream = self._open.setdefault(path, checkpoint.stream(array))
         self._open.move_to_end(path)
         while len(self._open) > MOST_OPEN:
             self._open.popitem(last=False)[1].close()
@@ -58,7 +59,8 @@ class ReplayReader:
         path = checkpoint.path(array)
         if checkpoint.name(array) not in checkpoint.sizes:
             raise ValueError(f"{path} {NO_FILE}")
-        stream = RowStream(path) if apart else self._streams.of(path)  # apart: the other stream stays where it is
+        # apart: the other stream stays where it is
+        stream = checkpoint.stream(array) if apart else self._streams.of(checkpoint, array)
         try:
             self._check(array, path, stream)
             values = stream.read(first, stop)

@@ -7,8 +7,10 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from gato_tokenize.storage.address import RemoteError
 from pipelines.sources.formats.files import opened
 from pipelines.sources.formats.limits import check_field
+from pipelines.sources.formats.places import Size, size_of, stamped
 
 BLOCK_BYTES = 2**20  # that are unpacked at once where rows are passed over
 
@@ -21,8 +23,9 @@ class RowStream:
     an OSError that names the file. What comes after damage in the compressed data cannot be read; that is found once.
     """
 
-    def __init__(self, path: str) -> None:
-        self._path = path
+    def __init__(self, path: str, size: Size | None = None) -> None:
+        """size: that the file had when it was planned."""
+        self._path, self._size = path, size
         self._file: BinaryIO | None = None
         self._process = 0
         self._next = 0  # the row that the file is at
@@ -65,6 +68,9 @@ class RowStream:
             data = self._bytes((stop - start) * each)
             if stop == self._shape[0] and self._the_file.read(1):
                 raise ValueError(f"{self._path}: holds more than the {stop} rows that its header states")
+        except RemoteError:
+            self.close()
+            raise
         except (ValueError, OSError, EOFError) as error:
             self._fault = (self._next if self._next < start else start, _named(self._path, error))
             self.close()
@@ -81,10 +87,10 @@ class RowStream:
         self.close()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self._path}
+        return {"path": self._path, "size": self._size}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["path"])  # type: ignore[misc]
+        self.__init__(**state)  # type: ignore[misc]
 
     @property
     def _the_file(self) -> BinaryIO:
@@ -99,12 +105,15 @@ class RowStream:
     def _open(self) -> None:
         if self._fault and not self._shape:
             raise ValueError(self._fault[1])
-        self._file = opened(self._path, os.path.getsize(self._path))
+        self._file = _opened(self._path, self._size)
         self._process = os.getpid()
         try:
             self._shape, self._dtype = _header(self._file)
             if not self._shape:
                 raise ValueError("it holds a single value, and no rows")
+        except RemoteError:
+            self.close()
+            raise
         except (ValueError, OSError, EOFError) as error:
             self.close()
             self._fault = 0, _named(self._path, error)
@@ -132,14 +141,22 @@ class RowStream:
         return data
 
 
-def read_number(path: str) -> int:
-    """Read a .npy in a gzip file that holds one whole number. Raises ValueError or OSError naming the file."""
-    with opened(path, os.path.getsize(path)) as file:
+def _opened(path: str, planned: Size | None) -> BinaryIO:
+    size = size_of(path) if planned is None else planned
+    return opened(path, size, 0, stamped(size))
+
+
+def read_number(path: str, size: Size | None = None) -> int:
+    """Read a .npy in a gzip file that holds one whole number. size: as of a `RowStream`. Raises ValueError or OSError
+    naming the file."""
+    with _opened(path, size) as file:
         try:
             shape, dtype = _header(file)
             if int(np.prod(shape, dtype=object)) != 1 or dtype.kind not in "iu":
                 raise ValueError(f"expected one whole number, got {dtype}{list(shape)}")
             return int(np.frombuffer(file.read(dtype.itemsize), dtype)[0])
+        except RemoteError:
+            raise
         except (ValueError, IndexError, OSError, EOFError) as error:
             raise ValueError(_named(path, error)) from error
 

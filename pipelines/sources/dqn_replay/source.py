@@ -16,6 +16,7 @@ from pipelines.sources.dqn_replay.reader import PADDING, ReplayReader, Streams, 
 from pipelines.sources.dqn_replay.timeline import Timeline, read_timeline
 from pipelines.sources.episode_options import EpisodeOptions
 from pipelines.sources.formats.files import names_and_sizes
+from pipelines.sources.formats.places import require_size, stamped
 from pipelines.sources.on_disk import OnDisk
 from pipelines.sources.options import option, parse_options
 from pipelines.sources.pieces import RECORD_BYTES, partition_bytes, runs, step_bytes
@@ -62,6 +63,7 @@ class DqnReplaySource(StepSource):
     """
 
     Options = DqnReplayOptions
+    reads_addresses = True
     looks_for = "files $store$_observation_ckpt.0.gz, ..., in the folder or in its replay_logs/"
 
     def __init__(self, argument: str, options: dict[str, str]) -> None:
@@ -134,14 +136,15 @@ class DqnReplaySource(StepSource):
 
     def partitions(self) -> list[dict[str, Any]]:
         """{"count", "run", "first", "start", "stop"}: `count` episodes from number `first`, in the rows [start, stop)
-        of a run; or {"count", "run", "unread"}: a checkpoint in which no episode can be found."""
+        of a run; or {"count", "run", "unread"}: a checkpoint in which no episode can be found. At an address there is
+        also the "stamp" of all files of the run."""
         weights = {folder: self._weights(run) for folder, run in self._runs.items()}
         most = partition_bytes(sum(int(each.sum()) for each in weights.values()), self.shard_bytes)
         found: list[dict[str, Any]] = []
         for folder, run in self._runs.items():
             for first, stop in runs(weights[folder], most):
                 rows = {"start": int(run.starts[first]), "stop": int(run.stops[stop - 1])}
-                found.append({"count": stop - first, "run": folder, "first": first, **rows})
+                found.append({"count": stop - first, "run": folder, "first": first, **rows, **stamped(run.size)})
             found += [{"count": 1, "run": folder, "unread": number} for number in run.unread]
         return found
 
@@ -155,6 +158,7 @@ class DqnReplaySource(StepSource):
         if "unread" in partition:
             yield self._unread(run, partition["unread"])
             return
+        require_size(run.folder, run.size, None, partition)
         first, stop = partition["first"], partition["first"] + partition["count"]
         bounds = [*run.starts[first:stop][:1].tolist(), *run.stops[first:stop][-1:].tolist()]
         if bounds != [partition["start"], partition["stop"]] or stop > len(run.stops):

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gato_tokenize.storage.address import RemoteError
 from pipelines.sources.dqn_replay.checkpoints import ARRAYS, Checkpoint, Order, checkpoints, missing_numbers, new_rows
-from pipelines.sources.dqn_replay.row_stream import RowStream
 from pipelines.sources.formats.limits import check_field
+from pipelines.sources.formats.places import Size, total
 
 NO_FILE = "is not there"
 
@@ -56,7 +57,12 @@ class Timeline:
                 apart = span.row > 0 and span.stop - span.start == 1
                 yield span.checkpoint, span.row + first - span.start, span.row + last - span.start, apart
 
-    def files(self) -> Iterator[tuple[str, int | None]]:
+    @property
+    def size(self) -> Size:
+        """The bytes of all files."""
+        return total(size for _, size in self.files() if size is not None)
+
+    def files(self) -> Iterator[tuple[str, Size | None]]:
         """Yield (name, bytes, None if it is missing) of every file."""
         for one in self.found:
             for array in (*ARRAYS, "add_count"):
@@ -77,6 +83,8 @@ def read_timeline(folder: str, order: Order) -> Timeline:
     for one in found:
         try:
             terminal, added = _terminal(one), one.add_count() if order != "rows" else None
+        except RemoteError:
+            raise
         except (ValueError, OSError) as error:
             unread[one.number] = str(error)
             continue
@@ -117,7 +125,7 @@ def _terminal(one: Checkpoint) -> NDArray[np.bool_]:
     path = one.path("terminal")
     if one.name("terminal") not in one.sizes:
         raise ValueError(f"{path} {NO_FILE}")
-    stream = RowStream(path)
+    stream = one.stream("terminal")
     try:
         check_field(path, f"{stream.rows} rows", stream.rows * stream.dtype.itemsize)
         values: Any = stream.read(0, stream.rows)

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO
+from urllib.parse import unquote
 
 from gato_tokenize.storage import address
 from gato_tokenize.storage.address import Facts, is_address
@@ -100,6 +101,18 @@ def files_in_folder(folder: str) -> dict[str, Size]:
     """Return {path: bytes} of the files that lie directly in a folder, by their names. Raises OSError as `names_in`."""
     paths = [f"{folder.rstrip('/')}/{name}" for name in sorted(names_in(folder))]
     return {path: size for path, size in zip(paths, sizes_of(paths), strict=True) if size is not None}
+
+
+def plain_name(path: str) -> str:
+    """The name of a file as it is on its server's disk: over HTTP a page of links may write $ as %24."""
+    name = os.path.basename(path)
+    return unquote(name) if path.lower().startswith(("http:", "https:")) else name
+
+
+def listed_in(folder: str) -> dict[str, Size | None]:
+    """Return {plain name: size, None if the listing does not tell it} of the files in the folder at an address."""
+    entries = [entry for entry in address.entries_of(folder) if not entry.folder]
+    return {plain_name(f"{folder}/{one.name}"): _size(one.facts) if one.facts else None for one in entries}
 
 
 def sizes_in(folder: str) -> dict[str, Size]:

@@ -3,11 +3,13 @@
 import dataclasses
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
+from gato_tokenize.storage.address import full, is_address
 from pipelines.sources.episode_options import OUR_NAMES
 from pipelines.sources.formats.matching import matching
-from pipelines.sources.image_text.image_lines import picture
+from pipelines.sources.formats.places import checked_address, is_file, is_folder, names_in, size_of, sizes_of
+from pipelines.sources.image_text.image_lines import path_below, picture
 from pipelines.sources.source import SourceError
 
 QUESTIONS, ANSWERS = "_questions.json", "_annotations.json"
@@ -74,14 +76,25 @@ class AnnotationFile:
         forms = [form for form in (*NUMBERED, ABSTRACT) if self.part or "{part}" not in form]
         return [form.format(part=self.part, number=int(name)) for form in forms]
 
+    def places(self, name: str) -> Iterator[tuple[str, str]]:
+        """Yield (folder, name there) at which a picture may lie."""
+        yield from ((folder, one) for folder in self.folders for one in self.picture_names(name))
+
     def find_picture(self, name: str) -> tuple[str, str, int]:
-        """(folder, its name there, bytes) of the first file that there is; ("", "", 0) if there is none."""
-        for folder in self.folders:
-            for one in self.picture_names(name):
-                try:
+        """(folder, its name there, bytes) of the first file that there is; ("", "", 0) if there is none.
+
+        Raises OSError if an address gives no answer, or refuses access.
+        """
+        for folder, one in self.places(name):
+            try:
+                if not is_address(folder):
                     return folder, one, os.stat(os.path.join(folder, one)).st_size
-                except (OSError, ValueError):
-                    continue
+                return folder, one, size_of(path_below(folder, one, ""))
+            except (FileNotFoundError, ValueError):
+                continue
+            except OSError:
+                if is_address(folder):
+                    raise
         return "", "", 0
 
     def read_picture(self, name: str, where: str) -> bytes:
@@ -107,10 +120,11 @@ def annotation_files(argument: str, images: Sequence[str]) -> tuple[list[Annotat
     pictures does not exist.
     """
     for folder in images:
-        if not os.path.isdir(folder):
+        checked_address(folder)
+        if not is_folder(folder):
             raise SourceError(f"option images={','.join(images)}: there is no folder {folder}")
     left_out: list[str] = []
-    if os.path.isdir(argument):
+    if is_folder(argument):
         paths, left_out = _in_folder(argument)
     else:
         found = matching(argument)
@@ -126,7 +140,7 @@ def annotation_files(argument: str, images: Sequence[str]) -> tuple[list[Annotat
 
 def named_by_coco(path: str) -> list[str]:
     """The files of COCO's and VQA's names: in a folder and in its `annotations/`, or the file itself if it has one."""
-    paths = [path] if os.path.isfile(path) else [*_json_files(path), *_json_files(os.path.join(path, "annotations"))]
+    paths = [path] if is_file(path) else [*_json_files(path), *_json_files(os.path.join(path, "annotations"))]
     return [one for one in paths if _NAMES.fullmatch(os.path.basename(one))]
 
 
@@ -144,9 +158,9 @@ def _in_folder(folder: str) -> tuple[list[str], list[str]]:
 
 
 def _json_files(folder: str) -> list[str]:
-    names = os.listdir(folder) if os.path.isdir(folder) else []
+    names = names_in(folder) if is_folder(folder) else []
     paths = [os.path.join(folder, name) for name in sorted(names, key=os.fsencode) if name.endswith(".json")]
-    return [path for path in paths if os.path.isfile(path)]
+    return [path for path, size in zip(paths, sizes_of(paths), strict=True) if size is not None]
 
 
 def _pair(path: str) -> tuple[str, str]:
@@ -181,6 +195,18 @@ def _described(path: str, questions: str, images: Sequence[str]) -> AnnotationFi
 def _folders(path: str, part: str, images: Iterable[str]) -> list[str]:
     """The folders that exist: those called as the pictures first."""
     own = os.path.dirname(path) or "."
-    bases = list(images) or [base for at in (own, os.path.join(own, "..")) for base in (os.path.join(at, "images"), at)]
+    bases = list(images) or [base for at in (own, _above(own)) if at for base in (os.path.join(at, "images"), at)]
     named = [os.path.join(base, part) for base in bases] if part else []
-    return [folder for folder in dict.fromkeys(map(os.path.normpath, (*named, *bases))) if os.path.isdir(folder)]
+    return [folder for folder in dict.fromkeys(map(_plain, (*named, *bases))) if is_folder(folder)]
+
+
+def _plain(folder: str) -> str:
+    return full(folder).rstrip("/") if is_address(folder) else os.path.normpath(folder)
+
+
+def _above(folder: str) -> str:
+    """The folder in which a folder lies; "" if its address has none."""
+    if not is_address(folder):
+        return os.path.join(folder, "..")
+    above = full(folder).rpartition("/")[0]
+    return above if re.match("[^/]+://[^/]", above) else ""

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -11,12 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gato_tokenize import Episode, EpisodeMetadata, EpisodeSpec
+from gato_tokenize.storage.address import full
 from pipelines.sources.episode_options import listed
 from pipelines.sources.formats import lines
 from pipelines.sources.formats.files import hashed, names_and_sizes
+from pipelines.sources.formats.places import known_sizes, require_size, stamped, total
 from pipelines.sources.image_text.annotation_files import CAPTIONS, AnnotationFile, annotation_files, named_by_coco
 from pipelines.sources.image_text.joined import ABSENT, TWICE, Joined, join
 from pipelines.sources.image_text.json_arrays import Cursor
+from pipelines.sources.image_text.picture_sizes import picture_sizes
 from pipelines.sources.image_text.samples import ImageTextOptions, Samples
 from pipelines.sources.on_disk import OnDisk
 from pipelines.sources.options import option, parse_options
@@ -44,10 +48,11 @@ class CocoSource(Source):
     """
 
     Options = CocoOptions
+    reads_addresses = True
     looks_for = "captions_*.json, or *_questions.json with *_annotations.json, in the folder or in its annotations/"
 
     def __init__(self, argument: str, options: dict[str, str]) -> None:
-        self._argument, self._options = argument, parse_options(CocoOptions, options)
+        self._argument, self._options = full(argument), parse_options(CocoOptions, options)
         self._texts = Samples(self._options)
 
     @classmethod
@@ -64,16 +69,13 @@ class CocoSource(Source):
         return {file.path: join(file, self._options.captions, self._options.seed) for file in self._found[0]}
 
     @functools.cached_property
-    def _sizes(self) -> dict[str, NDArray[np.int64]]:
-        """{path of the annotations: int64[P], the bytes of the picture of each partner, 0 if it is not there}.
-
-        Raises SourceError if not one picture of a file is there.
-        """
+    def _sizes(self) -> dict[str, tuple[NDArray[np.int64], str]]:
+        """{path of the annotations: `picture_sizes` of the partners}. Raises SourceError if not one picture of a file
+        is there."""
         found = {}
         for path, joined in self._joined.items():
-            names = map(joined.pictures.__getitem__, range(len(joined.pictures)))
-            found[path] = np.fromiter((joined.file.find_picture(name)[2] for name in names), np.int64)
-            if not found[path].any():
+            found[path] = picture_sizes(joined.file, joined.pictures)
+            if not found[path][0].any():
                 raise SourceError(
                     f"{path}: not one of its pictures is there: {joined.file.searched(joined.pictures[0])}; give their"
                     " folder by images=FOLDER"
@@ -101,27 +103,27 @@ class CocoSource(Source):
                 with hashed(one) as file:
                     found.append(file.fingerprint())
             names = map(joined.pictures.__getitem__, range(len(joined.pictures)))
-            found.append(names_and_sizes(path, zip(names, self._sizes[path].tolist(), strict=True)))
+            sizes, stamps = self._sizes[path]
+            said = [("stamps", None, stamps)] if stamps else []
+            found.append(names_and_sizes(path, itertools.chain(zip(names, sizes.tolist(), strict=True), said)))
         return sorted(found, key=lambda one: os.fsencode(one["uri"]))
 
     def partitions(self) -> list[dict[str, Any]]:
         """{"count", "uri", "bytes", "first"}: `count` candidates from number `first` of a file, which has, with that of
-        its questions, so many bytes."""
-        weights = {path: _weights(joined, self._sizes[path]) for path, joined in self._joined.items()}
+        its questions, so many bytes, and at an address a "stamp"."""
+        weights = {path: _weights(joined, self._sizes[path][0]) for path, joined in self._joined.items()}
         most = partition_bytes(sum(int(each.sum()) for each in weights.values()), self.shard_bytes)
+        sizes = {path: joined.size for path, joined in self._joined.items()}
         return [
-            {"count": stop - first, "uri": path, "bytes": _bytes(self._joined[path].file), "first": first}
+            {"count": stop - first, "uri": path, "bytes": sizes[path], "first": first, **stamped(sizes[path])}
             for path, each in weights.items()
             for first, stop in runs(each, most)
         ]
 
     def candidates(self, partition: dict[str, Any]) -> Iterator[Candidate]:
         joined = self._joined[partition["uri"]]
-        if (found := _bytes(joined.file)) != partition["bytes"]:
-            raise ValueError(
-                f"{partition['uri']} has changed since it was planned: {found} bytes now, {partition['bytes']} then;"
-                " plan again"
-            )
+        now = total(known_sizes(joined.file.paths).values())
+        require_size(partition["uri"], now, partition["bytes"], partition)
         reader = _Reader(joined, self._texts, (joined.file.split or "train") if self.splits() else "")
         try:
             for number in range(partition["first"], partition["first"] + partition["count"]):
@@ -135,10 +137,6 @@ def _weights(joined: Joined, sizes: NDArray[np.int64]) -> NDArray[np.int64]:
     partner = joined.partner[joined.taken]
     pictures = np.where(partner >= 0, sizes[np.maximum(partner, 0)], 0)
     return np.concatenate([pictures + RECORD_BYTES, np.ones(len(joined.alone), np.int64)])
-
-
-def _bytes(file: AnnotationFile) -> int:
-    return sum(os.path.getsize(path) for path in file.paths)
 
 
 class _Reader:

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gato_tokenize.storage.address import RemoteError
+from pipelines.sources.formats.places import Size, total
 from pipelines.sources.image_text.annotation_files import CAPTIONS, AnnotationFile
 from pipelines.sources.image_text.json_arrays import JsonArray
 from pipelines.sources.source import SourceError
@@ -35,6 +37,11 @@ class Joined:
     taken: NDArray[np.int64]
     alone: NDArray[np.int64]
     pictures: "Names"
+
+    @property
+    def size(self) -> Size:
+        """The bytes of the file, with those of its questions, when it was read."""
+        return total({one.path: one.size for one in (self.annotations, self.partners)}.values())
 
     @property
     def left_out(self) -> int:
@@ -67,6 +74,8 @@ def join(file: AnnotationFile, captions: str, seed: int) -> Joined:
     """
     try:
         return _join(file, captions, seed)
+    except RemoteError:
+        raise
     except (ValueError, OSError) as error:
         raise error if isinstance(error, SourceError) else SourceError(str(error)) from error
 

@@ -3,11 +3,13 @@
 import bisect
 import itertools
 import json
-import os
 from collections.abc import Generator, Iterator
 from typing import Any, BinaryIO
 
 import ijson
+
+from gato_tokenize.storage.remote_file import open_file
+from pipelines.sources.formats.places import Size, require_unchanged, size_of_open, stamped
 
 CHUNK = 2**16  # bytes that are parsed at once: to find a member anywhere, at most so many are parsed before it
 NESTED = 1000  # brackets that a chunk may leave open: ijson's memory grows with the square of the depth
@@ -17,19 +19,21 @@ SKIPPED = 256  # members that are parsed and passed over rather than searched fo
 class JsonArray:
     """The array under a key of the object that a file holds, such as the "annotations" of COCO.
 
-    `scan` must be run to its end first. It finds the number of members, and remembers a place in each chunk at which a
-    member ends: 16 bytes for every 64 KiB of the file. Whatever is wrong with the file is a ValueError that names it.
+    `scan` must be run to its end first. It finds the number of members and the size of the file, and remembers a place
+    in each chunk at which a member ends: 16 bytes for every 64 KiB. Whatever is wrong with the file is a ValueError
+    that names it.
     """
 
     def __init__(self, path: str, key: str) -> None:
         self.path, self.key, self.count = path, key, 0
-        self._bytes = 0
+        self.size = Size(0)
         self._places, self._numbers = [0], [0]  # at byte [i] of the file, [i] members have ended
 
     def scan(self) -> Iterator[Any]:
         """Yield every member; the whole file is parsed."""
         self._places, self._numbers, self.count = [0], [0], 0
-        with open(self.path, "rb") as file:
+        with open_file(self.path) as file:
+            self.size = size_of_open(file)
             feed = _Feed(self.path, file)
             for value in feed.members(self.key):
                 self.count += 1
@@ -38,15 +42,13 @@ class JsonArray:
                     self._numbers.append(self.count)
                     feed.give_the_rest()
                 yield value
-            self._bytes = feed.place
 
     def members(self, first: int) -> Generator[Any, None, None]:
         """Yield the members from number `first` on, in constant memory."""
         nearest = bisect.bisect_right(self._numbers, first) - 1
         place, number = self._places[nearest], self._numbers[nearest]
-        with open(self.path, "rb") as file:
-            if os.fstat(file.fileno()).st_size != self._bytes:
-                raise ValueError(f"{self.path} has changed since it was planned; plan again")
+        with open_file(self.path) as file:
+            require_unchanged(self.path, self.size, stamped(self.size), file)
             file.seek(place)
             # What follows a place is ", {...}, {...}]" and the rest of the file: after this head it is JSON again.
             head = f"{{{json.dumps(self.key)}: [0".encode() if place else b""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import source_inputs
+from coco_files import write_captions
 from conversions import convert, small_model, tree
 from limited import read_source
 from npz_files import arrays_of, write_npz
@@ -18,6 +18,7 @@ from recording_files import robot, write_humble_bag, write_ros2_bag
 from robomimic_files import write_demos
 from rosbags.rosbag2 import CompressionFormat, CompressionMode
 from s3_server import s3_server, upload
+from source_inputs import INPUTS
 from web_server import Web, serving
 
 from gato_tokenize import Episode
@@ -39,14 +40,21 @@ def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     open_source.cache_clear()
 
 
-LOCAL = ("coco", "dqn-replay")  # sources that read no addresses
-INPUTS = {name: make for name, make in source_inputs.INPUTS.items() if not name.startswith(LOCAL)}
-CHANGED = ".txt .gz .jsonl .hdf5 .mcap .bag .db3 .npz .npy .parquet .arrow".split()  # where a test changes a byte
+CHANGED = ".txt .gz .jsonl .hdf5 .mcap .bag .db3 .npz .npy .parquet .arrow .json".split()  # where a test changes a byte
 # Sources that compare a file with its plan, and those whose planning is slow, or is that of another one.
 CHECKED = """text text-jsonl rlds d4rl aloha robomimic mcap rosbag npz npz-folders parquet parquet-saved
-parquet-timesteps""".split()
+parquet-timesteps dqn-replay coco-questions""".split()
 SLOW_TO_PLAN = """aloha robomimic minari lerobot-v2 zarr-zip text-by-line text-jsonl npz-folders parquet-saved
 parquet-texts""".split()
+
+
+def changed(path: Path) -> bytes:
+    """Other bytes than those of a file, as many, and as sound as its planning needs them."""
+    data = bytearray(path.read_bytes())
+    if path.suffix == ".json":
+        return data.replace(b": ", b":\t", 1)
+    data[5 if path.suffix in (".parquet", ".gz") else -1] ^= 1
+    return data
 
 
 @contextlib.contextmanager
@@ -142,7 +150,8 @@ def test_what_cannot_be_reached_costs_its_episodes_and_says_so(name: str, web: W
     opened = open_source(source)
     opened.partitions()
     web.fault = lambda number, request: "drop"
-    found = [outcome for _, outcome in read_source(opened)]
+    read_all = [outcome for _, outcome in read_source(opened)]
+    found = [one for one in read_all if not isinstance(one, Filtered)]  # an image without a caption is not read
     assert found and all(isinstance(one, Reject) for one in found)
     for one in found:
         assert one.exception == "NoAnswerError" and "no answer after 5 tries" in one.message and web.url in one.message
@@ -181,9 +190,7 @@ def test_an_input_that_changed_under_its_plan(
         before = json.dumps(opened.inputs())
         for path in folder.rglob("*"):
             if path.suffix in CHANGED or "tfrecord" in path.name:
-                data = bytearray(path.read_bytes())
-                data[5 if path.suffix == ".parquet" else -1] ^= 1  # of the same size, and with its footer
-                path.write_bytes(data)
+                path.write_bytes(changed(path))
         if kind == "s3":
             upload(folder, top)
         found = [outcome for _, outcome in read_source(opened)]
@@ -191,6 +198,15 @@ def test_an_input_that_changed_under_its_plan(
                              for one in found)  # fmt: skip
         open_source.cache_clear()
         assert json.dumps(open_source(source.format(top)).inputs()) != before
+
+
+def test_annotations_here_and_their_pictures_elsewhere(web: Web, tmp_path: Path) -> None:
+    path = write_captions(tmp_path / "set")
+    whole = [repr(one) for one in read(f"coco:{path}")]
+    shutil.move(tmp_path / "set/val2017", tmp_path / "elsewhere")
+    assert [repr(one) for one in read(f"coco:{path}?images={web.url}/elsewhere")] == whole
+    with pytest.raises(SourceError, match="there is no folder"):
+        read(f"coco:{path}?images={web.url}/nowhere")
 
 
 def test_every_kind_of_bag(web: Web, tmp_path: Path) -> None:
