@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 STEPS = 40  # of each episode with pictures
+SHORT = 1  # where there are many
 FLAT_STEPS = 1000  # of each episode of D4RL and Minari
 DIFFERENT = 8  # episodes whose values differ; the others are copies
 
@@ -22,17 +23,17 @@ def pictures(seed: int, count: int, height: int, width: int) -> Any:
     return np.stack([base + noise + shift for shift in generator.uniform(0, 40, count)]).clip(0, 255).astype(np.uint8)
 
 
-def make_aloha(folder: Path, episodes: int, jpeg: bool) -> None:
+def make_aloha(folder: Path, episodes: int, jpeg: bool, steps: int = STEPS) -> None:
     """Two cameras of 480x640, as padded JPEG or as pixels."""
     for number in range(episodes):
         path = folder / f"episode_{number}.hdf5"
         if number < DIFFERENT:
-            _write_aloha(path, number, jpeg)
+            _write_aloha(path, number, jpeg, steps)
         else:
             shutil.copyfile(folder / f"episode_{number % DIFFERENT}.hdf5", path)
 
 
-def _write_aloha(path: Path, seed: int, jpeg: bool) -> None:
+def _write_aloha(path: Path, seed: int, jpeg: bool, steps: int) -> None:
     import h5py
     import numpy as np
 
@@ -40,9 +41,9 @@ def _write_aloha(path: Path, seed: int, jpeg: bool) -> None:
     with h5py.File(path, "w") as file:
         file.attrs["sim"], file.attrs["compress"] = False, jpeg
         for name in ("action", "observations/qpos", "observations/qvel"):
-            file[name] = generator.uniform(-1, 1, (STEPS, 14)).astype(np.float32)
+            file[name] = generator.uniform(-1, 1, (steps, 14)).astype(np.float32)
         for number, camera in enumerate(("cam_high", "cam_left_wrist")):
-            values = pictures(10 * seed + number, STEPS, 480, 640)
+            values = pictures(10 * seed + number, steps, 480, 640)
             values = _padded(values) if jpeg else values
             file.create_dataset(f"observations/images/{camera}", data=values, chunks=(1, *values.shape[1:]))
 
@@ -184,6 +185,14 @@ HDF5_CASES: dict[str, dict[str, Any]] = {
         "source": "aloha:{folder}?resize=96x128&task=aloha",
         "bare": {"h5py": aloha_by_h5py},
         "imports": "h5py",
+        "few": 20,
+    },
+    "aloha-short": {  # with --episodes 2000: what the number of episodes costs
+        "make": functools.partial(make_aloha, jpeg=True, steps=SHORT),
+        "source": "aloha:{folder}?resize=96x128&task=aloha",
+        "bare": {"h5py, Pillow decodes": aloha_by_h5py},
+        "imports": "h5py",
+        "steps": SHORT,
         "few": 20,
     },
     "robomimic": {

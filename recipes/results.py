@@ -2,10 +2,10 @@
 
     python -m recipes.results RUN results/scores.jsonl --out results
 
-Reads answers.json and text.json beside the scores, which `recipes.answers` and `recipes.held_out_text` wrote, if they
-are there. Writes OUT/README.md with a table of domains and one of tasks, and OUT/index.html with the same and with
-charts: the score of each task with its interval, and the loss while the model learned. The page loads no other file.
-`make results` runs this.
+Reads answers.json, text.json and filmstrips.json beside the scores, if they are there: `recipes.answers`,
+`recipes.held_out_text` and `recipes.filmstrips` write them. Writes OUT/README.md with a table of domains, one of tasks
+and the filmstrips, and OUT/index.html with the same and with charts: the score of each task with its interval, and the
+loss while the model learned. The page loads no other file. `make results` runs this.
 """
 
 import argparse
@@ -13,6 +13,7 @@ import dataclasses
 import html
 import io
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from matplotlib.figure import Figure
 from gato_model.evaluation.scores import Interval, interquartile_mean, mean_interval, mean_of_tasks
 from gato_model.evaluation.summary import HALF
 from gato_tokenize.output import counted
+from recipes.filmstrips import FILMSTRIPS, read_filmstrips, strips_as_html, strips_as_text
 from recipes.scores import score
 
 Table = tuple[Sequence[str], Sequence[Sequence[str]]]  # head, rows
@@ -31,7 +33,8 @@ _STYLE: dict[Any, Any] = {"svg.fonttype": "none", "font.size": 9, "axes.spines.t
 _CSS = (
     ":root{color-scheme:light dark}body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;"
     "padding:0 1rem}table{border-collapse:collapse;display:block;overflow-x:auto}td,th{padding:.2rem .8rem;"
-    "text-align:left;border-bottom:1px solid #8886}pre{overflow-x:auto}svg{max-width:100%;height:auto;background:#fff}"
+    "text-align:left;border-bottom:1px solid #8886}pre{overflow-x:auto}"
+    "svg,img{max-width:100%;height:auto;background:#fff}figure{margin:1rem 0}figcaption{font-size:.9rem}"
 )
 
 
@@ -167,11 +170,12 @@ def _svg(figure: Figure) -> str:
     return text[text.index("<svg") :]
 
 
-def markdown(tables: Sequence[Table], about: str, commands: Sequence[str]) -> str:
-    """The page as text."""
+def markdown(tables: Sequence[Table], about: str, commands: Sequence[str], strips: str = "") -> str:
+    """The page as text; the strips stand after the first table."""
     typed = "\n".join(f"    {command}" for command in commands)
-    drawn = "\n\n".join(_markdown_table(*table) for table in tables)
-    return f"# Scores of one model\n\n{about}\n\n{typed}\n\n{drawn}\n"
+    first, *others = [_markdown_table(*table) for table in tables]
+    parts = ["# Scores of one model", about, typed, first, strips, *others]
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -226,6 +230,7 @@ def commands_of(lines: Sequence[Mapping[str, Any]]) -> list[str]:
         *ways,
         "python -m recipes.answers RUN --out results/answers.json",
         "python -m recipes.held_out_text RUN --out results/text.json",
+        "python -m recipes.filmstrips RUN results/scores.jsonl",
         "python -m recipes.results RUN results/scores.jsonl",
     ]
 
@@ -244,6 +249,10 @@ def main() -> int:
         "Score of each task": bars(scores),
         "Loss while it learned": curve(arguments.run / "metrics.jsonl"),
     }
+    folder = arguments.scores.parent
+    strips = read_filmstrips(folder / FILMSTRIPS)
+    if strips:
+        charts["One episode a domain"] = strips_as_html(strips, folder)
     arguments.out.mkdir(parents=True, exist_ok=True)
     found: list[Table] = [
         (DOMAINS, domain_rows(scores)),
@@ -252,7 +261,8 @@ def main() -> int:
         (TASKS, task_rows(scores)),
     ]
     tables = [(head, rows) for head, rows in found if rows]
-    (arguments.out / "README.md").write_text(markdown(tables, said, commands), encoding="utf-8")
+    shown = strips_as_text(strips, os.path.relpath(folder, arguments.out))
+    (arguments.out / "README.md").write_text(markdown(tables, said, commands, shown), encoding="utf-8")
     (arguments.out / "index.html").write_text(page(tables, said, commands, charts), encoding="utf-8")
     for row in domain_rows(scores):
         print("  ".join(row))

@@ -45,8 +45,11 @@ class Sokoban(gymnasium.Env[NDArray[np.int64], int]):
 
     @property
     def grid(self) -> NDArray[np.int64]:
-        """The observation: gym-sokoban's own numbers hide a target on which the player stands."""
-        grid = np.asarray(self._room.room_state, np.int64)
+        """The observation: gym-sokoban's own numbers hide a target on which the player stands.
+
+        It is a copy: by the room's numbers gym-sokoban tells whether the room is solved.
+        """
+        grid = np.array(self._room.room_state, np.int64)
         grid[(grid == PLAYER) & (self._room.room_fixed == TARGET)] = PLAYER_ON_TARGET
         return grid
 

@@ -99,3 +99,17 @@ def test_a_room_says_when_all_boxes_are_on_targets() -> None:
         rewards.append(reward)
         assert environment.observation_space.contains(observation)
     assert terminated and not truncated and info["success"] and rewards[-1] > 9
+
+
+def test_a_player_on_the_last_target_has_not_solved_the_room() -> None:
+    """It stands there and pushes a box against the wall; what was observed before stays as it was."""
+    environment, _ = Recipe(f"{SOKOBAN}/7x7-2boxes-v0").start(1)
+    inside = environment.unwrapped._room
+    start = room("#####", "#$.@#", "#####")
+    inside.room_state, inside.room_fixed = start.copy(), room("#####", "# . #", "#####")
+    inside.player_position, inside.num_boxes = np.array([1, 3]), 1
+    seen = [environment.step(move) for move in (2, 2, 2)]
+    for observation, _, terminated, _, info in seen:
+        assert observation.tolist() == room("#####", "#$+ #", "#####").tolist()
+        assert not terminated and not info["success"]
+    assert environment.step(3)[0].tolist() == start.tolist() != seen[-1][0].tolist()

@@ -54,6 +54,17 @@ def test_the_command_writes_both_pages(scores: Path, tmp_path: Path, monkeypatch
     (tmp_path / "answers.json").write_text(json.dumps({"questions": row}))
     text_row = {"documents": 3, "bytes": 2000, "model": 5.25, "grams": 3.5, "equal_chances": 6.0}
     (tmp_path / "text.json").write_text(json.dumps(text_row))
+    strip = {
+        "domain": "grid",
+        "task": "two<b>",
+        "seed": 7,
+        "steps": 1,
+        "return_": 0.5,
+        "success": False,
+        "file": "s.jpg",
+    }
+    (tmp_path / "filmstrips.json").write_text(json.dumps([strip]))
+    (tmp_path / "s.jpg").write_bytes(b"picture")
     monkeypatch.setattr("sys.argv", ["results", str(run), str(scores), "--out", str(tmp_path / "out")])
     assert results.main() == 0
     text, page = ((tmp_path / "out" / name).read_text() for name in ("README.md", "index.html"))
@@ -61,6 +72,8 @@ def test_the_command_writes_both_pages(scores: Path, tmp_path: Path, monkeypatch
     assert "recipes.scores RUN grid --out results/scores.jsonl --episodes 2 --temperature 1 --continuous mean" in text
     assert "| questions | 5 | 0.6 [0.2, 1] | 0.4 (no) |" in text
     assert "| 3 docstrings of Python's standard library | 2,000 | 5.25 | 3.5 | 6 |" in text
+    assert "two<b>, seed 7: 1 step, return 0.5, no success\n\n![two<b>, from left to right](../s.jpg)" in text
+    assert page.count('src="data:image/jpeg;base64,cGljdHVyZQ=="') == 1
     assert page.count("<svg") == 2 and "two<b>" not in page and "two&lt;b&gt;" in page
     assert "http://" not in page.replace("http://www.w3.org", "").replace("http://purl.org", "").replace(
         "http://creativecommons.org", ""
