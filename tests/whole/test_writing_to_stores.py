@@ -111,6 +111,20 @@ def test_a_place_that_holds_other_objects_is_refused(server: str, capsys: pytest
     assert "nothing is written over HTTP" in capsys.readouterr().err
 
 
+def test_empty_folders_that_a_store_lists_are_nothing(server: str) -> None:
+    """SeaweedFS goes on listing a folder when its last file is gone; elsewhere, a console makes such folders."""
+    import boto3
+
+    client = boto3.client("s3")
+    for name in ("1.0.0", ".1.0.0.partial-0123456789abcdef"):
+        client.put_object(Bucket="bucket", Key=f"out/toy/{name}/")
+    client.close()
+    source = write_documents()
+    assert convert(source) == 0
+    assert convert(source, out=AWAY) == 0
+    assert there() == tree("out") and list(verify(AWAY)) == []
+
+
 @pytest.mark.parametrize(
     ("kills", "workers"), [(3, "1"), pytest.param(25, "2", marks=[pytest.mark.slow, pytest.mark.timeout(3000)])]
 )
