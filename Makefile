@@ -5,7 +5,7 @@
 # make check      the quick loop, under 90 seconds on 2 cores: ruff, mypy, the quick tests
 # make test       what CI runs, about 20 minutes: ruff, mypy, every test that is not slow
 # make test-all   `make test`, then the slow tests: a quarter of an hour more
-# make cluster-test  conversions on Prism, Dask, Flink, Spark and into SeaweedFS, as far as these are to be had: docs/clusters.md
+# make cluster-test  conversions on Prism, Dask, Flink, Spark, into SeaweedFS, where these are to be had: docs/clusters.md
 # make docs       the documentation as a site, in site/
 # make dist       the source package and the wheel, tried in an empty environment
 # Each can be run again.
@@ -73,7 +73,7 @@ $(VENV)/.cluster: $(VENV)/.test
 	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[demo,dev,dask]'
 	touch $@
 
-STORE_TESTS := $(addprefix tests/,whole/test_writing_to_stores.py whole/test_reading_from_stores.py pipelines/test_beam_steps.py)
+STORE_TESTS := $(wildcard tests/whole/test_*_stores.py) tests/pipelines/test_beam_steps.py
 
 # Starts, checks and stops all that it starts; what it could not get is a skipped test, with the reason.
 cluster-test: $(VENV)/.cluster
