@@ -7,9 +7,9 @@ It needs tensorflow, fsspec and, without DATASET, apache-beam. The store is a fi
 model is `tiny`, on rows of 1,024 tokens. Without DATASET, the data are the pixel episodes of `bench_batches`.
 
 Each line is one process that reads the dataset from the disk, from the store with an empty cache of blocks, or with the
-cache that the line before left: seconds to open the data, seconds a step, the part of that which the step waited for
-its batch, and the requests. Part of the first step's batch is never hidden: nothing is there to be computed meanwhile.
-The seconds are of the clock, so other work on the machine counts.
+cache that the line before left: seconds to open the data, seconds for the first batch, which nothing can hide, seconds
+a step, the fraction of them in which the step waited for its batch, and the requests. The seconds are of the clock, so
+other work on the machine counts.
 """
 
 import argparse

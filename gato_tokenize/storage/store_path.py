@@ -76,8 +76,8 @@ class StorePath(PurePosixPath):
         return self.facts is not None
 
     def is_dir(self) -> bool:
-        """Return whether anything lies below."""
-        return is_folder(str(self))
+        """Return whether a file lies below. A store may go on listing a folder whose files are gone, as SeaweedFS does."""
+        return is_folder(str(self)) and bool(self.files())
 
     def exists(self) -> bool:
         return self.is_file() or self.is_dir()

@@ -6,7 +6,7 @@ from typing import Any
 
 from gato_tokenize.storage.dataset import MANIFEST, DatasetTokenizer
 from gato_tokenize.storage.schema import SCHEMA_VERSION
-from gato_tokenize.storage.store_path import Place, StorePath, files_below
+from gato_tokenize.storage.store_path import Place, StorePath
 from pipelines.conversion.plan import Plan
 from pipelines.conversion.publish import publish
 from pipelines.conversion.reject_budget import RejectBudget
@@ -68,7 +68,7 @@ def _check_other_plans(folder: WorkFolder, out: Place) -> None:
             f"{others[0]} is the unfinished work of another plan (other sources, inputs, options or release) for the"
             f" same --out: finish it with its own command, remove {both}, or give another --out. Nothing is changed"
         )
-    if isinstance(out, StorePath) and not found and files_below(out):  # SeaweedFS lists empty folders, too
+    if isinstance(out, StorePath) and not found and out.is_dir():
         raise _no_dataset(out)
 
 

@@ -32,7 +32,7 @@ from pipelines.conversion.lease import Lease, LeaseError
 
 _LOCK_SECONDS = 3.0  # the time that the forks of a run which was killed just now may take to end
 _AT_ONCE = 16  # requests to a store
-_PLAN = "plan.json"  # beside a dataset in a store that is not finished
+_PLAN = "plan.json"  # beside a dataset in a store, as long as that is unfinished
 _LISTED_SECONDS = 2.0  # that a listing of a store is good for, for those who watch
 
 _Item = TypeVar("_Item")
@@ -192,7 +192,7 @@ class StoreWork:
             ) from error
 
     def begin(self, plan: bytes) -> None:
-        with durable_file(self.aside / _PLAN) as file:  # as long as it is there, the work is unfinished
+        with durable_file(self.aside / _PLAN) as file:
             file.write(plan)
 
     def run_files(self) -> set[str]:
@@ -245,7 +245,6 @@ def unfinished(out: Place) -> list[Place]:
         return []
     start = f".{out.name}.partial-"  # not a pattern: the name may have brackets
     found = (path for path in out.parent.iterdir() if path.name.startswith(start))
-    # A store may go on listing a folder whose last file is gone, as SeaweedFS does.
     return sorted(path for path in found if not isinstance(path, StorePath) or (path / _PLAN).is_file())
 
 

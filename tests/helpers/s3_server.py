@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from clusters import free_port, kill, running, wait_for
+from clusters import free_port, running, wait_for
 
 s3fs = pytest.importorskip("s3fs")
+_PROCESS = contextlib.ExitStack()  # what ends with this process
+atexit.register(_PROCESS.close)
 
 
 @contextlib.contextmanager
@@ -59,22 +61,16 @@ def _seaweed() -> Iterator[str]:
 @functools.cache
 def _seaweed_of_this_process() -> str:
     """Start SeaweedFS, which ends with this process; returns its URL. Starting takes it some seconds."""
-    folder = tempfile.mkdtemp(prefix="weed-", dir="/tmp")  # tests look into the folder that they set for such files
+    # Not in TMPDIR: tests look at what is left there.
+    folder = _PROCESS.enter_context(tempfile.TemporaryDirectory(prefix="weed-", dir="/tmp", ignore_cleanup_errors=True))
     ports = {name: free_port() for name in ("s3", "master", "volume", "filer")}
     words = ["weed", "server", f"-dir={folder}", "-ip=127.0.0.1", "-s3", "-master.volumeSizeLimitMB=64"]
     for name, port in ports.items():
         words += [f"-{name}.port={port}", f"-{name}.port.grpc={free_port()}"]
-    stack = contextlib.ExitStack()
-    process = stack.enter_context(running(words, Path(folder), {**os.environ, "TMPDIR": folder}))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    atexit.register(kill, process)
+    _PROCESS.enter_context(running(words, Path(folder), {**os.environ, "TMPDIR": folder}))
     url = f"http://127.0.0.1:{ports['s3']}"
     wait_for(lambda: _answers(url), 60, "SeaweedFS answers")
-    _KEPT.append(stack.pop_all())  # it is not closed before the process ends
     return url
-
-
-_KEPT: list[contextlib.ExitStack] = []
 
 
 def _answers(url: str) -> bool:

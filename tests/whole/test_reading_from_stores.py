@@ -42,8 +42,6 @@ def server(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GATO_CACHE", str(tmp_path / "cache"))
     with s3_server(monkeypatch) as url:
-        for name in StorePath("s3://bucket").files():
-            StorePath(f"s3://bucket/{name}").unlink()
         upload(made, AWAY)
         yield url
 

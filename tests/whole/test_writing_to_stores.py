@@ -43,8 +43,6 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     (tmp_path / "tmp").mkdir()
     open_source.cache_clear()
     with s3_server(monkeypatch) as url:
-        for name in StorePath("s3://bucket").files():
-            StorePath(f"s3://bucket/{name}").unlink()
         yield url
     monkeypatch.setattr("tempfile.tempdir", None)
 
