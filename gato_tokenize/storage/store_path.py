@@ -76,7 +76,7 @@ class StorePath(PurePosixPath):
         return self.facts is not None
 
     def is_dir(self) -> bool:
-        """Return whether a file lies below. A store may go on listing a folder whose files are gone, as SeaweedFS does."""
+        """Return whether a file lies below: a store such as SeaweedFS goes on listing a folder whose files are gone."""
         return is_folder(str(self)) and bool(self.files())
 
     def exists(self) -> bool:
