@@ -42,8 +42,13 @@ FAMILIES: dict[str, Family] = {
     # One goal instead of the 50 that `make` otherwise draws and `reset` picks from: 0.2 s an episode, not 0.7 s.
     "Meta-World/MT1": Family("Meta-World", "metaworld", lambda end: end.info_success, seeded_make={"num_goals": 1}),
     "Meta-World/": Family("Meta-World", "metaworld", lambda end: end.info_success, seeded_make={}),
+    "MT50/": Family(  # the same, and the observation tells the task: recipes.environments registers it
+        "Meta-World", "metaworld", lambda end: end.info_success, seeded_make={"num_goals": 1}, extra="recipes"
+    ),
     "dm_control/": Family("DM Control", "shimmy", extra="dm-control"),
-    "DMControl": Family("DM Control", extra="recipes"),  # with bodies that vary: recipes.environments registers it
+    "DMControl": Family(
+        "DM Control", "shimmy", extra="recipes"
+    ),  # with bodies that vary: recipes.environments registers it
     "Fetch": Family("Fetch", "gymnasium_robotics", lambda end: end.info_success, extra="recipes"),
     "Sokoban/": Family("Sokoban", success=lambda end: end.info_success, extra="recipes"),
     "ALE/": Family("ALE", "ale_py", extra="recipes"),
@@ -74,10 +79,13 @@ def opengl_simulators(environment: str, frames: bool) -> set[str]:
     >>> opengl_simulators("HalfCheetah-v5", frames=True), opengl_simulators("HalfCheetah-v5", frames=False)
     ({'mujoco'}, set())
     """
+    module, _, name = environment.rpartition(":")
+    family = family_of(name)
     try:
-        importlib.import_module(family_of(environment.rpartition(":")[2]).module)
-        entry = gymnasium.spec(environment).entry_point
+        for registering in filter(None, (family.module, module)):
+            importlib.import_module(registering)
+        entry = gymnasium.spec(name).entry_point
     except (ImportError, gymnasium.error.Error):
         return set()
-    words = set(re.split("[.:]", entry if isinstance(entry, str) else entry.__module__))
+    words = {family.module, *re.split("[.:]", entry if isinstance(entry, str) else entry.__module__)}
     return words & (_OPENGL_ALWAYS | _OPENGL_FOR_FRAMES if frames else _OPENGL_ALWAYS)

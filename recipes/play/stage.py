@@ -71,7 +71,7 @@ class _Episode:
     """An episode in the process that plays it."""
 
     def __init__(self, rollout: Rollout, seed: int) -> None:
-        self.turned = rollout.recipe.name.startswith("Meta-World/")
+        self.turned = rollout.recipe.domain == "Meta-World"
         self.recipe = filmed(rollout.recipe, **_META_WORLD) if self.turned else filmed(rollout.recipe)
         environment, observation = self.recipe.start(seed)
         self.played = PlayedEpisode(environment, observation, rollout.max_steps, rollout.stop_at_success)

@@ -1,6 +1,7 @@
 """The experts and environments of recipes/: they play well, they are told from random play, and seeds rule them."""
 
 import importlib
+import json
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from gato_tokenize.environments.playing import PlayedEpisode, legal
 from gato_tokenize.environments.recipe import Recipe
 from pipelines.sources.rollouts.rollout import Rollout, play
+from recipes.environments.meta_world import TASKS
 from recipes.experts.sokoban import solve
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # simulators warn as they are imported
@@ -31,6 +33,7 @@ EXPERTS = {  # environment: (policy, a return between that of random actions and
     f"{SOKOBAN}/7x7-2boxes-v0": ("sokoban:solver", 9.5),
     f"{SOKOBAN}/7x7-3boxes-v0": ("sokoban:solver", 8.5),
     "FetchReach-v4": ("fetch:reach", -10.0),
+    "recipes.environments.meta_world:MT50/door-close-v3": ("meta_world:scripted", 1000.0),
     "ALE/Breakout-v5": ("atari:breakout", 8.0),
     "ALE/Freeway-v5": ("atari:freeway", 15.0),
 }
@@ -76,6 +79,22 @@ def test_bodies_vary_within_their_span_and_from_episode_to_episode() -> None:
         assert 0.9 <= factor <= 1.1
         factors.add(factor)
     assert len(factors) == 5
+
+
+@pytest.mark.parametrize("policy", ["expert", "random"])
+def test_a_task_that_is_told_is_played_as_meta_worlds_own(policy: str) -> None:
+    """Reach and pick-place begin with the same numbers; only the task's number says which of them it is."""
+    told = {"expert": "recipes.experts.meta_world:scripted"}.get(policy, policy)
+    first = {}
+    for task in "reach-v3", "pick-place-v3":
+        plain = play(Rollout(Recipe("Meta-World/MT1", json.dumps({"env_name": task})), policy, 200, True), 3)
+        mine = play(Rollout(Recipe(f"recipes.environments.meta_world:MT50/{task}"), told, 200, True), 3)
+        np.testing.assert_array_equal(mine.observation["observation"], plain.observation)
+        np.testing.assert_array_equal(mine.action, plain.action)
+        assert (mine.ending, mine.truncated) == (plain.ending, plain.truncated)
+        assert set(mine.observation["task"].tolist()) == {TASKS.index(task)}
+        first[task] = plain.observation[0]
+    np.testing.assert_array_equal(*first.values())
 
 
 def room(*rows: str) -> Any:

@@ -18,7 +18,7 @@ from recipes.make_corpus import QUICKEST_FIRST, RECIPES, make, read_recipe
 from recipes.table import HEAD, PAPER, rows
 
 ROOT = Path(__file__).parents[2]
-PARTS = "demo", "demo_second", "demo_third", "demo_fourth"  # of the training of the model that comes with the package
+PARTS = "demo", "demo_second", "demo_third", "demo_fourth", "demo_fifth"  # of the training of the model that comes with the package
 
 
 def test_every_recipe_is_made() -> None:
@@ -63,6 +63,7 @@ def test_the_recipe_of_the_demo_gives_the_model_that_comes_with_the_package() ->
         ("demo", "demo_second", set()),
         ("demo_second", "demo_third", {"dm_control_starts"}),
         ("demo_third", "demo_fourth", set()),
+        ("demo_fourth", "demo_fifth", set()),
     ],
 )
 def test_each_part_goes_on_with_the_data_and_the_run_of_the_one_before(before: str, after: str, new: set[str]) -> None:

@@ -34,7 +34,8 @@ class Rollout:
     policy: str = "expert"  # or "random", or "module:function"
     max_steps: int = 0  # 0: the environment's own limit
     stop_at_success: bool = False
-    noise: float = 0.0  # probability of a step that plays a random action, while the policy's is recorded
+    noise: float = 0.0  # probability that a random action is played from a step on, while the policy's are recorded
+    noise_steps: int = 1  # that this random action is played for; more than one: drawn from 1 to this
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,23 +108,27 @@ def play(rollout: Rollout, seed: int) -> Played:
     try:
         _, policy = player(rollout, environment)
         episode = PlayedEpisode(environment, observation, rollout.max_steps, rollout.stop_at_success)
-        return _recorded(episode, policy(), rollout.noise, np.random.default_rng(seed))
+        return _recorded(episode, policy(), rollout, np.random.default_rng(seed))
     finally:
         environment.close()
 
 
-def _recorded(episode: PlayedEpisode, policy: Policy, noise: float, generator: np.random.Generator) -> Played:
+def _recorded(episode: PlayedEpisode, policy: Policy, rollout: Rollout, generator: np.random.Generator) -> Played:
     """Play an episode to its end and stack what was seen and what the policy chose."""
     instruction, space = mission(episode.observation), episode.environment.action_space
     observations, actions, clipped = [], [], 0
+    disturbance, disturbed_steps = None, 0
     while not episode.over:
         chosen = policy(episode.observation)
         action = legal(space, chosen)
         clipped += _clipped(space, chosen)
         observations.append(tuple_to_dict(copy.deepcopy(episode.observation)))  # some environments write in place
         actions.append(tuple_to_dict(copy.deepcopy(action)))
-        disturbed = noise > 0 and generator.random() < noise
-        episode.step(space.sample() if disturbed else action)
+        if not disturbed_steps and rollout.noise > 0 and generator.random() < rollout.noise:
+            disturbance = space.sample()
+            disturbed_steps = 1 if rollout.noise_steps == 1 else int(generator.integers(1, rollout.noise_steps + 1))
+        episode.step(disturbance if disturbed_steps else action)
+        disturbed_steps = max(0, disturbed_steps - 1)
     rewards = np.array(episode.rewards)
     return Played(
         _stack(observations), _stack(actions), rewards, episode.ending, episode.truncated, instruction, clipped

@@ -49,8 +49,11 @@ class RolloutOptions(FieldOptions):
 
     noise: float = option(
         0.0,
-        "probability of a step that plays a random action, while the policy's is recorded: a model then sees how the "
-        "policy comes back",
+        "probability that a random action is played from a step on, while the policy's are recorded: a model then sees "
+        "how the policy comes back",
+    )
+    noise_steps: int = option(
+        1, "that such a random action is played for, drawn from 1 to this: more bring the policy further off its way"
     )
     keep: Literal["all", "success"] = option(
         "all", "`success`: leave out episodes that the environment does not report as solved; they are counted"
@@ -60,6 +63,8 @@ class RolloutOptions(FieldOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.require("noise", 0 <= self.noise < 1, "at least 0 and below 1")
+        self.require("noise_steps", self.noise_steps >= 1, "at least 1")
+        self.require("noise_steps", self.noise > 0 or self.noise_steps == 1, "1 where noise is 0")
         self.require("min_return", not math.isnan(self.min_return), "a number")
         self.require("episodes", self.episodes >= 1, "at least 1")
         self.require("seed", self.seed >= 0, "at least 0")
@@ -100,7 +105,9 @@ class RolloutSource(Source):
             )
         except MakeError as error:
             raise SourceError(str(error)) from error
-        self.rollout = Rollout(recipe, chosen.policy, chosen.max_steps, chosen.stop == "success", chosen.noise)
+        self.rollout = Rollout(
+            recipe, chosen.policy, chosen.max_steps, chosen.stop == "success", chosen.noise, chosen.noise_steps
+        )
         # The options as they were written, without those that change no episode; always with seed and policy.
         settings = {**options, "seed": chosen.seed, "policy": chosen.policy}
         shown = "&".join(f"{name}={settings[name]}" for name in sorted(set(settings) - {"episodes", "time_limit"}))
@@ -150,6 +157,7 @@ class RolloutSource(Source):
         limit = f"/max_steps={self.rollout.max_steps}" if self.rollout.max_steps else ""
         stop = "/stop=success" if self.rollout.stop_at_success else ""
         noise = f"/noise={written(self.rollout.noise)}" if self.rollout.noise else ""
+        noise += f"/noise_steps={self.rollout.noise_steps}" if self.rollout.noise_steps > 1 else ""
         return f"{self.task}/seed={self.options.seed + i}/{self.rollout.policy}{limit}{stop}{noise}"
 
     def _load(self, player: Player, i: int) -> Episode:

@@ -96,6 +96,9 @@ def test_keys_that_are_no_strings_and_whole_numbers_from_real_ones():
     [
         ("HalfCheetah-v5", set(), {"mujoco"}),  # its observations are numbers
         ("Meta-World/MT1", set(), {"metaworld"}),
+        ("dm_control/pendulum-swingup-v0", set(), {"shimmy"}),
+        ("recipes.environments.dm_control_variants:DMControlSmall/pendulum-swingup-v0", set(), {"shimmy"}),
+        ("recipes.environments.meta_world:MT50/reach-v3", set(), {"metaworld"}),
         ("LunarLander-v3", set(), set()),
         ("Nowhere-v0", set(), set()),
         ("no_such_module:Nowhere-v0", set(), set()),

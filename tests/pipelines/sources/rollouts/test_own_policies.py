@@ -1,5 +1,6 @@
 """Agents of one's own, episodes that stop at success, noise, and episodes that are left out."""
 
+import itertools
 import json
 import subprocess
 import sys
@@ -22,6 +23,9 @@ def alternating(environment):
         state[0] += 1
         return state[0] % 2
     return act
+
+def still(environment):
+    return lambda observation: [0.0]
 
 def failing(environment):
     def act(observation):
@@ -108,6 +112,27 @@ def test_noise_changes_what_is_played_and_records_what_the_policy_chose(here: Pa
     again = played("rollouts:CartPole-v1?policy=my_agent:alternating&episodes=3&noise=0.5")
     for one, other in zip(noisy, again, strict=True):
         np.testing.assert_array_equal(one.observations, other.observations)
+
+
+def test_a_random_action_is_played_for_some_steps(here: Path) -> None:
+    """The car's speed tells the push of each step, once the slope's part is taken away."""
+    base = "rollouts:MountainCarContinuous-v0?policy=my_agent:still&episodes=2&max_steps=300&noise=0.1"
+    for noise, (low, high) in {"": (1.0, 1.2), "&noise_steps=40": (10, 40)}.items():
+        for episode in played(f"{base}{noise}"):
+            assert not episode.actions.any()
+            pushes = episode.observations[1:, 1] - episode.observations[:-1, 1]
+            pushes += 0.0025 * np.cos(3 * episode.observations[:-1, 0])  # the slope's part of each step
+            held = [len(list(group)) for push, group in itertools.groupby(np.round(pushes, 5)) if abs(push) > 1e-5]
+            assert low <= np.mean(held) <= high
+            assert episode.metadata.episode_id.endswith(f"/noise=0.1{noise.replace('&', '/')}")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"), [("noise_steps=0&noise=0.1", "at least 1"), ("noise_steps=5", "noise is 0")]
+)
+def test_noise_that_cannot_be(options: str, message: str) -> None:
+    with pytest.raises(SourceError, match=f"noise_steps.*{message}"):
+        open_source(f"rollouts:CartPole-v1?{options}")
 
 
 def test_episodes_below_a_return_are_left_out_and_counted(here: Path) -> None:
