@@ -7,8 +7,7 @@ there or carry it, nobody can know. Meta-World's own way to tell is a vector of 
 from typing import Any
 
 import gymnasium
-import metaworld  # registers Meta-World/MT1
-from metaworld.env_dict import MT50_V3
+from metaworld.env_dict import MT50_V3  # the package registers Meta-World/MT1
 
 TASKS = tuple(MT50_V3)  # in the order in which MT50 counts them
 
