@@ -18,7 +18,8 @@ from recipes.make_corpus import QUICKEST_FIRST, RECIPES, make, read_recipe
 from recipes.table import HEAD, PAPER, rows
 
 ROOT = Path(__file__).parents[2]
-PARTS = "demo", "demo_second", "demo_third", "demo_fourth", "demo_fifth"  # of the training of the model that comes with the package
+# Of the training of the model that comes with the package.
+PARTS = "demo", "demo_second", "demo_third", "demo_fourth", "demo_fifth"
 
 
 def test_every_recipe_is_made() -> None:
