@@ -2,34 +2,33 @@
 
     python -m recipes.results RUN results/scores.jsonl --out results
 
-Reads answers.json, text.json and filmstrips.json beside the scores, if they are there: `recipes.answers`,
-`recipes.held_out_text` and `recipes.filmstrips` write them. Writes OUT/README.md with a table of domains, one of tasks
-and the filmstrips, and OUT/index.html with the same and with charts: the score of each task with its interval, and the
-loss while the model learned. The page loads no other file. `make results` runs this.
+Reads answers.json, text.json, transfer.jsonl and filmstrips.json beside the scores, if they are there:
+`recipes.answers`, `recipes.held_out_text`, `recipes.transfer` and `recipes.filmstrips` write them. Writes OUT/README.md
+with a table of domains, one of tasks and the filmstrips, and OUT/index.html with the same and with charts: the score of
+each task with its interval, the loss while the model learned, and what it learned of levels that no recipe has. The
+page loads no other file. `make results` runs this.
 """
 
 import argparse
 import dataclasses
 import html
-import io
 import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
-from matplotlib.figure import Figure
 
 from gato_model.evaluation.scores import Interval, interquartile_mean, mean_interval, mean_of_tasks
 from gato_model.evaluation.summary import HALF
 from gato_tokenize.output import counted
+from recipes import charts
 from recipes.filmstrips import FILMSTRIPS, read_filmstrips, strips_as_html, strips_as_text
-from recipes.scores import score
+from recipes.scores import read_lines, score
 
+TRANSFERRED = "transfer.jsonl"  # beside the scores
 Table = tuple[Sequence[str], Sequence[Sequence[str]]]  # head, rows
-_STYLE: dict[Any, Any] = {"svg.fonttype": "none", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
 _CSS = (
     ":root{color-scheme:light dark}body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;"
     "padding:0 1rem}table{border-collapse:collapse;display:block;overflow-x:auto}td,th{padding:.2rem .8rem;"
@@ -58,11 +57,11 @@ class TaskScore:
 
 def read_scores(path: Path) -> list[TaskScore]:
     """Read the lines of `recipes.scores`."""
-    return [_task_score(json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [_task_score(line) for line in read_lines(path)]
 
 
-def _task_score(line: Mapping[str, Any]) -> TaskScore:
-    found = score(dict(line))
+def _task_score(line: dict[str, Any]) -> TaskScore:
+    found = score(line)
     key = "returns" if line["gato"]["successes"] is None else "successes"
     means = {name: float(np.mean(line[name][key])) for name in ("random", "expert", "gato")}
     by = "success" if key == "successes" else "return"
@@ -104,6 +103,7 @@ def task_rows(scores: Sequence[TaskScore]) -> list[tuple[str, ...]]:
 DOMAINS = ("domain", "tasks", "above half of the expert", "interquartile mean", "mean of tasks")
 ANSWERS = ("test set of easy-vqa", "number", "model", "the most frequent in training")
 TEXT = ("held-out text, bits per byte", "bytes", "model", "5-grams of the same training text", "equal chances")
+TRANSFER = ("level that no recipe has", "demonstrations", "beginning", "chance", "expert", "success")
 TASKS = ("domain", "task", "chance", "expert", "model", "by", "score")
 
 
@@ -126,48 +126,14 @@ def text_rows(path: Path) -> list[tuple[str, ...]]:
     return [(f"{found['documents']} docstrings of Python's standard library", f"{found['bytes']:,}", *bits)]
 
 
-def bars(scores: Sequence[TaskScore]) -> str:
-    """Draw the tasks' scores, best first within each domain, as SVG."""
-    shown = [one for one in scores if one.values is not None]
-    domains = list(dict.fromkeys(one.domain for one in shown))
-    shown.sort(key=lambda one: (-domains.index(one.domain), float(np.mean(one.values or [0]))))
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure((9, 0.6 + 0.17 * len(shown)), layout="tight")
-        axes = figure.subplots()
-        colours = matplotlib.colormaps["tab10"]
-        left = -0.2
-        for place, one in enumerate(shown):
-            found = one.interval
-            low, high = (found.mean if bound is None else bound for bound in (found.low, found.high))
-            left = min(left, low - 0.05)
-            axes.barh(place, found.mean, color=colours(domains.index(one.domain) % 10))
-            axes.plot([low, high], [place, place], color="black", linewidth=0.8)
-        axes.set_yticks(range(len(shown)), [one.task for one in shown], fontsize=7)
-        axes.axvline(HALF, color="grey", linewidth=0.8, linestyle="--")
-        axes.set_xlim(left, 1.3)
-        axes.set_ylim(-0.6, len(shown) - 0.4)
-        axes.set_xlabel("score: 0 plays like chance, 1 like the expert; line: 95% interval of the mean")
-        return _svg(figure)
-
-
-def curve(metrics: Path) -> str:
-    """Draw the training loss of a run's metrics.jsonl, by steps, as SVG."""
-    lines = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
-    points = [(line["step"], line["loss"]) for line in lines if "loss" in line]
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure((9, 2.8), layout="tight")
-        axes = figure.subplots()
-        axes.plot(*zip(*points, strict=True), linewidth=1)
-        axes.set_xlabel("step")
-        axes.set_ylabel("loss, nats a token")
-        return _svg(figure)
-
-
-def _svg(figure: Figure) -> str:
-    file = io.StringIO()
-    figure.savefig(file, format="svg", metadata={"Date": None})
-    text = file.getvalue()
-    return text[text.index("<svg") :]
+def transfer_rows(lines: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
+    """A row for each line that `recipes.transfer` wrote."""
+    return [
+        (line["level"], str(line["demonstrations"]), line["beginning"],
+         *(f"{np.mean(line[who]['successes']):.3g}" for who in ("random", "expert")),
+         str(mean_interval(line["gato"]["successes"])))
+        for line in lines
+    ]  # fmt: skip
 
 
 def markdown(tables: Sequence[Table], about: str, commands: Sequence[str], strips: str = "") -> str:
@@ -230,6 +196,7 @@ def commands_of(lines: Sequence[Mapping[str, Any]]) -> list[str]:
         *ways,
         "python -m recipes.answers RUN --out results/answers.json",
         "python -m recipes.held_out_text RUN --out results/text.json",
+        "python -m recipes.transfer RUN --out results/transfer.jsonl",
         "python -m recipes.filmstrips RUN results/scores.jsonl",
         "python -m recipes.results RUN results/scores.jsonl",
     ]
@@ -241,29 +208,33 @@ def main() -> int:
     parser.add_argument("scores", type=Path, help="the file that `recipes.scores` wrote")
     parser.add_argument("--out", type=Path, default=Path("results"), help="(default: results)")
     arguments = parser.parse_args()
-    lines = [json.loads(line) for line in arguments.scores.read_text(encoding="utf-8").splitlines()]
+    lines = read_lines(arguments.scores)
     scores = read_scores(arguments.scores)
     commands = commands_of(lines)
     said = about(lines)
-    charts = {
-        "Score of each task": bars(scores),
-        "Loss while it learned": curve(arguments.run / "metrics.jsonl"),
+    drawn = {
+        "Score of each task": charts.bars(scores),
+        "Loss while it learned": charts.curve(arguments.run / "metrics.jsonl"),
     }
     folder = arguments.scores.parent
+    transferred = read_lines(folder / TRANSFERRED) if (folder / TRANSFERRED).exists() else []
+    if transferred:
+        drawn["Levels that no recipe has"] = charts.transfer(transferred)
     strips = read_filmstrips(folder / FILMSTRIPS)
     if strips:
-        charts["One episode a domain"] = strips_as_html(strips, folder)
+        drawn["One episode a domain"] = strips_as_html(strips, folder)
     arguments.out.mkdir(parents=True, exist_ok=True)
     found: list[Table] = [
         (DOMAINS, domain_rows(scores)),
         (ANSWERS, answer_rows(arguments.scores.with_name("answers.json"))),
         (TEXT, text_rows(arguments.scores.with_name("text.json"))),
+        (TRANSFER, transfer_rows(transferred)),
         (TASKS, task_rows(scores)),
     ]
     tables = [(head, rows) for head, rows in found if rows]
     shown = strips_as_text(strips, os.path.relpath(folder, arguments.out))
     (arguments.out / "README.md").write_text(markdown(tables, said, commands, shown), encoding="utf-8")
-    (arguments.out / "index.html").write_text(page(tables, said, commands, charts), encoding="utf-8")
+    (arguments.out / "index.html").write_text(page(tables, said, commands, drawn), encoding="utf-8")
     for row in domain_rows(scores):
         print("  ".join(row))
     print(f"{arguments.out}/index.html")

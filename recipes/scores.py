@@ -74,12 +74,11 @@ def _numbers(rollout: Rollout, endings: list[Ending]) -> dict[str, Any]:
 
 def of_expert_and_chance(rollout: Rollout, seeds: range, before: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Play the expert and a random policy, unless one of `before`, lines of scores, holds these very episodes."""
-    way = _way(rollout)
     for line in before:
         first, stop = line["seeds"]
         if (
             line["task"] == rollout.recipe.task
-            and line.get("way") == way
+            and line.get("way") == way(rollout)
             and first == seeds.start <= seeds.stop <= stop
         ):
             return {name: _first(line[name], len(seeds)) for name in ("expert", "random")}
@@ -87,7 +86,7 @@ def of_expert_and_chance(rollout: Rollout, seeds: range, before: Sequence[dict[s
     return {"expert": played(quiet, seeds), "random": played(dataclasses.replace(quiet, policy="random"), seeds)}
 
 
-def _way(rollout: Rollout) -> dict[str, Any]:
+def way(rollout: Rollout) -> dict[str, Any]:
     """Return what the expert's and chance's episodes depend on, beside the task and the seeds."""
     return {"expert": rollout.policy, "max_steps": rollout.max_steps, "stop_at_success": rollout.stop_at_success}
 
@@ -129,8 +128,9 @@ def main() -> int:
     arguments = parser.parse_intermixed_args()
     seeds = range(arguments.first_seed, arguments.first_seed + arguments.episodes)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    there = {line["task"] for line in _lines(arguments.out)} if arguments.out.exists() else set()
-    before = _lines(arguments.expert_and_chance) if arguments.expert_and_chance else []
+    arguments.out.touch()
+    there = {line["task"] for line in read_lines(arguments.out)}
+    before = read_lines(arguments.expert_and_chance) if arguments.expert_and_chance else []
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of every task that is compiled after the first
     tokenizer, model = DatasetTokenizer.load(model_path(arguments.run)), load_model(arguments.run, arguments.which)
     given = {name: value for name in ("continuous", "context") if (value := getattr(arguments, name))}
@@ -147,7 +147,7 @@ def main() -> int:
             "recipe": recipe,
             "task": task,
             "seeds": [seeds.start, seeds.stop],
-            "way": _way(rollout),
+            "way": way(rollout),
             "acting": {**acting, "which": arguments.which},
             "gato": by_model(policy, rollout, seeds),
             **of_expert_and_chance(rollout, seeds, before),
@@ -158,7 +158,8 @@ def main() -> int:
     return 0
 
 
-def _lines(file: Path) -> list[dict[str, Any]]:
+def read_lines(file: Path) -> list[dict[str, Any]]:
+    """Read a file of a JSON object a line."""
     return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
 
 

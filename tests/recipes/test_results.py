@@ -54,6 +54,14 @@ def test_the_command_writes_both_pages(scores: Path, tmp_path: Path, monkeypatch
     (tmp_path / "answers.json").write_text(json.dumps({"questions": row}))
     text_row = {"documents": 3, "bytes": 2000, "model": 5.25, "grams": 3.5, "equal_chances": 6.0}
     (tmp_path / "text.json").write_text(json.dumps(text_row))
+    point = {"level": "New-v0", "expert": {"successes": [1.0, 1.0]}, "random": {"successes": [0.0, 1.0]}}
+    points = [
+        point | {"demonstrations": number, "beginning": beginning, "gato": {"successes": successes}}
+        for number, beginning, successes in (
+            (0, "model", [0.0, 0.0]), (10, "model", [1.0, 1.0]), (10, "nothing", [0.0, 1.0])
+        )
+    ]  # fmt: skip
+    (tmp_path / "transfer.jsonl").write_text("".join(json.dumps(one) + "\n" for one in points))
     strip = {
         "domain": "grid",
         "task": "two<b>",
@@ -72,9 +80,10 @@ def test_the_command_writes_both_pages(scores: Path, tmp_path: Path, monkeypatch
     assert "recipes.scores RUN grid --out results/scores.jsonl --episodes 2 --temperature 1 --continuous mean" in text
     assert "| questions | 5 | 0.6 [0.2, 1] | 0.4 (no) |" in text
     assert "| 3 docstrings of Python's standard library | 2,000 | 5.25 | 3.5 | 6 |" in text
+    assert "| New-v0 | 10 | nothing | 0.5 | 1 | 0.5 [0, 1] |" in text and "| New-v0 | 0 | model | 0.5 | 1 | 0" in text
     assert "two<b>, seed 7: 1 step, return 0.5, no success\n\n![two<b>, from left to right](../s.jpg)" in text
     assert page.count('src="data:image/jpeg;base64,cGljdHVyZQ=="') == 1
-    assert page.count("<svg") == 2 and "two<b>" not in page and "two&lt;b&gt;" in page
+    assert page.count("<svg") == 3 and "two<b>" not in page and "two&lt;b&gt;" in page
     assert "http://" not in page.replace("http://www.w3.org", "").replace("http://purl.org", "").replace(
         "http://creativecommons.org", ""
     )
