@@ -56,8 +56,9 @@ def train_words(run: Path, beginning: str, dataset: Path, out: Path) -> list[str
     return [
         "train", *begin, "--data", str(dataset), "--out", str(out), "--set",
         *(f"{name}={size}" for name, size in chosen.items()), "--sequence-length", str(config.sequence_length),
-        "--steps", str(STEPS), "--batch-size", str(BATCH_SIZE), "--learning-rate", "1e-3", "--warmup-steps", str(STEPS // 10),
-        "--final-rate", "0", "--smoothing", "0.3", "--prompt-share", "0", "--dtype", "mixed_bfloat16",
+        "--steps", str(STEPS), "--batch-size", str(BATCH_SIZE), "--learning-rate", "1e-3",
+        "--warmup-steps", str(STEPS // 10), "--final-rate", "0", "--smoothing", "0.3", "--prompt-share", "0",
+        "--dtype", "mixed_bfloat16",
     ]  # fmt: skip
 
 
