@@ -2,7 +2,6 @@
 
 import collections
 import io
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from matplotlib.figure import Figure
 
 from gato_model.evaluation.scores import Interval, mean_interval
 from gato_model.evaluation.summary import HALF
+from recipes.scores import read_lines
 
 if TYPE_CHECKING:
     from recipes.results import TaskScore
@@ -46,8 +46,7 @@ def bars(scores: Sequence["TaskScore"]) -> str:
 
 def curve(metrics: Path) -> str:
     """Draw the training loss of a run's metrics.jsonl, by steps, as SVG."""
-    lines = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
-    points = [(line["step"], line["loss"]) for line in lines if "loss" in line]
+    points = [(line["step"], line["loss"]) for line in read_lines(metrics) if "loss" in line]
     with matplotlib.rc_context(_STYLE):
         figure = Figure((9, 2.8), layout="tight")
         axes = figure.subplots()

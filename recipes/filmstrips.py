@@ -29,7 +29,7 @@ from gato_tokenize.storage.dataset import DatasetTokenizer
 from pipelines.sources.rollouts.rollout import Rollout
 from recipes.make_corpus import QUICKEST_FIRST
 from recipes.play.stage import Stage
-from recipes.scores import rollouts, score
+from recipes.scores import read_lines, rollouts, score
 
 FRAMES = 8
 HEIGHT, QUALITY = 112, 72  # of a strip: pixels, and of its JPEG
@@ -129,7 +129,7 @@ def main() -> int:
     parser.add_argument("scores", type=Path, help="the file that `recipes.scores` wrote")
     arguments = parser.parse_args()
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of every task that is compiled after the first
-    lines = [json.loads(line) for line in arguments.scores.read_text(encoding="utf-8").splitlines()]
+    lines = read_lines(arguments.scores)
     tokenizer = DatasetTokenizer.load(model_path(arguments.run))
     known = {rollout.recipe.task: rollout for _, rollout in rollouts(list(QUICKEST_FIRST))}
     folder = arguments.scores.parent
