@@ -4,7 +4,7 @@ import collections
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -12,15 +12,12 @@ from matplotlib.figure import Figure
 
 from gato_model.evaluation.scores import Interval, mean_interval
 from gato_model.evaluation.summary import HALF
-from recipes.scores import read_lines
-
-if TYPE_CHECKING:
-    from recipes.results import TaskScore
+from recipes.scores import TaskScore, read_lines
 
 _STYLE: dict[Any, Any] = {"svg.fonttype": "none", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
 
 
-def bars(scores: Sequence["TaskScore"]) -> str:
+def bars(scores: Sequence[TaskScore]) -> str:
     """Draw the tasks' scores, best first within each domain, as SVG."""
     shown = [one for one in scores if one.values is not None]
     domains = list(dict.fromkeys(one.domain for one in shown))

@@ -10,7 +10,6 @@ page loads no other file. `make results` runs this.
 """
 
 import argparse
-import dataclasses
 import html
 import json
 import os
@@ -20,12 +19,12 @@ from typing import Any
 
 import numpy as np
 
-from gato_model.evaluation.scores import Interval, interquartile_mean, mean_interval, mean_of_tasks
+from gato_model.evaluation.scores import interquartile_mean, mean_interval, mean_of_tasks
 from gato_model.evaluation.summary import HALF
 from gato_tokenize.output import counted
 from recipes import charts
 from recipes.filmstrips import FILMSTRIPS, read_filmstrips, strips_as_html, strips_as_text
-from recipes.scores import read_lines, score
+from recipes.scores import TaskScore, read_lines, read_scores
 
 TRANSFERRED = "transfer.jsonl"  # beside the scores
 Table = tuple[Sequence[str], Sequence[Sequence[str]]]  # head, rows
@@ -35,39 +34,6 @@ _CSS = (
     "text-align:left;border-bottom:1px solid #8886}pre{overflow-x:auto}"
     "svg,img{max-width:100%;height:auto;background:#fff}figure{margin:1rem 0}figcaption{font-size:.9rem}"
 )
-
-
-@dataclasses.dataclass(frozen=True)
-class TaskScore:
-    """A task's normalised scores: 0 plays like chance, 1 like the expert. values is None where there is no score."""
-
-    domain: str
-    task: str
-    by: str  # "success" or "return"
-    values: list[float] | None
-    random: float
-    expert: float
-    gato: float
-
-    @property
-    def interval(self) -> Interval:
-        assert self.values is not None
-        return mean_interval(self.values)
-
-
-def read_scores(path: Path) -> list[TaskScore]:
-    """Read the lines of `recipes.scores`."""
-    return [_task_score(line) for line in read_lines(path)]
-
-
-def _task_score(line: dict[str, Any]) -> TaskScore:
-    found = score(line)
-    key = "returns" if line["gato"]["successes"] is None else "successes"
-    means = {name: float(np.mean(line[name][key])) for name in ("random", "expert", "gato")}
-    by = "success" if key == "successes" else "return"
-    return TaskScore(
-        line["recipe"], line["task"], by, None if found is None else [round(one, 6) for one in found[0]], **means
-    )
 
 
 def domain_rows(scores: Sequence[TaskScore]) -> list[tuple[str, ...]]:

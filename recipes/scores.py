@@ -23,7 +23,7 @@ import numpy as np
 from gato_model.acting.policy import GatoPolicy
 from gato_model.acting.pretrained import load_model
 from gato_model.evaluation.evaluate import Evaluation, evaluate
-from gato_model.evaluation.scores import mean_interval
+from gato_model.evaluation.scores import Interval, mean_interval
 from gato_model.shipped import model_path
 from gato_tokenize.environments.families import Ending
 from gato_tokenize.storage.dataset import DatasetTokenizer
@@ -105,6 +105,39 @@ def score(task: dict[str, Any]) -> tuple[list[float], str] | None:
     if not expert > chance:
         return None
     return [(one - chance) / (expert - chance) for one in task["gato"][by]], by.removesuffix("s").removesuffix("e")
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskScore:
+    """A task's normalised scores: 0 plays like chance, 1 like the expert. values is None where there is no score."""
+
+    domain: str
+    task: str
+    by: str  # "success" or "return"
+    values: list[float] | None
+    random: float
+    expert: float
+    gato: float
+
+    @property
+    def interval(self) -> Interval:
+        assert self.values is not None
+        return mean_interval(self.values)
+
+
+def read_scores(path: Path) -> list[TaskScore]:
+    """Read the lines of `recipes.scores`."""
+    return [_task_score(line) for line in read_lines(path)]
+
+
+def _task_score(line: dict[str, Any]) -> TaskScore:
+    found = score(line)
+    key = "returns" if line["gato"]["successes"] is None else "successes"
+    means = {name: float(np.mean(line[name][key])) for name in ("random", "expert", "gato")}
+    by = "success" if key == "successes" else "return"
+    return TaskScore(
+        line["recipe"], line["task"], by, None if found is None else [round(one, 6) for one in found[0]], **means
+    )
 
 
 def main() -> int:

@@ -7,6 +7,7 @@ import pytest
 
 pytest.importorskip("tensorflow")
 from recipes import results
+from recipes.scores import read_scores
 
 
 def line(recipe: str, task: str, gato: list[float], expert: list[float], successes: bool = True) -> str:
@@ -35,7 +36,7 @@ def scores(tmp_path: Path) -> Path:
 
 
 def test_domains_and_tasks(scores: Path) -> None:
-    found = results.read_scores(scores)
+    found = read_scores(scores)
     assert [row[:3] for row in results.domain_rows(found)] == [
         ("grid", "2", "1 of 2"), ("arm", "2", "1 of 1"), ("all", "4", "2 of 3"),
     ]  # fmt: skip
