@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -155,20 +155,39 @@ def run_command(
     command: Command,
     arguments: argparse.Namespace,
     load: Callable[[str], Any] = importlib.import_module,
+    unused: Iterable[str] = (),
 ) -> int:
-    """Import a command by `load` and run it; returns its exit code."""
+    """Import a command by `load`, `without` what it does not use, and run it; returns its exit code."""
     output = Output.of(program, arguments)
     try:
         with output.reserved():
-            return _run(command, arguments, output, load)
+            return _run(command, arguments, output, load, unused)
     except BrokenPipeError:  # of standard error
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
         return EXIT_FAILED
 
 
-def _run(command: Command, arguments: argparse.Namespace, output: Output, load: Callable[[str], Any]) -> int:
+@contextlib.contextmanager
+def without(packages: Iterable[str]) -> Iterator[None]:
+    """Import in this block as if these packages were not installed; those that are loaded already stay.
+
+    A library may import all that it finds of what it can work with, for seconds. What it has missed it lacks for good,
+    so that this is for a process whose purpose is known: that of a command, or of a worker.
+    """
+    hidden = [name for name in packages if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None there makes an import fail
     try:
-        with _ending_at_once(output):
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]
+
+
+def _run(
+    command: Command, arguments: argparse.Namespace, output: Output, load: Callable[[str], Any], unused: Iterable[str]
+) -> int:
+    try:
+        with _ending_at_once(output), without(unused):
             module = load(command.module)
     except ModuleNotFoundError as error:
         from gato_tokenize.installing import missing  # not needed for help

@@ -1,11 +1,14 @@
 """`python -m pipelines`, also installed as `gato-data`: datasets made, checked, looked at and edited."""
 
+import argparse
 import logging
 import sys
 from collections.abc import Sequence
 
 from gato_tokenize.command_line import Command, find_modules_here, parser_of, run_command
 from pipelines.commands import arguments as arguments_of
+from pipelines.running.engines import LOCAL, UNUSED_HERE
+from pipelines.running.limits import LOCAL_RUNNER
 
 PROGRAM = "gato-data"
 _COMMANDS = {  # {name: (what it does, its module, the extra that it needs)}
@@ -28,12 +31,19 @@ COMMANDS = {
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code."""
+    own_process = words is None
     if words is None:
         words = sys.argv[1:]
         find_modules_here()
     logging.getLogger().setLevel(logging.ERROR)  # importing Beam warns about cloud libraries that are not installed
     arguments = parser_of(PROGRAM, __doc__, COMMANDS).parse_args(words)
-    return run_command(PROGRAM, COMMANDS[arguments.command], arguments)
+    unused = UNUSED_HERE if own_process and _is_local(arguments) else ()
+    return run_command(PROGRAM, COMMANDS[arguments.command], arguments, unused=unused)
+
+
+def _is_local(arguments: argparse.Namespace) -> bool:
+    given = vars(arguments)
+    return (given.get("engine", LOCAL), given.get("runner", LOCAL_RUNNER)) == (LOCAL, LOCAL_RUNNER)
 
 
 if __name__ == "__main__":

@@ -86,6 +86,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     missing = [path for path in whole if not path.exists()]
     if missing:
         raise pytest.UsageError(f"WHOLE in {__file__} names files that do not exist: {missing}")
+    files = {path for path in {item.path for item in items} if any(path.is_relative_to(one) for one in whole)}
     for item in items:
-        if any(item.path.is_relative_to(path) for path in whole):
+        if item.path in files:
             item.add_marker("whole")

@@ -26,9 +26,12 @@ _WORKER = "exec " + shlex.join([sys.executable, "-c", """
 import logging, os, sys, traceback
 from pipelines.processes.forked import die_with_parent
 die_with_parent()
+from gato_tokenize.command_line import without
+from pipelines.running.engines import UNUSED_HERE
 logging.disable(logging.CRITICAL)
 import grpc
-from apache_beam.runners.worker import sdk_worker_main
+with without(UNUSED_HERE):
+    from apache_beam.runners.worker import sdk_worker_main
 sys.stderr = open(os.devnull, "w")
 try:
     sdk_worker_main.main(sys.argv)

@@ -23,6 +23,7 @@ from model_datasets import write_dataset, write_documents
 from PIL import Image
 from s3_server import s3_server, upload
 
+from gato_model.__main__ import main
 from gato_model.acting.pretrained import save_pretrained
 from gato_model.config import GatoConfig
 from gato_model.data.batches import batches
@@ -79,6 +80,22 @@ def without_speed(out):
 
 
 EVERY = RunOptions(log_every=1, save_every=2, evaluate_every=3, evaluation_batches=2)
+
+
+@pytest.fixture(scope="module")
+def whole(data, tmp_path_factory):
+    """A run of 6 steps. To be read only, like `half`: what goes on with it, or spoils it, takes a copy."""
+    path = tmp_path_factory.mktemp("runs") / "whole"
+    train(settings(data), path, EVERY)
+    return path
+
+
+@pytest.fixture(scope="module")
+def half(data, tmp_path_factory):
+    """A run of the same settings, but for its 3 steps."""
+    path = tmp_path_factory.mktemp("runs") / "half"
+    train(settings(data, steps=3), path, EVERY)
+    return path
 
 
 # ------------------------------------------------------------------------------------------------- the step
@@ -157,11 +174,9 @@ def test_a_run_learns_and_tells(data, tmp_path, capfd):
     assert kept == ["step-26", "step-28", "step-30"]
 
 
-def test_stopped_and_started_again_the_curve_is_the_same(data, tmp_path):
+def test_stopped_and_started_again_the_curve_is_the_same(data, whole, tmp_path):
     """Once in this process: 4 steps, then the rest in a new model; the weights and the best loss are equal, too."""
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
-    train(settings(data), whole, EVERY)
-    train(settings(data), cut, RunOptions(log_every=1, save_every=2, evaluate_every=3, evaluation_batches=2))
+    cut = shutil.copytree(whole, tmp_path / "cut")
     for path in (cut / "checkpoints" / "last").glob("step-6*"):
         path.unlink()
     state = cut / "checkpoints" / "last" / "checkpoint"
@@ -183,6 +198,11 @@ def command(out, *data, **options):
     return [*words, *sizes]
 
 
+def train_here(out, *data, **options):
+    """Run the command in this process, which has TensorFlow already."""
+    assert main(command(out, *data, **options)[3:]) == 0
+
+
 def environment(**more):
     return {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1", **more}
 
@@ -197,7 +217,7 @@ def wait_for(condition, process, seconds=240):
 
 def test_killed_in_mid_run_the_curve_goes_on_identically(data, tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    subprocess.run(command(whole, data["symbolic"]), check=True, env=environment(), cwd=ROOT, capture_output=True)
+    train_here(whole, data["symbolic"])
     process = subprocess.Popen(command(killed, data["symbolic"]), env=environment(), cwd=ROOT, stderr=subprocess.PIPE)
     lines = killed / "metrics.jsonl"
     wait_for(lambda: lines.exists() and lines.read_text().count("\n") >= 8, process)
@@ -217,45 +237,45 @@ def test_a_loss_that_is_not_a_number_stops_and_names_step_and_dataset(data, tmp_
 
 
 def test_another_run_in_the_same_folder_is_refused(data, tmp_path):
-    train(settings(data, steps=1), tmp_path, RunOptions(evaluate_every=0))
+    open_run(settings(data, steps=1), tmp_path)
     with pytest.raises(TrainingError, match=r"other settings \(seed, steps\).*--steps may be larger"):
         train(settings(data, steps=2, seed=1), tmp_path)
 
 
-def test_a_finished_run_goes_on_for_longer(data, tmp_path, capfd):
+def test_a_finished_run_goes_on_for_longer(data, whole, half, tmp_path, capfd):
     """With a schedule that does not depend on the number of steps, the curve is that of a run planned for it."""
-    train(settings(data), tmp_path / "whole", EVERY)
-    train(settings(data, steps=3), tmp_path / "longer", EVERY)
+    shutil.copytree(half, tmp_path / "longer")
     train(settings(data, steps=3), tmp_path / "longer", EVERY)
     assert "has all its 3 steps: a larger --steps trains it for longer" in capfd.readouterr().err
     train(settings(data), tmp_path / "longer", EVERY)
     said = capfd.readouterr().err
     assert "is trained for 6 steps instead of 3" in said
     assert "goes on after step 3 of 6" in said
-    assert losses(tmp_path / "longer") == losses(tmp_path / "whole")
-    assert (tmp_path / "longer" / "run.json").read_text() == (tmp_path / "whole" / "run.json").read_text()
+    assert losses(tmp_path / "longer") == losses(whole)
+    assert (tmp_path / "longer" / "run.json").read_text() == (whole / "run.json").read_text()
     with pytest.raises(RefusedError, match=r"other settings \(steps\)"):
         train(settings(data, steps=5), tmp_path / "longer", EVERY)
 
 
 def test_settings_that_are_newer_than_a_run_had_their_defaults(data, tmp_path):
-    train(settings(data, steps=2), tmp_path)
+    open_run(settings(data, steps=2), tmp_path)
     path = tmp_path / "run.json"
     old = json.loads(path.read_text())
     for name in ("ordered_start", "smoothing"):
         del old[name]
     del old["optimizer"]["final_fraction"]
     path.write_text(json.dumps(old))
-    train(settings(data, steps=3), tmp_path)
+    (note,) = open_run(settings(data, steps=3), tmp_path)
+    assert "is trained for 3 steps instead of 2" in note
     with pytest.raises(RefusedError, match="smoothing"):
-        train(settings(data, steps=4, smoothing=0.1), tmp_path)
+        open_run(settings(data, steps=4, smoothing=0.1), tmp_path)
 
 
 def test_smoothing_and_an_ordered_start_change_what_is_learned(data, tmp_path):
     curves = set()
     for name, changes in {"plain": {}, "ordered": {"ordered_start": True}, "smoothed": {"smoothing": 0.5}}.items():
         changes = {**changes, "optimizer": dataclasses.replace(FAST, final_fraction=0.0)}
-        train(settings(data, "rods", steps=2, **changes), tmp_path / name, EVERY)
+        train(settings(data, "rods", steps=2, **changes), tmp_path / name, RunOptions(log_every=1, evaluate_every=0))
         curves.add(tuple(losses(tmp_path / name)))
     assert len(curves) == 3
 
@@ -295,26 +315,27 @@ def test_a_schedule_may_follow_the_number_of_steps_alone(first, then, refused, d
         assert open_run(longer, tmp_path) == []
 
 
-def test_what_keras_json_says_changes_nothing(data, tmp_path):
+def test_what_keras_json_says_changes_nothing(data, tmp_path, capfd):
     """Another backend, float type and image format than the run's."""
     (tmp_path / "keras.json").write_text(
         '{"backend": "torch", "floatx": "float16", "epsilon": 1e-3, "image_data_format": "channels_first"}'
     )
-    for name, more in (("plain", {}), ("odd", {"KERAS_HOME": str(tmp_path), "NVIDIA_TF32_OVERRIDE": "0"})):
-        words = command(tmp_path / name, data["symbolic"], steps=2)
-        kept = {key: value for key, value in environment(**more).items() if key in more or key != "KERAS_BACKEND"}
-        done = subprocess.run(words, env=kept, cwd=ROOT, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        assert ("TensorFlow obeys NVIDIA_TF32_OVERRIDE=0" in done.stderr) == (name == "odd")
+    train_here(tmp_path / "plain", data["symbolic"], steps=2)
+    assert "TensorFlow obeys" not in capfd.readouterr().err
+    odd = environment(KERAS_HOME=str(tmp_path), NVIDIA_TF32_OVERRIDE="0")
+    odd.pop("KERAS_BACKEND", None)
+    words = command(tmp_path / "odd", data["symbolic"], steps=2)
+    done = subprocess.run(words, env=odd, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "TensorFlow obeys NVIDIA_TF32_OVERRIDE=0" in done.stderr
     assert losses(tmp_path / "odd") == losses(tmp_path / "plain")
 
 
-def test_a_global_float_type_changes_neither_a_loaded_model_nor_the_rate(data, tmp_path):
-    train(settings(data, steps=1), tmp_path / "run", RunOptions(evaluate_every=0))
+def test_a_global_float_type_changes_neither_a_loaded_model_nor_the_rate(half):
     before = keras.config.floatx()
     keras.config.set_floatx("float16")
     try:
-        model = load(tmp_path / "run")
+        model = load(half)
         optimizer = OptimizerSettings.fine_tuning().make(model)
         assert {variable.dtype for variable in model.trainable_variables} == {"float32"}
         assert model.compute_dtype == model.loss_metric.dtype == optimizer._learning_rate.dtype == "float32"
@@ -323,14 +344,13 @@ def test_a_global_float_type_changes_neither_a_loaded_model_nor_the_rate(data, t
         keras.config.set_floatx(before)
 
 
-def test_fine_tuning_starts_from_the_weights_of_a_run(data, tmp_path):
-    train(settings(data), tmp_path / "first", EVERY)
-    fine = settings(data, optimizer=OptimizerSettings.fine_tuning(), fine_tune=str(tmp_path / "first"), steps=1)
+def test_fine_tuning_starts_from_the_weights_of_a_run(data, whole, tmp_path):
+    fine = settings(data, optimizer=OptimizerSettings.fine_tuning(), fine_tune=str(whole), steps=1)
     train(fine, tmp_path / "fine", EVERY)
-    before, after = load(tmp_path / "first", "best"), load(tmp_path / "fine", "last")
+    before, after = load(whole, "best"), load(tmp_path / "fine", "last")
     moved = max(np.abs(a.numpy() - b.numpy()).max() for a, b in zip(before.weights, after.weights, strict=True))
     assert 0 < moved < 5e-5  # one step of 1e-5
-    save_pretrained(before, DatasetTokenizer.load(tmp_path / "first"), tmp_path / "export")
+    save_pretrained(before, DatasetTokenizer.load(whole), tmp_path / "export")
     train(dataclasses.replace(fine, fine_tune=str(tmp_path / "export")), tmp_path / "of_export", EVERY)
     assert losses(tmp_path / "of_export") == losses(tmp_path / "fine")
 
@@ -352,8 +372,8 @@ def test_data_that_does_not_fit_the_model_is_refused(data, tmp_path):
         train(settings(data), tmp_path / "c", RunOptions(accumulate=3))
 
 
-def test_a_checkpoint_of_another_model_is_refused(data, tmp_path):
-    train(settings(data, steps=1), tmp_path / "run", RunOptions(evaluate_every=0))
+def test_a_checkpoint_of_another_model_is_refused(half, tmp_path):
+    shutil.copytree(half, tmp_path / "run")
     other = Gato(GatoConfig(3, 2, 32, 16, 64))
     with pytest.raises(CheckpointError, match="not a checkpoint of this model"):
         Checkpoints(tmp_path / "run", other, FAST.make(other)).restore()
@@ -367,15 +387,14 @@ def test_a_checkpoint_of_another_model_is_refused(data, tmp_path):
         load(tmp_path / "run")
 
 
-def test_a_half_written_checkpoint_is_not_taken_for_whole(data, tmp_path):
-    train(settings(data, steps=2), tmp_path, RunOptions(evaluate_every=0, save_every=1))
-    folder = tmp_path / "checkpoints" / "last"
-    (folder / "step-3.data-00000-of-00001").write_bytes(b"half")
+def test_a_half_written_checkpoint_is_not_taken_for_whole(half, tmp_path):
+    run = shutil.copytree(half, tmp_path / "run")
+    (run / "checkpoints" / "last" / "step-4.data-00000-of-00001").write_bytes(b"half")
     model = Gato(CONFIG)
-    assert Checkpoints(tmp_path, model, FAST.make(model)).restore() == 2
+    assert Checkpoints(run, model, FAST.make(model)).restore() == 3
 
 
-@pytest.mark.parametrize("name", ["r[1]", "r*", "a b%d\\\n"])
+@pytest.mark.parametrize("name", ["r*", "r[1] a b%d\\\n"])
 def test_a_path_is_no_pattern(name, data, tmp_path):
     """A run resumes and is read back; the checkpoints of a run that the name would match are left alone."""
     neighbour = tmp_path / "run" / "checkpoints" / "last"
@@ -392,13 +411,13 @@ def test_a_path_is_no_pattern(name, data, tmp_path):
     assert (neighbour / "step-1.index").exists()
 
 
-def test_checkpoints_that_nothing_names_stop_a_run_before_its_log_is_cut(data, tmp_path):
-    train(settings(data, steps=2), tmp_path, RunOptions(log_every=1, evaluate_every=0))
-    (tmp_path / "checkpoints" / "last" / "checkpoint").unlink()
-    before = (tmp_path / "metrics.jsonl").read_bytes()
+def test_checkpoints_that_nothing_names_stop_a_run_before_its_log_is_cut(data, half, tmp_path):
+    run = shutil.copytree(half, tmp_path / "run")
+    (run / "checkpoints" / "last" / "checkpoint").unlink()
+    before = (run / "metrics.jsonl").read_bytes()
     with pytest.raises(CheckpointError, match="holds checkpoints, but its file `checkpoint`"):
-        train(settings(data, steps=2), tmp_path, RunOptions(log_every=1, evaluate_every=0))
-    assert (tmp_path / "metrics.jsonl").read_bytes() == before
+        train(settings(data, steps=3), run, EVERY)
+    assert (run / "metrics.jsonl").read_bytes() == before
 
 
 def captions(folder, sides):
@@ -437,22 +456,20 @@ def test_a_batch_without_targets_is_no_fault_and_shares_are_logged(tmp_path, cap
     assert "no token to predict in this batch" in said
 
 
-def test_accumulating_does_not_change_the_curve(data, tmp_path):
-    train(settings(data), tmp_path / "one", EVERY)
+def test_accumulating_does_not_change_the_curve(data, whole, tmp_path):
     train(settings(data), tmp_path / "two", RunOptions(log_every=1, evaluate_every=0, accumulate=2, rematerialize=True))
-    np.testing.assert_allclose(losses(tmp_path / "one"), losses(tmp_path / "two"), rtol=1e-4)
+    np.testing.assert_allclose(losses(whole), losses(tmp_path / "two"), rtol=1e-4)
 
 
 # ------------------------------------------------------------------------------------------ what a run says
 
 
-def test_a_run_says_what_it_does_from_its_first_line_to_its_last(data, tmp_path):
+def test_a_run_says_what_it_does_from_its_first_line_to_its_last(data, tmp_path, capfd):
     """Off a terminal every line has the time, and the time left once a speed is known."""
-    words = [*command(tmp_path / "run", data["symbolic"], steps=3), "--quiet"]
-    done = [subprocess.run(words[:-1], env=environment(NO_COLOR="1"), cwd=ROOT, capture_output=True, text=True)]
-    done.append(subprocess.run(words[:-1], env=environment(), cwd=ROOT, capture_output=True, text=True))
-    assert [one.returncode for one in done] == [0, 0]
-    lines = done[0].stderr.splitlines()
+    words = command(tmp_path / "run", data["symbolic"], steps=3)
+    done = subprocess.run(words, env=environment(NO_COLOR="1"), cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0
+    lines = done.stderr.splitlines()
     assert all(re.match(r"\d\d:\d\d:\d\d ", line) for line in lines), lines
     said = "\n".join(line[9:] for line in lines)
     tokens = Dataset.open(data["symbolic"]).manifest["splits"]["train"]["tokens"]
@@ -465,41 +482,41 @@ def test_a_run_says_what_it_does_from_its_first_line_to_its_last(data, tmp_path)
     ):  # fmt: skip
         assert part in said, part
     assert "held out" not in said or "tokens/s" not in said.split("held out")[1].splitlines()[0]
-    assert done[1].stderr.count("\n") == 1 and "has all its 3 steps" in done[1].stderr
+    capfd.readouterr()
+    train_here(tmp_path / "run", data["symbolic"], steps=3)
+    said = capfd.readouterr().err
+    assert said.count("\n") == 1 and "has all its 3 steps" in said
     made_by = json.loads((tmp_path / "run" / "run.json").read_text())["made_by"]
     assert made_by["command"][1] == "train" and made_by["versions"]["tensorflow"] == tf.__version__
     assert made_by["data"] == [{
         "path": str(data["symbolic"]), "dataset": "symbolic", "version": "1.0.0",
         "sha256": Dataset.open(data["symbolic"]).manifest["sha256"],
     }]  # fmt: skip
-    quiet = subprocess.run([*command(tmp_path / "quiet", data["symbolic"], steps=1), "--quiet"], env=environment(),
-                           cwd=ROOT, capture_output=True, text=True)  # fmt: skip
-    assert (quiet.returncode, quiet.stderr, quiet.stdout) == (0, "", "")
+    assert main([*command(tmp_path / "quiet", data["symbolic"], steps=1)[3:], "--quiet"]) == 0
+    assert capfd.readouterr() == ("", "")
     assert len(read_metrics(tmp_path / "quiet")) == 1
 
 
-def test_a_step_is_the_number_of_steps_done_everywhere(data, tmp_path):
-    train(settings(data, steps=3), tmp_path / "run", EVERY)
-    lines = [line for line in read_metrics(tmp_path / "run") if "loss" in line]
+def test_a_step_is_the_number_of_steps_done_everywhere(half):
+    lines = [line for line in read_metrics(half) if "loss" in line]
     assert [line["step"] for line in lines] == [1, 2, 3]
     assert [line["learning_rate"] for line in lines] == pytest.approx([FAST.rate(number) for number in range(3)])
     assert ["tokens_per_second" in line for line in lines] == [False, True, True]
-    assert {line["step"] for line in read_metrics(tmp_path / "run") if "held_out/loss" in line} == {3}
-    assert best_step(tmp_path / "run") == 3
-    assert "trained for 3 of 3 steps" in (tmp_path / "run/README.md").read_text()
-    assert "| 3 | " in (tmp_path / "run/README.md").read_text()
+    assert {line["step"] for line in read_metrics(half) if "held_out/loss" in line} == {3}
+    assert best_step(half) == 3
+    assert "trained for 3 of 3 steps" in (half / "README.md").read_text()
+    assert "| 3 | " in (half / "README.md").read_text()
 
 
-def test_a_run_of_an_older_release_counts_on(data, tmp_path):
+def test_a_run_of_an_older_release_counts_on(data, whole, half, tmp_path):
     """Its lines counted from 0, and its run.json named no versions."""
-    train(settings(data), tmp_path / "whole", EVERY)
-    train(settings(data, steps=3), tmp_path / "old", EVERY)
+    shutil.copytree(half, tmp_path / "old")
     path, run = tmp_path / "old" / "metrics.jsonl", tmp_path / "old" / "run.json"
     old = [{**line, "step": line["step"] - 1} for line in read_metrics(tmp_path / "old")]
     path.write_text("".join(json.dumps(line) + "\n" for line in old))
     run.write_text(json.dumps({key: value for key, value in json.loads(run.read_text()).items() if key != "made_by"}))
     train(settings(data), tmp_path / "old", EVERY)
-    assert without_speed(tmp_path / "old") == without_speed(tmp_path / "whole")
+    assert without_speed(tmp_path / "old") == without_speed(whole)
 
 
 def test_other_versions_than_at_the_start_are_named(data, tmp_path):
@@ -568,7 +585,7 @@ def test_two_workers_compute_what_one_does_and_go_on_after_a_death(data, tmp_pat
     checkpoint."""
     alone, together = tmp_path / "alone", tmp_path / "together"
     both = data["symbolic"], data["documents"]  # so that the workers' counts of predicted tokens differ
-    subprocess.run(command(alone, *both), check=True, env=environment(), cwd=ROOT, capture_output=True)
+    train_here(alone, *both)
     monkeypatch.setenv("GATO_CACHE", str(tmp_path / "cache"))
     with s3_server(monkeypatch):
         away = [upload(Path(one), f"s3://bucket/{Path(one).parent.name}/1.0.0") for one in both]

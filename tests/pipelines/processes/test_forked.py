@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import gc
 import os
 import signal
 import subprocess
@@ -204,3 +205,8 @@ def test_a_daemonic_process_has_children_and_these_have_theirs() -> None:
     """As in a worker of Dask that plays rollouts."""
     done = subprocess.run([sys.executable, "-c", DAEMONIC], capture_output=True, text=True, timeout=120)
     assert done.stdout == "8\n", done.stderr
+
+
+def test_a_fork_collects_nothing_of_its_parent() -> None:
+    assert gc.get_freeze_count() == 0
+    assert call_forked(gc.get_freeze_count, limit=60) > 1000
