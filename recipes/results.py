@@ -150,7 +150,7 @@ def about(lines: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def commands_of(lines: Sequence[Mapping[str, Any]]) -> list[str]:
+def commands_of(lines: Sequence[Mapping[str, Any]], transferred: bool = False) -> list[str]:
     """The commands that play what the lines hold, and draw it: one for each way in which a recipe was played."""
     ways = dict.fromkeys(
         f"python -m recipes.scores RUN {line['recipe']} --out results/scores.jsonl --episodes"
@@ -162,7 +162,7 @@ def commands_of(lines: Sequence[Mapping[str, Any]]) -> list[str]:
         *ways,
         "python -m recipes.answers RUN --out results/answers.json",
         "python -m recipes.held_out_text RUN --out results/text.json",
-        "python -m recipes.transfer RUN --out results/transfer.jsonl",
+        *(["python -m recipes.transfer RUN --out results/transfer.jsonl"] if transferred else []),
         "python -m recipes.filmstrips RUN results/scores.jsonl",
         "python -m recipes.results RUN results/scores.jsonl",
     ]
@@ -176,7 +176,6 @@ def main() -> int:
     arguments = parser.parse_args()
     lines = read_lines(arguments.scores)
     scores = read_scores(arguments.scores)
-    commands = commands_of(lines)
     said = about(lines)
     drawn = {
         "Score of each task": charts.bars(scores),
@@ -184,6 +183,7 @@ def main() -> int:
     }
     folder = arguments.scores.parent
     transferred = read_lines(folder / TRANSFERRED) if (folder / TRANSFERRED).exists() else []
+    commands = commands_of(lines, bool(transferred))
     if transferred:
         drawn["Levels that no recipe has"] = charts.transfer(transferred)
     strips = read_filmstrips(folder / FILMSTRIPS)
