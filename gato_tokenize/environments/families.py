@@ -42,13 +42,13 @@ FAMILIES: dict[str, Family] = {
     # One goal instead of the 50 that `make` otherwise draws and `reset` picks from: 0.2 s an episode, not 0.7 s.
     "Meta-World/MT1": Family("Meta-World", "metaworld", lambda end: end.info_success, seeded_make={"num_goals": 1}),
     "Meta-World/": Family("Meta-World", "metaworld", lambda end: end.info_success, seeded_make={}),
-    "MT50/": Family(  # the same, and the observation tells the task: recipes.environments registers it
+    # The same, and the observation tells the task: recipes.environments registers it.
+    "MT50/": Family(
         "Meta-World", "metaworld", lambda end: end.info_success, seeded_make={"num_goals": 1}, extra="recipes"
     ),
     "dm_control/": Family("DM Control", "shimmy", extra="dm-control"),
-    "DMControl": Family(
-        "DM Control", "shimmy", extra="recipes"
-    ),  # with bodies that vary: recipes.environments registers it
+    # With bodies that vary: recipes.environments registers it.
+    "DMControl": Family("DM Control", "shimmy", extra="recipes"),
     "Fetch": Family("Fetch", "gymnasium_robotics", lambda end: end.info_success, extra="recipes"),
     "Sokoban/": Family("Sokoban", success=lambda end: end.info_success, extra="recipes"),
     "ALE/": Family("ALE", "ale_py", extra="recipes"),
