@@ -115,7 +115,7 @@ def whole_hdf5() -> Path:
 
 
 def test_an_hdf5_of_whole_episodes_cut_before_and_after_it_was_planned() -> None:
-    """Truncate at every 401st byte and at each of the last 20. HDF5 stores its length in its first bytes and checks it
+    """Truncate at every 37th byte and at each of the last 200. HDF5 stores its length in its first bytes and checks it
     when a file is opened, so all places are alike; the tests of the source truncate a smaller file at every byte."""
     folder = whole_hdf5()
     name, path = f"minari:{folder}", folder / "data/main_data.hdf5"
@@ -123,7 +123,7 @@ def test_an_hdf5_of_whole_episodes_cut_before_and_after_it_was_planned() -> None
     source = open_source(name)
     (part,) = source.partitions()
     length = path.stat().st_size
-    for size in sorted({*range(0, length, 401), *range(length - 20, length)}, reverse=True):
+    for size in sorted({*range(0, length, 37), *range(length - 200, length)}, reverse=True):
         os.truncate(path, size)
         results = [result for _, result in read_partition(source, part)]
         assert [type(result) for result in results] == [Reject, Reject]

@@ -162,7 +162,7 @@ def stopped_at(name: str, monkeypatch: pytest.MonkeyPatch, words: list[str]) -> 
 
 
 def test_stopped_at_every_object(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = write_documents(12, 2)
+    source = write_documents(12)
     plan, tokenizer = make_plan([source], "out/toy/1.0.0", validation_fraction=0.01)
     run_plan(plan, tokenizer, Path("out/toy/1.0.0"), RejectBudget(), write_here)
     whole = tree("out")
