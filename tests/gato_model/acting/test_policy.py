@@ -213,7 +213,7 @@ def test_a_prompt_alters_what_is_read(model):
 def test_greedy_repeats_itself_and_drawing_follows_the_seed(model, eagerly):
     def acts(**options):
         policy = GatoPolicy(model, toy_tokenizer(), **options)
-        return str([policy.act(observation(i)) for i in range(4)])
+        return str([policy.act(observation(i)) for i in range(6)])
 
     assert acts() == acts(seed=5)
     assert acts(temperature=9.0, seed=5) == acts(temperature=9.0, seed=5) != acts(temperature=9.0, seed=6)
