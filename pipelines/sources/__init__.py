@@ -10,10 +10,11 @@ from typing import Any
 from gato_tokenize.installing import missing
 from gato_tokenize.storage.address import full, is_address
 from pipelines.sources.entry_points import offered
+from pipelines.sources.errors import SourceError
 from pipelines.sources.formats.places import checked_address
 from pipelines.sources.imported import imported
 from pipelines.sources.options import split_options
-from pipelines.sources.source import Source, SourceError
+from pipelines.sources.source import Source
 
 SOURCES = {
     "rollouts": "pipelines.sources.rollouts.source:RolloutSource",

@@ -10,8 +10,9 @@ from typing import Any
 from gato_tokenize.installing import absent, has_extra, how_to_install
 from pipelines.sources import SOURCES, source_class
 from pipelines.sources.entry_points import offered
+from pipelines.sources.errors import SourceError
 from pipelines.sources.options import SourceOptions, written
-from pipelines.sources.source import Source, SourceError
+from pipelines.sources.source import Source
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,10 +10,11 @@ from typing import NamedTuple
 from gato_tokenize.storage.address import full, is_address
 from pipelines.sources import SOURCES, source_class
 from pipelines.sources.entry_points import offered
+from pipelines.sources.errors import SourceError
 from pipelines.sources.formats.matching import matching
 from pipelines.sources.on_disk import OnDisk
 from pipelines.sources.options import split_options
-from pipelines.sources.source import Source, SourceError
+from pipelines.sources.source import Source
 
 _CHILDREN = 64  # files and folders, in one that no source reads, in which the message looks for what some source reads
 _DEPTH = 2  # of these

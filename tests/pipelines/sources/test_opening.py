@@ -16,7 +16,7 @@ from gato_tokenize.installing import how_to_install
 from pipelines.sources import SOURCES, open_source, source_class
 from pipelines.sources.catalogue import known_sources
 from pipelines.sources.entry_points import offered
-from pipelines.sources.source import SourceError
+from pipelines.sources.errors import SourceError
 
 ROOT = Path(__file__).parents[3]
 
