@@ -1,4 +1,4 @@
-"""Sizes in bytes as a person writes them."""
+"""Sizes in bytes as a person writes and reads them."""
 
 import re
 
@@ -15,3 +15,15 @@ def size_of(text: str) -> int:
     if not found:
         raise ValueError(f"a size is written like 2G or 1500M, not {text!r}")
     return int(float(found[1]) * _UNITS[found[2]])
+
+
+def size_text(count: int) -> str:
+    """Write a number of bytes in the units that `size_of` reads.
+
+    >>> size_text(999), size_text(2_500_000), size_text(2**31), size_text(1 << 45)
+    ('999 bytes', '2.4 MiB', '2 GiB', '32 TiB')
+    """
+    for unit, letter in ((unit, letter) for letter, unit in reversed(_UNITS.items()) if letter):
+        if count >= unit:
+            return f"{count / unit:,.1f}".removesuffix(".0") + f" {letter}iB"
+    return f"{count:,} bytes"

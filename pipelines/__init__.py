@@ -15,18 +15,18 @@ if TYPE_CHECKING:
     from pipelines.conversion.plan import Plan as Plan
     from pipelines.conversion.plan import make_plan as make_plan
     from pipelines.sources import open_source as open_source
+    from pipelines.sources.errors import Filtered as Filtered
+    from pipelines.sources.errors import SourceError as SourceError
     from pipelines.sources.reading import Reject as Reject
     from pipelines.sources.source import Candidate as Candidate
-    from pipelines.sources.source import Filtered as Filtered
     from pipelines.sources.source import Source as Source
-    from pipelines.sources.source import SourceError as SourceError
 
 _HOMES = {  # in the order in which data meets them
     "Source": "sources.source",
     "Candidate": "sources.source",
-    "Filtered": "sources.source",
+    "Filtered": "sources.errors",
     "Reject": "sources.reading",
-    "SourceError": "sources.source",
+    "SourceError": "sources.errors",
     "open_source": "sources",
     "Plan": "conversion.plan",
     "make_plan": "conversion.plan",

@@ -21,8 +21,9 @@ from pipelines.conversion.reject_budget import RejectBudget
 from pipelines.conversion.work import Done, Work
 from pipelines.conversion.write_partition import tokenize_episode
 from pipelines.sources import open_source
+from pipelines.sources.errors import Filtered
 from pipelines.sources.reading import Reject, read_partition
-from pipelines.sources.source import Candidate, Filtered
+from pipelines.sources.source import Candidate
 
 REJECTS = "rejects"  # tag of the second output of the first two steps
 

@@ -196,7 +196,7 @@ class Dataset:
         Raises IndexError beyond the last, KeyError for an unknown id, ValueError if the list is damaged or forged.
         """
         if isinstance(wanted, slice):
-            return Episodes(self, range(len(self))[wanted])
+            return Episodes(self.__getitem__, range(len(self))[wanted])
         if isinstance(wanted, str):
             if wanted not in self._heads.numbers:
                 raise KeyError(f"{self.path} has no episode {wanted!r}")

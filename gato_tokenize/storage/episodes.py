@@ -1,27 +1,24 @@
 """Some episodes of a dataset, as a sequence."""
 
 import dataclasses
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, overload
+from collections.abc import Callable, Iterator
+from typing import overload
 
 from gato_tokenize.episode import Episode
-
-if TYPE_CHECKING:
-    from gato_tokenize.storage.dataset import Dataset
 
 
 @dataclasses.dataclass(frozen=True)
 class Episodes:
     """Some episodes of a dataset, in some order: `dataset[10:20]`. An episode is read when it is asked for."""
 
-    dataset: "Dataset"
+    read: Callable[[int], Episode]  # by its number in the dataset
     numbers: range
 
     def __len__(self) -> int:
         return len(self.numbers)
 
     def __iter__(self) -> Iterator[Episode]:
-        return (self.dataset[number] for number in self.numbers)
+        return map(self.read, self.numbers)
 
     @overload
     def __getitem__(self, wanted: int) -> Episode: ...
@@ -29,5 +26,5 @@ class Episodes:
     def __getitem__(self, wanted: slice) -> "Episodes": ...
     def __getitem__(self, wanted: int | slice) -> "Episode | Episodes":
         if isinstance(wanted, slice):
-            return Episodes(self.dataset, self.numbers[wanted])
-        return self.dataset[self.numbers[wanted]]
+            return Episodes(self.read, self.numbers[wanted])
+        return self.read(self.numbers[wanted])

@@ -8,7 +8,7 @@ from pipelines.conversion.publish import PublishError
 from pipelines.conversion.reject_budget import RejectBudgetError
 from pipelines.conversion.work_folder import ConvertError
 from pipelines.running.failure import Failed, WorkerDiedError, io_error
-from pipelines.sources.source import SourceError
+from pipelines.sources.errors import SourceError
 
 EXIT_REJECTS = 3
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from gato_tokenize.byte_size import size_text
 from gato_tokenize.output import counted
 from gato_tokenize.storage.dataset import read_stats
 from pipelines.conversion.work_folder import count_done
@@ -23,7 +24,7 @@ def summary(manifest: dict[str, Any], out: Path) -> str:
         nouns = {"records": "record", "steps": "timestep", "tokens": "token"}
         counts = ", ".join(counted(split[name], noun) for name, noun in nouns.items())
         shards = counted(len(split["shards"]), "shard")
-        lines.append(f"  {name}: {counts}, {split['bytes'] / 2**20:.1f} MiB in {shards}")
+        lines.append(f"  {name}: {counts}, {size_text(split['bytes'])} in {shards}")
     lines += [f"  {line}" for line in (*equal_inputs(manifest["inputs"]), *listed(read_stats(out)))]
     return "\n".join(lines)
 

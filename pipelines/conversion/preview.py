@@ -11,7 +11,8 @@ from gato_tokenize.storage.dataset import DatasetTokenizer
 from pipelines.conversion.plan import Plan
 from pipelines.conversion.work import Work
 from pipelines.sources import open_source
-from pipelines.sources.source import Filtered, Source
+from pipelines.sources.errors import Filtered
+from pipelines.sources.source import Source
 
 LOOK = 3  # episodes of each source
 

@@ -8,9 +8,9 @@ from gato_tokenize.roles import Roles
 from pipelines.conversion.spec_file import Fields, SpecFile, SpecFileError, fields_of
 from pipelines.sources import open_source, options_of, with_options
 from pipelines.sources.episode_options import EpisodeOptions, listed
+from pipelines.sources.errors import SourceError
 from pipelines.sources.field_options import FieldOptions
 from pipelines.sources.ranges import Numbers, parse_ranges, written_ranges
-from pipelines.sources.source import SourceError
 from pipelines.sources.step_fields import INSTRUCTION
 
 

@@ -23,8 +23,9 @@ from pipelines.conversion.selection import Selection
 from pipelines.conversion.work import Done, RestLost
 from pipelines.conversion.work_folder import WorkFolder
 from pipelines.sources import open_source
+from pipelines.sources.errors import Filtered
 from pipelines.sources.reading import Outcome, Reject, Step, read_partition
-from pipelines.sources.source import Candidate, Filtered
+from pipelines.sources.source import Candidate
 from pipelines.stats.episode_stats import as_json, document_stats, episode_stats, merge_stats
 
 TOGETHER = 256  # documents that are tokenized and written together: enough that the cost of switching is spread

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gato_tokenize import ContinuousSpec, Dataset, ImageSpec, Kind, Record, TextSpec, read_record
+from gato_tokenize.byte_size import size_text
 from gato_tokenize.output import counted
 from gato_tokenize.storage import episode_list
 from gato_tokenize.storage.ranges import open_stream
@@ -245,7 +246,9 @@ def _template() -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(number=_number, size=_size, counted=counted, kind=_kind_name, css=_css_name, csp=_csp)
+    environment.filters.update(
+        number=_number, size=size_text, counted=counted, kind=_kind_name, css=_css_name, csp=_csp
+    )
     environment.globals.update(shares=shares_chart, notes=notes, plain_counts=plain_counts, fit_rows=fit_rows)
     return environment.get_template("report.html")
 
@@ -255,13 +258,6 @@ def _number(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
     return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
-
-
-def _size(count: int) -> str:
-    """Format a number of bytes as megabytes of 10^6 bytes; small ones as kilobytes, or as they are."""
-    if count < 1000:
-        return f"{count} bytes"
-    return f"{count / 1e6:,.1f} MB" if count >= 1_000_000 else f"{count / 1e3:,.1f} kB"
 
 
 def _kind_name(kind: Kind) -> str:

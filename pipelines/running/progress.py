@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from rich import progress as bars
 from rich.console import Console
 
+from gato_tokenize.byte_size import size_text
 from gato_tokenize.output import counted, printable_lines
 from pipelines.conversion.journal import JournalReader
 from pipelines.conversion.work_folder import WorkFolder
@@ -161,7 +162,7 @@ def showing(progress: Progress) -> Iterator[Callable[[], None]]:
             if not progress.shown:
                 return
             shards = f"{len(progress.done)} of {counted(progress.total, 'shard')}"
-            size = f"{progress.written / 2**20:,.1f} MiB written"
+            size = f"{size_text(progress.written)} written"
             text = f"{counted(progress.read, 'episode')} read, {rate:.1f}/s, {size}, {shards}"
             bar.update(task, completed=progress.read, total=progress.most, description=text, refresh=True)
             if in_lines and (last or now - printed >= _LINE_SECONDS):

@@ -21,7 +21,7 @@ from pipelines.conversion.work_folder import WorkFolder
 from pipelines.processes.forked import call_forked
 from pipelines.running.failure import RunnerError
 from pipelines.sources import open_source
-from pipelines.sources.source import SourceError
+from pipelines.sources.errors import SourceError
 
 _PACKAGES = ("apache-beam", "numpy", "pillow", "sentencepiece")  # what the bytes of every source depend on
 _MOST_INPUTS = 100  # files that a worker looks for, spread over all

@@ -2,17 +2,19 @@
 
 import functools
 import importlib
-import importlib.metadata
 import os
 from collections.abc import Mapping, Sequence
+from importlib.metadata import EntryPoint
 from typing import Any
 
 from gato_tokenize.installing import missing
 from gato_tokenize.storage.address import full, is_address
+from pipelines.sources.entry_points import offered
+from pipelines.sources.errors import SourceError
 from pipelines.sources.formats.places import checked_address
 from pipelines.sources.imported import imported
 from pipelines.sources.options import split_options
-from pipelines.sources.source import Source, SourceError
+from pipelines.sources.source import Source
 
 SOURCES = {
     "rollouts": "pipelines.sources.rollouts.source:RolloutSource",
@@ -33,9 +35,6 @@ SOURCES = {
     "mcap": "pipelines.sources.recordings.mcap_source:McapSource",
     "rosbag": "pipelines.sources.recordings.rosbag_source:RosbagSource",
 }
-
-
-ENTRY_POINTS = "gato_toolchain.sources"  # the group by which installed packages offer sources of their own
 
 
 @functools.lru_cache(maxsize=64)
@@ -93,7 +92,7 @@ def _escaped(value: str) -> str:
 
 
 def _class_and_argument(source: str, name: str, rest: str) -> tuple[type[Source], str]:
-    installed = importlib.metadata.entry_points(group=ENTRY_POINTS).names
+    installed = offered().names
     if ":" in source and (name in SOURCES or name in installed):
         return source_class(name), rest
     class_name, colon, argument = rest.partition(":")
@@ -113,7 +112,7 @@ def source_class(name: str) -> type[Source]:
     Raises SourceError if a package that it needs is not installed, if an installed one cannot be loaded, or if the name
     means more than one source.
     """
-    if entries := tuple(importlib.metadata.entry_points(group=ENTRY_POINTS, name=name)):
+    if entries := tuple(offered().select(name=name)):
         return _installed_class(entries)
     module, _, class_name = SOURCES[name].partition(":")
     try:
@@ -125,7 +124,7 @@ def source_class(name: str) -> type[Source]:
     return cls
 
 
-def _installed_class(entries: Sequence[importlib.metadata.EntryPoint]) -> type[Source]:
+def _installed_class(entries: Sequence[EntryPoint]) -> type[Source]:
     """The class of the one entry point of a name. Another package, or a built-in source, may not have that name."""
     name = entries[0].name
     packages = " and ".join(sorted(entry.dist.name if entry.dist else "?" for entry in entries))

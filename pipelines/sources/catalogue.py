@@ -2,16 +2,17 @@
 
 import ast
 import dataclasses
-import importlib.metadata
 import importlib.util
 import re
 from pathlib import Path
 from typing import Any
 
 from gato_tokenize.installing import absent, has_extra, how_to_install
-from pipelines.sources import ENTRY_POINTS, SOURCES, source_class
+from pipelines.sources import SOURCES, source_class
+from pipelines.sources.entry_points import offered
+from pipelines.sources.errors import SourceError
 from pipelines.sources.options import SourceOptions, written
-from pipelines.sources.source import Source, SourceError
+from pipelines.sources.source import Source
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,10 +49,10 @@ class Known:
 def known_sources() -> list[Known]:
     """List the sources of SOURCES, in that order, and then those of installed packages, by name. Loading a class
     imports the library that it reads with."""
-    offered = sorted(importlib.metadata.entry_points(group=ENTRY_POINTS), key=lambda entry: entry.name)
+    entries = sorted(offered(), key=lambda entry: entry.name)
     built_in = [_known(name, place.partition(":")[0], "") for name, place in SOURCES.items()]
-    packages = {entry.name: entry.dist.name if entry.dist else "?" for entry in offered}
-    return built_in + [_known(entry.name, entry.module, packages[entry.name]) for entry in offered]
+    packages = {entry.name: entry.dist.name if entry.dist else "?" for entry in entries}
+    return built_in + [_known(entry.name, entry.module, packages[entry.name]) for entry in entries]
 
 
 def _known(name: str, module: str, package: str) -> Known:

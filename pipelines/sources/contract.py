@@ -9,9 +9,10 @@ import pytest
 
 from gato_tokenize import Episode
 from pipelines.sources import open_source
+from pipelines.sources.errors import Filtered, SourceError
 from pipelines.sources.reading import Reject, read_partition
 from pipelines.sources.recognition import named_source, source_names
-from pipelines.sources.source import Candidate, Filtered, Source, SourceError
+from pipelines.sources.source import Candidate, Source
 from pipelines.sources.step_fields import is_below
 
 

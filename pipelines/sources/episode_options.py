@@ -6,10 +6,10 @@ import math
 import re
 from collections.abc import Sequence
 
+from pipelines.sources.errors import SourceError
 from pipelines.sources.field_options import FieldOptions
 from pipelines.sources.options import option, written
 from pipelines.sources.ranges import Numbers, parse_ranges
-from pipelines.sources.source import SourceError
 
 MOST_SHOWN = 60  # characters of `ranges` in the name of a task
 OUR_NAMES = {"val": "validation", "valid": "validation"}  # {a source's split: how it is called here}

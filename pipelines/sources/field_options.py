@@ -3,8 +3,8 @@
 import dataclasses
 
 from gato_tokenize.roles import MEANINGS, Roles
+from pipelines.sources.errors import SourceError
 from pipelines.sources.options import SourceOptions, option
-from pipelines.sources.source import SourceError
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from pipelines.sources.source import SourceError
+from pipelines.sources.errors import SourceError
 
 _MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 

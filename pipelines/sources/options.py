@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeVar
 
 from gato_tokenize.roles import Size as Size
 from gato_tokenize.roles import size_of
-from pipelines.sources.source import SourceError
+from pipelines.sources.errors import SourceError
 
 _Chosen = TypeVar("_Chosen", bound="SourceOptions")
 

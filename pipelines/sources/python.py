@@ -15,10 +15,11 @@ from gato_tokenize.array_spaces import Box, PictureFiles, Text
 from gato_tokenize.spec import flatten
 from gato_tokenize.steps import stack_steps, tuple_to_dict
 from pipelines.sources.episode_options import EpisodeOptions
+from pipelines.sources.errors import SourceError
 from pipelines.sources.imported import imported, module_sha256
 from pipelines.sources.options import parse_options
 from pipelines.sources.pieces import RECORD_BYTES, Piece, pack
-from pipelines.sources.source import Candidate, Source, SourceError
+from pipelines.sources.source import Candidate, Source
 from pipelines.sources.step_fields import INSTRUCTION, StepFields
 from pipelines.sources.step_reading import StepReading
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from gato_tokenize import ContinuousSpec, DiscreteSpec, EpisodeSpec
 from gato_tokenize.field_spec import FieldSpec, TextSpec
 from gato_tokenize.spec import unflatten
-from pipelines.sources.source import SourceError
+from pipelines.sources.errors import SourceError
 
 Numbers = tuple[int | float, ...]  # one for all elements of a field, or one for each
 _NUMBER = r"-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?"

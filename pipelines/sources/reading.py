@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from gato_tokenize import Episode
-from pipelines.sources.source import Candidate, Filtered, Source
+from pipelines.sources.errors import Filtered
+from pipelines.sources.source import Candidate, Source
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,18 +2,19 @@
 
 import contextlib
 import glob
-import importlib.metadata
 import itertools
 import os
 from collections import deque
 from typing import NamedTuple
 
 from gato_tokenize.storage.address import full, is_address
-from pipelines.sources import ENTRY_POINTS, SOURCES, source_class
+from pipelines.sources import SOURCES, source_class
+from pipelines.sources.entry_points import offered
+from pipelines.sources.errors import SourceError
 from pipelines.sources.formats.matching import matching
 from pipelines.sources.on_disk import OnDisk
 from pipelines.sources.options import split_options
-from pipelines.sources.source import Source, SourceError
+from pipelines.sources.source import Source
 
 _CHILDREN = 64  # files and folders, in one that no source reads, in which the message looks for what some source reads
 _DEPTH = 2  # of these
@@ -47,7 +48,7 @@ def named_source(given: str) -> str:
 
 def source_names() -> list[str]:
     """The names of the sources that are built in, and then of those that installed packages offer."""
-    installed = importlib.metadata.entry_points(group=ENTRY_POINTS).names
+    installed = offered().names
     return [*SOURCES, *sorted(installed - set(SOURCES))]
 
 

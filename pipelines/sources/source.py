@@ -3,23 +3,12 @@
 import abc
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from gato_tokenize import Episode, EpisodeSpec
 from pipelines.sources.on_disk import OnDisk
 from pipelines.sources.pieces import SHARD_BYTES
-
-if TYPE_CHECKING:
-    from pipelines.sources.step_reading import StepReading
-
-
-class SourceError(ValueError):
-    """The source cannot be planned at all: a file is missing, an option is unknown, a package is not installed."""
-
-
-class Filtered(Exception):
-    """`Candidate.load` raises it for data that is no episode by rule, such as a blank line. It is counted by its
-    reason and is not a reject."""
+from pipelines.sources.step_reading import StepReading
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +74,7 @@ class Source(abc.ABC):
         """Return {task: {path of a field: why it has its type}} of a source that infers its specs, for the plan."""
         return {}
 
-    def readings(self) -> Mapping[str, "StepReading"]:
+    def readings(self) -> Mapping[str, StepReading]:
         """Return {task: how its fields are read} of a source that takes `EpisodeOptions`: what it left out, and where
         each field stands in the format, so that a file of specs can change it."""
         return {}

@@ -9,7 +9,7 @@ import numpy as np
 
 from gato_tokenize.array_spaces import Box, Text
 from pipelines.sources.episode_options import EpisodeOptions, listed
-from pipelines.sources.source import SourceError
+from pipelines.sources.errors import SourceError
 
 INSTRUCTION = "observation/instruction"  # where the instruction stands in every spec
 MANY = 512  # numbers in a timestep that are more than a field of tokens should have

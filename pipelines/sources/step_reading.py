@@ -1,7 +1,5 @@
-"""StepReading: the arrays of a recorded episode to an `Episode`, by the spec that their description gives. StepSource:
-a source all of whose episodes are read so."""
+"""StepReading: the arrays of a recorded episode to an `Episode`, by the spec that their description gives."""
 
-import abc
 import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,8 +12,8 @@ from gato_tokenize.field_spec import TextSpec
 from gato_tokenize.spaces import SpaceReading, read_spaces
 from gato_tokenize.spec import unflatten
 from pipelines.sources.episode_options import EpisodeOptions, listed
+from pipelines.sources.errors import SourceError
 from pipelines.sources.ranges import respecified
-from pipelines.sources.source import Source, SourceError
 from pipelines.sources.step_fields import INSTRUCTION, StepFields, choose_fields
 
 BEYOND_MAX_STEPS = "timesteps beyond max_steps left out"
@@ -187,17 +185,3 @@ def _texts(values: Sequence[Any], path: str) -> list[Any]:
         except UnicodeDecodeError as error:
             raise ValueError(f"{path}[{i}]: not UTF-8: {error}") from error
     return texts
-
-
-class StepSource(Source):
-    """A source all of whose tasks have a `StepReading`, which gives their specs and the reasons for them."""
-
-    @abc.abstractmethod
-    def readings(self) -> Mapping[str, StepReading]:
-        """As `Source.readings`."""
-
-    def specs(self) -> dict[str, EpisodeSpec]:
-        return {task: reading.spec for task, reading in self.readings().items()}
-
-    def reasons(self) -> dict[str, Mapping[str, str]]:
-        return {task: reading.reasons for task, reading in self.readings().items()}

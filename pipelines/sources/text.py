@@ -8,13 +8,14 @@ from typing import Any, Literal
 
 from gato_tokenize import Episode, EpisodeSpec
 from gato_tokenize.episode import EpisodeMetadata
+from pipelines.sources.errors import Filtered, SourceError
 from pipelines.sources.formats import lines
 from pipelines.sources.formats.files import hashed, opened
 from pipelines.sources.formats.matching import Matches, matching
 from pipelines.sources.on_disk import OnDisk, json_object, only_ending
 from pipelines.sources.options import SourceOptions, option, parse_options
 from pipelines.sources.pieces import RECORD_BYTES, Piece, pack
-from pipelines.sources.source import Candidate, Filtered, Source, SourceError
+from pipelines.sources.source import Candidate, Source
 
 PLAIN = (".txt", ".md", ".rst")
 JSON_LINES = (".jsonl", ".ndjson")

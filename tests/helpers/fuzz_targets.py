@@ -22,9 +22,9 @@ from gato_tokenize.storage.schema import FIELDS
 from gato_tokenize.storage.segments import content_hash, segments
 from gato_tokenize.storage.shards import read_records
 from gato_tokenize.storage.tfrecord import Damage, frame, index_path, index_text, read_index
+from pipelines.sources.errors import Filtered
 from pipelines.sources.formats import tar_samples
 from pipelines.sources.reading import Reject, read_partition
-from pipelines.sources.source import Filtered
 from pipelines.sources.text import TextSource
 
 MAX_PIXELS = 2**20  # of a picture here: a few bytes may claim more, and time is short

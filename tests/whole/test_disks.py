@@ -67,9 +67,9 @@ def disk() -> Iterator[Disk]:
 
 
 ONE_LINE = re.compile(
-    r"([\d:]{8} \d+ episodes? read, [\d.]+/s, [\d.]+ MiB written, \d+ of \d+ shards(, about [\d:]+ left)?\n)*"
+    r"([\d:]{8} \d+ episodes? read, [\d.]+/s, [\d.,]+ \w+ written, \d+ of \d+ shards(, about [\d:]+ left)?\n)*"
     r"gato-data: (OSError: )?\[Errno \d+\] [^\n]+\. What is done is kept: mend it and give the same command again\n"
-    r"([\d:]{8} \d+ episodes? read, [\d.]+/s, [\d.]+ MiB written, \d+ of \d+ shards(, about [\d:]+ left)?\n)*"
+    r"([\d:]{8} \d+ episodes? read, [\d.]+/s, [\d.,]+ \w+ written, \d+ of \d+ shards(, about [\d:]+ left)?\n)*"
 )
 
 

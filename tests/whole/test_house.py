@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -132,6 +133,33 @@ def test_nobody_imports_what_they_may_not():
         if name != "pipelines/sources/contract.py":  # a test that sources inherit
             wrong += trespasses(name, path.read_text())
     assert wrong == []
+
+
+def circle(texts):
+    """The modules of a circle of imports among {dotted name: content}, [] if there is none."""
+    known = {}
+    for name, text in texts.items():
+        found = {dotted if dotted in texts else dotted.rpartition(".")[0] for _, dotted in imports(text)}
+        known[name] = found & set(texts) - {name}
+    try:
+        TopologicalSorter(known).prepare()
+    except CycleError as error:
+        return error.args[1]
+    return []
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    """Nor for a type alone."""
+    dotted = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in MODULES
+    }
+    assert circle({name: path.read_text() for name, path in dotted.items()}) == []
+
+
+def test_a_circle_is_found():
+    line = {"a": "from p import b", "p": "", "p.b": "import p.c", "p.c": "import os"}
+    assert circle(line) == []
+    assert set(circle({**line, "p.c": "if TYPE_CHECKING:\n    from p.b import name"})) == {"p.b", "p.c"}
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from pipelines.__main__ import main
 from pipelines.conversion.plan import Plan
 from pipelines.inspection.verify import verify
 from pipelines.sources import open_source
-from pipelines.sources.source import SourceError
+from pipelines.sources.errors import SourceError
 
 ROOT = Path(__file__).parents[2]
 DEEP = "[" * 100_000

@@ -20,8 +20,8 @@ from PIL import Image
 from gato_tokenize import Episode
 from gato_tokenize.modalities.image import ImageTokenizer
 from pipelines.sources import open_source
+from pipelines.sources.errors import Filtered, SourceError
 from pipelines.sources.reading import Reject, read_partition
-from pipelines.sources.source import Filtered, SourceError
 
 TEXT = "one\nzwei drüben\nthree\n".encode()
 LINES = b"".join(json.dumps({"text": f"row {n}"}).encode() + b"\n" for n in range(3))

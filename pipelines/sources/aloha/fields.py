@@ -10,9 +10,9 @@ import numpy as np
 
 from gato_tokenize.array_spaces import Box, PictureFiles, Text
 from pipelines.sources.aloha.pictures import is_files, picture_shape
+from pipelines.sources.errors import SourceError
 from pipelines.sources.formats.hdf5 import check_layout, checked_array, child, planned, text_attribute
 from pipelines.sources.formats.hdf5_steps import Keys, StepArrays, step_arrays, step_path
-from pipelines.sources.source import SourceError
 from pipelines.sources.step_fields import StepFields, many_numbers
 
 IMAGES = ("observations", "images")

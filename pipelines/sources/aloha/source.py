@@ -24,7 +24,8 @@ from pipelines.sources.on_disk import OnDisk
 from pipelines.sources.options import option, parse_options
 from pipelines.sources.pieces import RECORD_BYTES, Piece, pack, step_bytes
 from pipelines.sources.source import Candidate
-from pipelines.sources.step_reading import StepReading, StepSource
+from pipelines.sources.step_reading import StepReading
+from pipelines.sources.step_source import StepSource
 
 LOOK = 2  # files that are looked at for their fields
 LOSSY, RESIZED = "{}: image is from lossy JPEG", "{}: image resized while it was read"

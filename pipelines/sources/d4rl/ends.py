@@ -6,7 +6,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.sources.source import SourceError
+from pipelines.sources.errors import SourceError
 
 UNSTATED = -1  # the option length= was not given
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from gato_tokenize.storage.address import RemoteError
 from pipelines.sources.d4rl.ends import Ends, Flag, check_length, find_ends
+from pipelines.sources.errors import SourceError
 from pipelines.sources.formats.hdf5 import (
     check_layout,
     checked_array,
@@ -23,7 +24,6 @@ from pipelines.sources.formats.hdf5 import (
 )
 from pipelines.sources.formats.hdf5_steps import Keys, StepArrays, step_arrays, step_path
 from pipelines.sources.formats.places import Size, require_unchanged, size_of
-from pipelines.sources.source import SourceError
 
 NO_FIELDS = ("rewards", "terminals", "timeouts", "next_observations", "metadata")
 MOST_CACHE = 256 * 2**20  # bytes of chunks that are kept unpacked of each array

@@ -17,8 +17,8 @@ from typing import Literal
 
 from gato_tokenize.storage.address import RemoteError, full, is_address
 from pipelines.sources.dqn_replay.row_stream import RowStream, read_number
+from pipelines.sources.errors import SourceError
 from pipelines.sources.formats.places import Size, files_in_folder, matching_addresses, plain_name
-from pipelines.sources.source import SourceError
 
 ARRAYS = ("observation", "action", "reward", "terminal")
 LOGS = "replay_logs"

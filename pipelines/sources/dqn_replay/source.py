@@ -15,14 +15,16 @@ from pipelines.sources.dqn_replay.checkpoints import LOGS, frame_of, game_of, ha
 from pipelines.sources.dqn_replay.reader import PADDING, ReplayReader, Streams, padding_of, stacked
 from pipelines.sources.dqn_replay.timeline import Timeline, read_timeline
 from pipelines.sources.episode_options import EpisodeOptions
+from pipelines.sources.errors import Filtered, SourceError
 from pipelines.sources.formats.files import names_and_sizes
 from pipelines.sources.formats.places import require_size, stamped
 from pipelines.sources.on_disk import OnDisk
 from pipelines.sources.options import option, parse_options
 from pipelines.sources.pieces import RECORD_BYTES, partition_bytes, runs, step_bytes
-from pipelines.sources.source import Candidate, Filtered, SourceError
+from pipelines.sources.source import Candidate
 from pipelines.sources.step_fields import StepFields
-from pipelines.sources.step_reading import StepReading, StepSource
+from pipelines.sources.step_reading import StepReading
+from pipelines.sources.step_source import StepSource
 
 CUT = "last episode before a gap or the end, of which no mark says that it is whole"
 PADDED = "rows of zeros before an episode left out"

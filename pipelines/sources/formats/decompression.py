@@ -7,6 +7,8 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
+from gato_tokenize.byte_size import size_text
+
 CHUNK = 2**18
 MAX_WINDOW = 2**27  # bytes of content that a decompressor keeps to look back at; zstd's own limit
 ZSTD_STEP = 2**10  # a zstd block of 4 bytes can grow to 128 KiB, so 1 KiB of input gives at most 32 MiB at once
@@ -63,13 +65,9 @@ def _check_window(header: bytes) -> None:
         return
     if window > MAX_WINDOW:
         raise LimitError(
-            f"it needs a window of {_size(window)} to be decompressed, and at most {_size(MAX_WINDOW)} are allowed:"
-            " write it again, as by `zstd -dc --long=31 OLD | zstd -o NEW`"
+            f"it needs a window of {size_text(window)} to be decompressed, and at most {size_text(MAX_WINDOW)} are"
+            " allowed: write it again, as by `zstd -dc --long=31 OLD | zstd -o NEW`"
         )
-
-
-def _size(count: int) -> str:
-    return f"{count / 2**30:g} GiB" if count >= 2**30 else f"{count / 2**20:g} MiB"
 
 
 def _unxz(file: BinaryIO) -> Iterator[bytes]:
@@ -80,7 +78,7 @@ def _unxz(file: BinaryIO) -> Iterator[bytes]:
         if "memory usage limit" not in str(error).lower():
             raise OSError(str(error)) from error
         raise LimitError(
-            f"it needs a window of more than {_size(MAX_WINDOW)} to be decompressed: write it again, as by"
+            f"it needs a window of more than {size_text(MAX_WINDOW)} to be decompressed: write it again, as by"
             " `xz -dc OLD | xz -9 > NEW`"
         ) from error
 

@@ -11,9 +11,9 @@ from typing import Any, BinaryIO
 
 from gato_tokenize.storage.address import RemoteError
 from gato_tokenize.storage.remote_file import open_file
+from pipelines.sources.errors import SourceError
 from pipelines.sources.formats.decompression import CHUNK, LimitError, decompressor
 from pipelines.sources.formats.places import require_unchanged, size_of_open, stamped
-from pipelines.sources.source import SourceError
 
 
 class HashedFile:

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from gato_tokenize.storage.address import RemoteError, is_address
 from gato_tokenize.storage.remote_file import open_file
 from pipelines.processes.forked import call_forked
+from pipelines.sources.errors import Filtered, SourceError
 from pipelines.sources.formats.limits import check_field
 from pipelines.sources.formats.places import require_unchanged
-from pipelines.sources.source import Filtered, SourceError
 
 MAX_DEPTH = 16  # of groups in groups: hard links can lead in circles
 PLAN_SECONDS = 600.0  # a damaged file can make the HDF5 library hang forever

@@ -6,9 +6,9 @@ import os
 
 import h5py
 
+from pipelines.sources.errors import SourceError
 from pipelines.sources.formats.hdf5 import child, planned
 from pipelines.sources.on_disk import OnDisk
-from pipelines.sources.source import SourceError
 
 SUFFIXES = (".hdf5", ".h5")
 LOOK = 3  # files that are tried to find out what a folder holds

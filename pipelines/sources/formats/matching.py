@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from gato_tokenize.installing import missing
 from gato_tokenize.storage.address import full, is_address
+from pipelines.sources.errors import SourceError
 from pipelines.sources.formats.places import files_below, is_file, matching_addresses
-from pipelines.sources.source import SourceError
 
 STARS = re.compile(r"(?:(.*?)(/+))??\*\*(?:/+(.*))?", re.DOTALL)  # (what precedes the first `**`, /, what follows it)
 

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 from gato_tokenize.storage import address
 from gato_tokenize.storage.address import Facts, is_address
 from gato_tokenize.storage.remote_file import facts_of_open
-from pipelines.sources.source import SourceError
+from pipelines.sources.errors import SourceError
 
 
 class Size(int):

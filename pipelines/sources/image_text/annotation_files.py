@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from gato_tokenize.storage.address import full, is_address
 from pipelines.sources.episode_options import OUR_NAMES
+from pipelines.sources.errors import SourceError
 from pipelines.sources.formats.matching import matching
 from pipelines.sources.formats.places import checked_address, is_file, is_folder, names_in, size_of, sizes_of
 from pipelines.sources.image_text.image_lines import path_below, picture
-from pipelines.sources.source import SourceError
 
 QUESTIONS, ANSWERS = "_questions.json", "_annotations.json"
 _NAMES = re.compile(rf"captions_.*\.json|.*({QUESTIONS}|{ANSWERS})")

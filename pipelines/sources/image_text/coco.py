@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from gato_tokenize import Episode, EpisodeMetadata, EpisodeSpec
 from gato_tokenize.storage.address import full
 from pipelines.sources.episode_options import listed
+from pipelines.sources.errors import Filtered, SourceError
 from pipelines.sources.formats import lines
 from pipelines.sources.formats.files import hashed, names_and_sizes
 from pipelines.sources.formats.places import known_sizes, require_size, stamped, total
@@ -25,7 +26,7 @@ from pipelines.sources.image_text.samples import ImageTextOptions, Samples
 from pipelines.sources.on_disk import OnDisk
 from pipelines.sources.options import option, parse_options
 from pipelines.sources.pieces import RECORD_BYTES, partition_bytes, runs
-from pipelines.sources.source import Candidate, Filtered, Source, SourceError
+from pipelines.sources.source import Candidate, Source
 
 TIED = "answer that is as common as another"
 

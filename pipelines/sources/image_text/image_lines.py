@@ -10,12 +10,12 @@ from typing import Any
 
 from gato_tokenize.storage.address import RemoteError, is_address
 from gato_tokenize.storage.remote_file import open_file
+from pipelines.sources.errors import Filtered
 from pipelines.sources.formats import lines
 from pipelines.sources.formats.files import hashed
 from pipelines.sources.formats.matching import file_identity
 from pipelines.sources.formats.places import Size, size_of, size_of_open, sizes_in
 from pipelines.sources.pieces import RECORD_BYTES, Mark, Piece, spans
-from pipelines.sources.source import Filtered
 
 MAX_IMAGE_BYTES = 64 * 2**20
 

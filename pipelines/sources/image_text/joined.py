@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gato_tokenize.storage.address import RemoteError
+from pipelines.sources.errors import SourceError
 from pipelines.sources.formats.places import Size, total
 from pipelines.sources.image_text.annotation_files import CAPTIONS, AnnotationFile
 from pipelines.sources.image_text.json_arrays import JsonArray
-from pipelines.sources.source import SourceError
 
 ABSENT, TWICE = -1, -2  # instead of a partner: nothing has the id, or more than one has it
 _NO_ID = np.iinfo(np.int64).min

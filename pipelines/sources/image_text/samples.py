@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from gato_tokenize import Episode, EpisodeMetadata, EpisodeSpec, ImageSpec
+from pipelines.sources.errors import SourceError
 from pipelines.sources.formats import lines
 from pipelines.sources.options import Size, SourceOptions, option, written
-from pipelines.sources.source import SourceError
 
 KINDS = ("caption", "vqa")
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from gato_tokenize import Episode, EpisodeMetadata, EpisodeSpec
+from pipelines.sources.errors import Filtered, SourceError
 from pipelines.sources.formats import lines, tar_samples
 from pipelines.sources.formats.files import opened
 from pipelines.sources.formats.matching import Matches, matching
@@ -14,7 +15,7 @@ from pipelines.sources.image_text.samples import ImageTextOptions, Samples
 from pipelines.sources.on_disk import OnDisk, json_object, only_ending
 from pipelines.sources.options import parse_options
 from pipelines.sources.pieces import Piece, pack
-from pipelines.sources.source import Candidate, Filtered, Source, SourceError
+from pipelines.sources.source import Candidate, Source
 
 IMAGES = ("jpg", "jpeg", "png", "webp")
 TEXTS = ("txt", "json")

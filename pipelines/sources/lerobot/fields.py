@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from gato_tokenize.array_spaces import Box, PictureFiles, Text
 from gato_tokenize.spec import join_path
+from pipelines.sources.errors import SourceError
 from pipelines.sources.lerobot.info import Feature
-from pipelines.sources.source import SourceError
 from pipelines.sources.step_fields import StepFields
 
 TASK = "task"  # the field of the instruction: tasks are numbered in the rows, and named in meta/tasks

@@ -9,13 +9,13 @@ import numpy as np
 
 from gato_tokenize.storage.address import full, is_address
 from gato_tokenize.storage.remote_file import open_file
+from pipelines.sources.errors import SourceError
 from pipelines.sources.formats import lines
 from pipelines.sources.formats.files import hashed, names_and_sizes
 from pipelines.sources.formats.parquet import ParquetTable, texts_of
 from pipelines.sources.formats.places import files_below, is_file, is_folder, names_in
 from pipelines.sources.lerobot.fields import Range
 from pipelines.sources.lerobot.info import Info, parse_info
-from pipelines.sources.source import SourceError
 
 INFO, MODALITY, STATS = "meta/info.json", "meta/modality.json", "meta/stats.json"
 TASKS_V2, TASKS_V3 = "meta/tasks.jsonl", "meta/tasks.parquet"

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from pipelines.sources.source import SourceError
+from pipelines.sources.errors import SourceError
 
 VERSIONS = ("v2.0", "v2.1", "v3.0")
 MAX_EPISODES = 10**7

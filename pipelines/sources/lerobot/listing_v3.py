@@ -6,12 +6,12 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from pipelines.sources.errors import SourceError
 from pipelines.sources.formats.files import hashed
 from pipelines.sources.formats.parquet import ParquetTable
 from pipelines.sources.formats.places import is_file, require_unchanged
 from pipelines.sources.lerobot.info import Info
 from pipelines.sources.lerobot.listing import Listed, Row, checked_numbers, files_below
-from pipelines.sources.source import SourceError
 
 EPISODES = "meta/episodes"
 WRITER = "LeRobot v3.0"

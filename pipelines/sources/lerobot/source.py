@@ -10,6 +10,7 @@ import numpy as np
 from gato_tokenize import Episode, EpisodeMetadata
 from gato_tokenize.array_spaces import Box
 from gato_tokenize.output import counted
+from pipelines.sources.errors import Filtered, SourceError
 from pipelines.sources.formats.parquet import numbers_of
 from pipelines.sources.lerobot.episode import EpisodeMaker, LeRobotOptions
 from pipelines.sources.lerobot.fields import Fields, Range, fields_of
@@ -21,8 +22,9 @@ from pipelines.sources.lerobot.rows import EpisodeRows
 from pipelines.sources.on_disk import OnDisk
 from pipelines.sources.options import parse_options
 from pipelines.sources.pieces import RECORD_BYTES, Piece, pack, step_bytes
-from pipelines.sources.source import Candidate, Filtered, SourceError
-from pipelines.sources.step_reading import StepReading, StepSource
+from pipelines.sources.source import Candidate
+from pipelines.sources.step_reading import StepReading
+from pipelines.sources.step_source import StepSource
 
 LOOK = 4  # episodes that are read for the range of an action, where meta/ does not state it
 ANNOUNCED = "announced by info.json, but not stored"

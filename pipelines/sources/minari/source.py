@@ -11,6 +11,7 @@ from gato_tokenize.spaces import space_tree
 from gato_tokenize.spec import flatten
 from gato_tokenize.storage.address import full
 from pipelines.sources.episode_options import EpisodeOptions
+from pipelines.sources.errors import SourceError
 from pipelines.sources.formats.files import hashed
 from pipelines.sources.formats.lines import object_of, text_of
 from pipelines.sources.formats.places import is_file
@@ -19,9 +20,10 @@ from pipelines.sources.minari.storage import FORMATS, ArrowStorage, Hdf5Storage,
 from pipelines.sources.on_disk import OnDisk, json_object
 from pipelines.sources.options import parse_options
 from pipelines.sources.pieces import RECORD_BYTES, ranges, samples_per_partition
-from pipelines.sources.source import Candidate, SourceError
+from pipelines.sources.source import Candidate
 from pipelines.sources.step_fields import StepFields
-from pipelines.sources.step_reading import StepReading, StepSource
+from pipelines.sources.step_reading import StepReading
+from pipelines.sources.step_source import StepSource
 
 METADATA = "metadata.json"
 MAX_EPISODES = 10**8

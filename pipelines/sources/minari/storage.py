@@ -10,11 +10,11 @@ import h5py
 
 from gato_tokenize.installing import missing
 from gato_tokenize.storage.address import RemoteError, is_address
+from pipelines.sources.errors import SourceError
 from pipelines.sources.formats.files import hashed, names_and_sizes
 from pipelines.sources.formats.hdf5 import opened, planned
 from pipelines.sources.formats.places import files_below
 from pipelines.sources.minari.episode import EpisodeReader
-from pipelines.sources.source import SourceError
 
 HDF5_FILE = "main_data.hdf5"
 FORMATS = ("hdf5", "arrow", "parquet")

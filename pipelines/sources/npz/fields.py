@@ -9,10 +9,10 @@ import numpy as np
 from gato_tokenize.array_spaces import Box, PictureFiles, Text
 from gato_tokenize.storage.address import RemoteError
 from pipelines.sources.episode_options import listed
+from pipelines.sources.errors import SourceError
 from pipelines.sources.formats.field_names import DONE, NEVER, REWARD, SUCCESS, named_step_fields, path_of, root_of
 from pipelines.sources.npz.array_set import ArraySet, Header
 from pipelines.sources.npz.options import NpzOptions
-from pipelines.sources.source import SourceError
 from pipelines.sources.step_fields import StepFields
 
 TRUNCATED = ("truncated", "truncations", "timeouts", "timeout")

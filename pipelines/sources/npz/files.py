@@ -4,11 +4,11 @@ import dataclasses
 import os
 
 from gato_tokenize.storage.address import is_address
+from pipelines.sources.errors import SourceError
 from pipelines.sources.formats.matching import files_in
 from pipelines.sources.formats.places import is_folder
 from pipelines.sources.formats.split_names import name_of, split_of
 from pipelines.sources.npz.array_set import SUFFIX
-from pipelines.sources.source import SourceError
 
 ARCHIVE = ".npz"
 

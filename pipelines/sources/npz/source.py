@@ -8,6 +8,7 @@ from typing import Any
 
 from gato_tokenize import Episode, EpisodeMetadata
 from gato_tokenize.storage.address import RemoteError, full
+from pipelines.sources.errors import SourceError
 from pipelines.sources.formats.files import names_and_sizes
 from pipelines.sources.formats.places import Size, stamped
 from pipelines.sources.npz.array_set import SUFFIX, ArraySet, open_set, sizes_of_sets
@@ -19,8 +20,9 @@ from pipelines.sources.npz.options import NpzOptions
 from pipelines.sources.on_disk import OnDisk
 from pipelines.sources.options import parse_options
 from pipelines.sources.pieces import RECORD_BYTES, Piece, pack, partition_bytes, runs, step_bytes
-from pipelines.sources.source import Candidate, SourceError
-from pipelines.sources.step_reading import StepReading, StepSource
+from pipelines.sources.source import Candidate
+from pipelines.sources.step_reading import StepReading
+from pipelines.sources.step_source import StepSource
 
 LOOK, LOOK_ROWS = 4, 10_000  # files, and rows of each, that are looked at for ranges
 

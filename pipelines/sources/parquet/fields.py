@@ -12,11 +12,11 @@ from gato_tokenize.array_spaces import Box, PictureFiles, Text
 from gato_tokenize.boxes import UNBOUNDED_SIZE
 from gato_tokenize.modalities.picture_file import open_picture
 from pipelines.sources.episode_options import listed
+from pipelines.sources.errors import SourceError
 from pipelines.sources.formats.field_names import DONE, NEVER, REWARD, STEP, SUCCESS, named_step_fields
 from pipelines.sources.formats.parquet import files_of, numbers_of
 from pipelines.sources.parquet.columns import Column, columns_of, dtype_of, paths_of, shape_of
 from pipelines.sources.parquet.options import ParquetOptions
-from pipelines.sources.source import SourceError
 from pipelines.sources.step_fields import StepFields
 
 

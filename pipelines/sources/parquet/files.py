@@ -8,10 +8,10 @@ from typing import Any
 
 from gato_tokenize.storage.address import RemoteError, is_address
 from gato_tokenize.storage.remote_file import open_file
+from pipelines.sources.errors import SourceError
 from pipelines.sources.formats.matching import files_in
 from pipelines.sources.formats.places import Size, is_file, is_folder, known_sizes, sizes_of
 from pipelines.sources.formats.split_names import SHARD, name_of, split_of
-from pipelines.sources.source import SourceError
 
 SUFFIXES = (".parquet", ".arrow", ".feather")
 STATE, SPLITS = "state.json", "dataset_dict.json"  # of a folder that `datasets.save_to_disk` wrote

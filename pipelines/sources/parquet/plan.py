@@ -5,13 +5,13 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from pipelines.sources.errors import SourceError
 from pipelines.sources.formats.places import stamped
 from pipelines.sources.parquet.files import DataFile
 from pipelines.sources.parquet.opening import open_table
 from pipelines.sources.parquet.runs import Run, Span, runs_of
 from pipelines.sources.parquet.table_file import TableFile
 from pipelines.sources.pieces import RECORD_BYTES, Piece
-from pipelines.sources.source import SourceError
 
 
 @dataclasses.dataclass(frozen=True)

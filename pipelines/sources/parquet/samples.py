@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gato_tokenize import Episode, EpisodeMetadata, EpisodeSpec, ImageSpec
+from pipelines.sources.errors import SourceError
 from pipelines.sources.formats.parquet import files_of, texts_of
 from pipelines.sources.options import written
 from pipelines.sources.parquet.columns import Column
 from pipelines.sources.parquet.options import ParquetOptions
-from pipelines.sources.source import SourceError
 
 TEXTS = ("text", "caption", "content", "document")
 PICTURES = ("image", "images", "picture", "jpg", "png", "webp")

@@ -8,6 +8,7 @@ from typing import Any
 
 from gato_tokenize import Episode, EpisodeMetadata, EpisodeSpec
 from gato_tokenize.storage.address import full
+from pipelines.sources.errors import SourceError
 from pipelines.sources.formats.files import names_and_sizes
 from pipelines.sources.on_disk import OnDisk
 from pipelines.sources.options import parse_options
@@ -21,7 +22,7 @@ from pipelines.sources.parquet.rows import BATCH_BYTES, TableRows, concatenated
 from pipelines.sources.parquet.runs import Run, Span, runs_of
 from pipelines.sources.parquet.samples import Samples, samples_of
 from pipelines.sources.pieces import Piece, pack, step_bytes
-from pipelines.sources.source import Candidate, Source, SourceError
+from pipelines.sources.source import Candidate, Source
 from pipelines.sources.step_reading import StepReading
 
 LOOK, LOOK_ROWS = 4, 1000  # episodes, or timesteps, that are looked at for shapes and ranges

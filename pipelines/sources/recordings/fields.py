@@ -11,10 +11,10 @@ import numpy as np
 
 from gato_tokenize.array_spaces import Box, PictureFiles, Text
 from gato_tokenize.spec import join_path
+from pipelines.sources.errors import SourceError
 from pipelines.sources.recordings.messages import Names, Unfit, values_of
 from pipelines.sources.recordings.pictures import Picture
 from pipelines.sources.recordings.recording import Message, Recording, named
-from pipelines.sources.source import SourceError
 from pipelines.sources.step_fields import StepFields, many_numbers
 
 WINDOWS = 16  # places of a recording, evenly spaced, at which messages are looked at

@@ -5,13 +5,13 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from pipelines.sources.errors import SourceError
 from pipelines.sources.formats.matching import Matches, files_in, matching
 from pipelines.sources.formats.places import Size, is_file, is_folder, total
 from pipelines.sources.on_disk import OnDisk
 from pipelines.sources.recordings.recording import Recording
 from pipelines.sources.recordings.ros_bags import Ros1Bag, Ros2Bag, files_of
 from pipelines.sources.recordings.source import RecordingSource
-from pipelines.sources.source import SourceError
 
 METADATA = "metadata.yaml"  # in the folder of a ROS 2 bag
 MARK = b"rosbag2_bagfile_information"  # at its start

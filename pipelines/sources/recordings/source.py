@@ -19,7 +19,8 @@ from pipelines.sources.recordings.fields import TopicFields, read_fields
 from pipelines.sources.recordings.options import RecordingOptions
 from pipelines.sources.recordings.recording import Recording, named
 from pipelines.sources.source import Candidate
-from pipelines.sources.step_reading import StepReading, StepSource
+from pipelines.sources.step_reading import StepReading
+from pipelines.sources.step_source import StepSource
 
 LOOK = 2  # recordings that are looked at for their fields
 

@@ -9,12 +9,12 @@ from typing import Any
 
 from gato_tokenize.storage.address import RemoteError, full
 from gato_tokenize.storage.tfrecord import CorruptRecordError, record_offsets
+from pipelines.sources.errors import SourceError
 from pipelines.sources.formats.files import hashed, names_and_sizes
 from pipelines.sources.formats.lines import object_of, text_of
 from pipelines.sources.formats.places import Size, is_file, is_folder, names_in, sizes_of
 from pipelines.sources.on_disk import OnDisk
 from pipelines.sources.rlds.features import Features, read_features
-from pipelines.sources.source import SourceError
 
 INFO, FEATURES = "dataset_info.json", "features.json"
 TEMPLATE = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"

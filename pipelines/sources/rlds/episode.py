@@ -12,10 +12,10 @@ from gato_tokenize import Episode, EpisodeMetadata
 from gato_tokenize.array_spaces import Box, Discrete, PictureFiles, Text
 from gato_tokenize.storage.example import decode_example
 from pipelines.sources.episode_options import EpisodeOptions
+from pipelines.sources.errors import Filtered, SourceError
 from pipelines.sources.options import option
 from pipelines.sources.rlds.features import Feature, Features
 from pipelines.sources.rlds.values import keys_of, number_of_steps, scalar_of, values_of
-from pipelines.sources.source import Filtered, SourceError
 from pipelines.sources.step_fields import StepFields
 from pipelines.sources.step_reading import StepReading
 

@@ -17,7 +17,8 @@ from pipelines.sources.pieces import RECORD_BYTES, Piece, pack, partition_bytes,
 from pipelines.sources.rlds.dataset import RldsFolder, Shard, is_dataset
 from pipelines.sources.rlds.episode import LOOK, RldsEpisodes, RldsOptions
 from pipelines.sources.source import Candidate
-from pipelines.sources.step_reading import StepReading, StepSource
+from pipelines.sources.step_reading import StepReading
+from pipelines.sources.step_source import StepSource
 
 PATCH_GROWTH = 8  # a shard stores pixels without loss, in about 8 times the bytes of their JPEG
 

@@ -11,11 +11,11 @@ import h5py
 
 from gato_tokenize.array_spaces import Text
 from gato_tokenize.storage.address import RemoteError
+from pipelines.sources.errors import SourceError
 from pipelines.sources.formats.hdf5 import check_layout, child, planned, text_attribute, values_of
 from pipelines.sources.formats.hdf5_steps import Keys, StepArrays, step_arrays, step_path
 from pipelines.sources.formats.natural_order import natural_key
 from pipelines.sources.formats.places import Size, size_of
-from pipelines.sources.source import SourceError
 
 LOOK = 2  # demonstrations that are looked at for their fields
 NO_FIELDS = ("rewards", "dones", "next_obs")  # next_obs repeats obs one timestep later

@@ -22,7 +22,8 @@ from pipelines.sources.robomimic.episode import DemoReader
 from pipelines.sources.robomimic.splits import Splits, choose_masks, demos_of
 from pipelines.sources.source import Candidate
 from pipelines.sources.step_fields import StepFields
-from pipelines.sources.step_reading import StepReading, StepSource
+from pipelines.sources.step_reading import StepReading
+from pipelines.sources.step_source import StepSource
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from pipelines.sources.episode_options import EpisodeOptions
+from pipelines.sources.errors import SourceError
 from pipelines.sources.robomimic.demo_file import DemoFile
-from pipelines.sources.source import SourceError
 
 STANDARD = ("train", "valid", "val", "validation", "test")  # other masks are subsets of these
 

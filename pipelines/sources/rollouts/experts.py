@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
+from pipelines.sources.errors import SourceError
 from pipelines.sources.imported import imported
-from pipelines.sources.source import SourceError
 
 Policy: TypeAlias = Callable[[Any], Any]  # observation -> action
 # Takes an environment; returns the policy's name and a function that starts the policy after each reset.

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 from gato_tokenize.environments.recipe import MakeError
 from pipelines.processes.child_process import START, ChildProcess
+from pipelines.sources.errors import SourceError
 from pipelines.sources.rollouts.rollout import Description, Played, Rollout, describe, play
-from pipelines.sources.source import SourceError
 
 
 @functools.lru_cache(maxsize=64)

@@ -18,9 +18,9 @@ from gato_tokenize.environments.playing import PlayedEpisode, legal, mission
 from gato_tokenize.environments.recipe import Recipe
 from gato_tokenize.spaces import SpaceReading, read_spaces
 from gato_tokenize.steps import tuple_to_dict
+from pipelines.sources.errors import SourceError
 from pipelines.sources.imported import module_sha256
 from pipelines.sources.rollouts.experts import Policy, expert_of, own_policy
-from pipelines.sources.source import SourceError
 
 # Packages whose versions are recorded, beside gymnasium and numpy, if making the environment has imported them.
 _SIMULATORS = ("Box2D", "ale_py", "metaworld", "minigrid", "mujoco")

@@ -13,12 +13,13 @@ from gato_tokenize.environments.recipe import MakeError, Recipe
 from gato_tokenize.episode import FINAL_OBSERVATION
 from gato_tokenize.layout import Slot, slots
 from gato_tokenize.vocabulary import Kind
+from pipelines.sources.errors import Filtered, SourceError
 from pipelines.sources.field_options import FieldOptions
 from pipelines.sources.options import option, parse_options, written
 from pipelines.sources.pieces import HANDFUL, RECORD_BYTES, ranges
 from pipelines.sources.rollouts.player import Player, described, process_for
 from pipelines.sources.rollouts.rollout import Rollout
-from pipelines.sources.source import Candidate, Filtered, Source, SourceError
+from pipelines.sources.source import Candidate, Source
 
 _FEW = 25  # episodes: fewer are not worth a partition
 _STEPS = 1000  # of an episode of an environment that names no limit

@@ -17,13 +17,15 @@ from gato_tokenize.installing import how_to_install
 from gato_tokenize.modalities.image import resized
 from gato_tokenize.storage.address import RemoteError, full
 from pipelines.sources.episode_options import EpisodeOptions
+from pipelines.sources.errors import SourceError
 from pipelines.sources.formats.files import names_and_sizes
 from pipelines.sources.formats.places import is_file, is_folder
 from pipelines.sources.on_disk import OnDisk
 from pipelines.sources.options import option, parse_options
 from pipelines.sources.pieces import RECORD_BYTES, partition_bytes, runs, step_bytes
-from pipelines.sources.source import Candidate, SourceError
-from pipelines.sources.step_reading import StepReading, StepSource
+from pipelines.sources.source import Candidate
+from pipelines.sources.step_reading import StepReading
+from pipelines.sources.step_source import StepSource
 from pipelines.sources.zarr.fields import ReplayFields, are_bytes, read_fields
 from pipelines.sources.zarr.rows import ArrayRows, Slice
 from pipelines.sources.zarr.store import ZarrStore, files_of, has_ends

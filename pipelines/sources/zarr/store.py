@@ -10,12 +10,12 @@ import zarr
 import zarr.storage
 
 from gato_tokenize.storage.address import is_address
+from pipelines.sources.errors import SourceError
 from pipelines.sources.formats.limits import MAX_FIELD_BYTES
 from pipelines.sources.formats.matching import file_identity
 from pipelines.sources.formats.places import files_below, is_file
 from pipelines.sources.formats.zip_files import zip_file
 from pipelines.sources.on_disk import OnDisk
-from pipelines.sources.source import SourceError
 from pipelines.sources.zarr.away import AwayStore
 
 GROUPS, ARRAYS = (".zgroup", "zarr.json"), (".zarray", "zarr.json")  # their marks in Zarr's formats 2 and 3

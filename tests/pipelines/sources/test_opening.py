@@ -5,6 +5,8 @@ import os
 import re
 import subprocess
 import sys
+from importlib import metadata
+from importlib.metadata import EntryPoints
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,8 @@ from gato_tokenize import Dataset
 from gato_tokenize.installing import how_to_install
 from pipelines.sources import SOURCES, open_source, source_class
 from pipelines.sources.catalogue import known_sources
-from pipelines.sources.source import SourceError
+from pipelines.sources.entry_points import offered
+from pipelines.sources.errors import SourceError
 
 ROOT = Path(__file__).parents[3]
 
@@ -71,6 +74,9 @@ class Words(Source):
 class Half(Source):
     pass
 
+class Local(Words):
+    reads_files = True
+
 number = 3
 """
 
@@ -106,6 +112,21 @@ def test_a_class_of_ones_own_is_opened_by_module_or_as_an_installed_source(here:
     assert vars(opened)["options"] == {"x": "1"}
 
 
+def test_installed_packages_are_looked_through_only_where_one_came_or_went(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked = []
+
+    def look(group: str) -> EntryPoints:
+        looked.append(group)
+        return EntryPoints()
+
+    monkeypatch.setattr(metadata, "entry_points", look)
+    assert not offered() and not offered() and len(looked) == 1
+    install(here, "gato-words", words="my_words:Words")
+    assert not offered() and len(looked) == 2
+
+
 @pytest.mark.parametrize(
     ("source", "message"),
     [
@@ -119,6 +140,10 @@ def test_a_class_of_ones_own_is_opened_by_module_or_as_an_installed_source(here:
         ("my_fault:Words:go", "my_fault cannot be imported: ZeroDivisionError"),
         ("my_words:Word:go", "Word is not in the module my_words"),
         ("my_words:number:go", "my_words:number is no class that inherits pipelines.Source"),
+        (
+            "my_words:Local:s3://a/b",
+            "s3://a/b is an address, and the source my_words reads only local files",
+        ),
         ("my_words:Half:go", "my_words:Half lacks the methods __init__, candidates, inputs, partitions, specs"),
     ],
 )

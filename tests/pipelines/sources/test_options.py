@@ -9,8 +9,8 @@ import pytest
 from limited import read_source
 
 from pipelines.sources import open_source
+from pipelines.sources.errors import SourceError
 from pipelines.sources.options import Size, SourceOptions, option, options_table, parse_options, split_options, written
-from pipelines.sources.source import SourceError
 
 
 @dataclasses.dataclass(frozen=True)

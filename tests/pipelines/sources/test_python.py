@@ -11,8 +11,9 @@ from gato_tokenize import Dataset, Episode
 from pipelines.__main__ import main
 from pipelines.sources import open_source
 from pipelines.sources.contract import EpisodeSourceContract
+from pipelines.sources.errors import SourceError
 from pipelines.sources.reading import Reject, read_partition
-from pipelines.sources.source import Source, SourceError
+from pipelines.sources.source import Source
 
 MODULE = '''
 import numpy as np

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from gato_tokenize import Episode, EpisodeMetadata, EpisodeSpec
+from pipelines.sources.errors import Filtered
 from pipelines.sources.reading import Reject, Step, read_partition
-from pipelines.sources.source import Candidate, Filtered, Source
+from pipelines.sources.source import Candidate, Source
 
 
 class Numbers(Source):

@@ -14,8 +14,9 @@ from gato_tokenize.installing import how_to_install
 from pipelines.__main__ import main
 from pipelines.sources import SOURCES, open_source, source_class
 from pipelines.sources import recognition as recognition_module
+from pipelines.sources.errors import SourceError
 from pipelines.sources.recognition import named_source
-from pipelines.sources.source import Source, SourceError
+from pipelines.sources.source import Source
 from tests.helpers.aloha_files import write_episode
 from tests.helpers.aloha_files import write_folder as write_aloha
 from tests.helpers.conversions import minari_file, png, small_model, tree, write_documents, write_pictures

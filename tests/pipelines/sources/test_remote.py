@@ -27,8 +27,8 @@ from gato_tokenize.storage.tfrecord import read_frames
 from pipelines.__main__ import main
 from pipelines.conversion.plan import make_plan
 from pipelines.sources import open_source
+from pipelines.sources.errors import Filtered, SourceError
 from pipelines.sources.reading import Reject
-from pipelines.sources.source import Filtered, SourceError
 
 KINDS = ("web", "s3")
 

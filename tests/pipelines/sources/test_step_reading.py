@@ -20,8 +20,8 @@ from gato_tokenize import (
 )
 from gato_tokenize.array_spaces import Box, Discrete, PictureFiles, Text
 from pipelines.sources.episode_options import EpisodeOptions, RatedOptions
+from pipelines.sources.errors import SourceError
 from pipelines.sources.options import parse_options
-from pipelines.sources.source import SourceError
 from pipelines.sources.step_fields import StepFields, choose_fields
 from pipelines.sources.step_reading import StepReading
 

@@ -19,9 +19,9 @@ from limited import read_source
 from gato_tokenize import Episode
 from pipelines.sources import open_source, pieces
 from pipelines.sources.contract import SourceContract
+from pipelines.sources.errors import Filtered, SourceError
 from pipelines.sources.formats import files, lines
 from pipelines.sources.reading import Reject, read_partition
-from pipelines.sources.source import Filtered, SourceError
 from pipelines.sources.text import TextSource
 
 zstandard = pytest.importorskip("zstandard")

@@ -17,8 +17,8 @@ from PIL import Image
 from gato_tokenize import Episode, EpisodeTokenizer, ImageSpec, ImageTokenizer
 from pipelines.sources.aloha import pictures
 from pipelines.sources.contract import EpisodeSourceContract
+from pipelines.sources.errors import SourceError
 from pipelines.sources.reading import Reject
-from pipelines.sources.source import SourceError
 
 HIGH = "observation/images/cam_high"
 

@@ -16,9 +16,9 @@ from gato_tokenize import Episode
 from pipelines.sources.contract import EpisodeSourceContract
 from pipelines.sources.d4rl import flat_file
 from pipelines.sources.d4rl.ends import find_ends
+from pipelines.sources.errors import SourceError
 from pipelines.sources.formats import hdf5
 from pipelines.sources.reading import Reject, read_partition
-from pipelines.sources.source import SourceError
 
 opened = functools.partial(open_anew, "d4rl")
 results = functools.partial(results_of, "d4rl")

@@ -17,9 +17,9 @@ from gato_tokenize import Episode
 from pipelines.sources.contract import EpisodeSourceContract
 from pipelines.sources.dqn_replay import row_stream
 from pipelines.sources.dqn_replay.row_stream import RowStream
+from pipelines.sources.errors import Filtered, SourceError
 from pipelines.sources.reading import Reject, read_partition
 from pipelines.sources.recognition import named_source
-from pipelines.sources.source import Filtered, SourceError
 
 opened = functools.partial(open_anew, "dqn-replay")
 results = functools.partial(results_of, "dqn-replay")

@@ -15,10 +15,10 @@ from limited import episodes_of, open_anew, results_of
 
 from gato_tokenize import Dataset, Episode, EpisodeSpec, EpisodeTokenizer, ImageSpec
 from pipelines.sources.contract import SourceContract
+from pipelines.sources.errors import Filtered, SourceError
 from pipelines.sources.image_text import image_lines, joined, json_arrays
 from pipelines.sources.reading import Reject, read_partition
 from pipelines.sources.recognition import named_source
-from pipelines.sources.source import Filtered, SourceError
 
 opened = functools.partial(open_anew, "coco")
 results = functools.partial(results_of, "coco")

@@ -20,11 +20,11 @@ from PIL import Image
 from gato_tokenize import Episode, EpisodeSpec, ImageSpec
 from pipelines.sources import open_source, pieces
 from pipelines.sources.contract import SourceContract
+from pipelines.sources.errors import Filtered, SourceError
 from pipelines.sources.formats import tar_samples
 from pipelines.sources.image_text import image_lines
 from pipelines.sources.image_text.source import ImageTextSource
 from pipelines.sources.reading import Reject, read_partition
-from pipelines.sources.source import Filtered, SourceError
 
 
 def png(seed: int = 0, height: int = 16, width: int = 16) -> bytes:

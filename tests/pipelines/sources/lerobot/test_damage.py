@@ -17,8 +17,8 @@ from limited import read_source
 from gato_tokenize import Episode
 from pipelines.processes.forked import call_forked
 from pipelines.sources import open_source
+from pipelines.sources.errors import Filtered, SourceError
 from pipelines.sources.reading import Reject
-from pipelines.sources.source import Filtered, SourceError
 
 DATA, VIDEO = "data/chunk-000/file-000.parquet", f"videos/{EYE}/chunk-000/file-000.mp4"
 TABLE = "meta/episodes/chunk-000/file-000.parquet"

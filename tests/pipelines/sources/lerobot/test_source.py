@@ -28,8 +28,9 @@ from rlds_files import picture as encoded
 from gato_tokenize import ContinuousSpec, Episode, ImageSpec, TextSpec
 from pipelines.sources import open_source
 from pipelines.sources.contract import EpisodeSourceContract
+from pipelines.sources.errors import Filtered, SourceError
 from pipelines.sources.reading import Reject
-from pipelines.sources.source import Filtered, Source, SourceError
+from pipelines.sources.source import Source
 from pipelines.stats.lints import STILL_CAMERA, VIDEO_DRIFT
 
 

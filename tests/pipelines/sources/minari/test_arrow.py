@@ -16,9 +16,9 @@ from limited import read_source
 from gato_tokenize import Episode, ImageSpec
 from pipelines.sources import open_source
 from pipelines.sources.contract import EpisodeSourceContract
+from pipelines.sources.errors import SourceError
 from pipelines.sources.minari.arrow_episode import fragments
 from pipelines.sources.reading import Reject
-from pipelines.sources.source import SourceError
 
 pa = pytest.importorskip("pyarrow")
 minari = pytest.importorskip("minari", reason="minari is not installed")

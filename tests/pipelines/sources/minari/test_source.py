@@ -19,13 +19,13 @@ from PIL import Image
 from gato_tokenize import ContinuousSpec, DiscreteSpec, Episode, EpisodeSpec, ImageSpec, TextSpec
 from pipelines.sources import open_source, pieces
 from pipelines.sources.contract import EpisodeSourceContract
+from pipelines.sources.errors import SourceError
 from pipelines.sources.formats import hdf5
 from pipelines.sources.minari import source as read_minari
 from pipelines.sources.minari import values as minari_values
 from pipelines.sources.minari.source import MinariSource
 from pipelines.sources.minari.spaces import space_from_json
 from pipelines.sources.reading import Reject, read_partition
-from pipelines.sources.source import SourceError
 
 
 def open_minari(path: Path | str) -> MinariSource:

@@ -17,10 +17,10 @@ from npz_files import arrays_of, write_episodes, write_npy, write_npz
 
 from gato_tokenize import Episode, ImageTokenizer
 from pipelines.sources.contract import EpisodeSourceContract
+from pipelines.sources.errors import SourceError
 from pipelines.sources.npz import array_set
 from pipelines.sources.npz.ends import find_ends
 from pipelines.sources.reading import Reject, read_partition
-from pipelines.sources.source import SourceError
 
 opened = functools.partial(open_anew, "npz")
 results = functools.partial(results_of, "npz")

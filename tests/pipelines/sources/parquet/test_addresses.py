@@ -18,10 +18,10 @@ from web_server import Web, serving
 
 from gato_tokenize import Episode
 from pipelines.sources import open_source
+from pipelines.sources.errors import SourceError
 from pipelines.sources.parquet import arrow_file
 from pipelines.sources.parquet.opening import open_table
 from pipelines.sources.parquet.stream_messages import BATCH, messages_of
-from pipelines.sources.source import SourceError
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from limited import open_anew, results_of
 from table_files import PICTURE, control, save_to_disk, timesteps, with_camera, write_file, write_parquet, write_stream
 
 from gato_tokenize import Episode
+from pipelines.sources.errors import SourceError
 from pipelines.sources.reading import Reject, read_partition
-from pipelines.sources.source import SourceError
 
 opened = functools.partial(open_anew, "parquet")
 results = functools.partial(results_of, "parquet")

@@ -26,11 +26,11 @@ from table_files import (
 
 from gato_tokenize import DiscreteSpec, Episode, EpisodeSpec, TextSpec
 from pipelines.sources.contract import EpisodeSourceContract, SourceContract
+from pipelines.sources.errors import SourceError
 from pipelines.sources.parquet import rows as reading_rows
 from pipelines.sources.parquet.files import find_files
 from pipelines.sources.parquet.opening import open_table
 from pipelines.sources.reading import Reject
-from pipelines.sources.source import SourceError
 
 opened = functools.partial(open_anew, "parquet")
 results = functools.partial(results_of, "parquet")

@@ -39,8 +39,8 @@ from recording_files import (
 
 from gato_tokenize import Episode, ImageTokenizer
 from pipelines.sources.contract import EpisodeSourceContract
+from pipelines.sources.errors import SourceError
 from pipelines.sources.reading import Reject, read_partition
-from pipelines.sources.source import SourceError
 from pipelines.stats.lints import STALE_VALUES
 
 opened = functools.partial(open_anew, "mcap")

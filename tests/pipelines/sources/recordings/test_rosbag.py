@@ -28,9 +28,9 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode
 
 from gato_tokenize import Episode
 from pipelines.sources.contract import EpisodeSourceContract
+from pipelines.sources.errors import SourceError
 from pipelines.sources.reading import Reject, read_partition
 from pipelines.sources.recognition import named_source
-from pipelines.sources.source import SourceError
 
 opened = functools.partial(open_anew, "rosbag")
 results = functools.partial(results_of, "rosbag")

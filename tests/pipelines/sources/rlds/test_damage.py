@@ -14,8 +14,8 @@ from gato_tokenize import Dataset, Episode
 from gato_tokenize.storage.tfrecord import frame, read_frame_at, record_offsets
 from pipelines.__main__ import main
 from pipelines.sources import open_source
+from pipelines.sources.errors import Filtered, SourceError
 from pipelines.sources.reading import Reject
-from pipelines.sources.source import Filtered, SourceError
 
 
 @pytest.fixture

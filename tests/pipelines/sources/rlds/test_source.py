@@ -12,8 +12,9 @@ from rlds_files import TEXT, by_hand, eye, group, image, packed, picture, record
 from gato_tokenize import ContinuousSpec, DiscreteSpec, Episode, ImageSpec, TextSpec
 from pipelines.sources import open_source, pieces
 from pipelines.sources.contract import EpisodeSourceContract
+from pipelines.sources.errors import Filtered, SourceError
 from pipelines.sources.reading import Reject
-from pipelines.sources.source import Filtered, Source, SourceError
+from pipelines.sources.source import Source
 
 
 @pytest.fixture

@@ -15,9 +15,9 @@ from robomimic_files import h5py, pixels, write_demo, write_demos
 
 from gato_tokenize import Episode, ImageSpec
 from pipelines.sources.contract import EpisodeSourceContract
+from pipelines.sources.errors import SourceError
 from pipelines.sources.formats import hdf5
 from pipelines.sources.reading import Reject
-from pipelines.sources.source import SourceError
 
 MASKS = {"train": ["demo_10", "demo_2"], "valid": ["demo_1"], "20_percent": ["demo_2"]}
 

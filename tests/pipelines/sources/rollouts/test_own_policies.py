@@ -12,8 +12,8 @@ import pytest
 
 from gato_tokenize import Episode
 from pipelines.sources import open_source
+from pipelines.sources.errors import Filtered, SourceError
 from pipelines.sources.reading import Reject, read_partition
-from pipelines.sources.source import Filtered, SourceError
 
 ROOT = Path(__file__).parents[4]
 AGENT = """

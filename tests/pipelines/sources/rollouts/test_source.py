@@ -16,10 +16,11 @@ from gato_tokenize import ContinuousSpec, DiscreteSpec, Episode, EpisodeTokenize
 from pipelines.conversion.limit import limited_works
 from pipelines.sources import open_source
 from pipelines.sources.contract import SourceContract
+from pipelines.sources.errors import SourceError
 from pipelines.sources.reading import Reject, read_partition
 from pipelines.sources.rollouts import player
 from pipelines.sources.rollouts.source import RolloutSource
-from pipelines.sources.source import Source, SourceError
+from pipelines.sources.source import Source
 
 COUNT = "rollouts:faulty_environments:Faulty/Count-v0?policy=random"
 

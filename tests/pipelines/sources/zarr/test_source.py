@@ -16,8 +16,8 @@ from zarr_files import write_replay, zarr, zipped
 
 from gato_tokenize import Episode, ImageTokenizer
 from pipelines.sources.contract import EpisodeSourceContract
+from pipelines.sources.errors import SourceError
 from pipelines.sources.reading import Reject, read_partition
-from pipelines.sources.source import SourceError
 from pipelines.sources.zarr import rows
 
 opened = functools.partial(open_anew, "zarr")
