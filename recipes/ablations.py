@@ -8,6 +8,7 @@ Datasets and runs stay in --work; the same command goes on with what is not in t
 """
 
 import argparse
+import dataclasses
 import json
 import logging
 import re
@@ -33,17 +34,35 @@ CONFIG = Path(__file__).with_suffix(".toml")
 BASE = "base"
 FIRST_SEED = 2_000_000  # choices are made on these
 WORK = Path("runs/ablations")
-Ways = Mapping[str, Any]  # sources, convert, train, act
+Ways = Mapping[str, Any]  # {"sources", "convert", "train", "act"}: what the commands and the policy are given
 
 
-def read_levers() -> dict[str, dict[str, Any]]:
-    """Read ablations.toml: what the base and each lever change of the base, {} for the base itself."""
-    return {BASE: {}, **tomllib.loads(CONFIG.read_text(encoding="utf-8"))["levers"]}
+@dataclasses.dataclass(frozen=True)
+class Lever:
+    """The base, or one change of it."""
+
+    name: str
+    changes: Ways  # {} for the base
+    ways: Ways  # of the base, with the changes
+
+    def datasets(self, work: Path) -> dict[str, Path]:
+        """Tell the datasets that it trains on, by source: its own where it changes them, else those of the base."""
+        changed = self.ways["sources"] if "convert" in self.changes else self.changes.get("sources", {})
+        return {
+            source: work / _folder(self.name if source in changed else BASE) / "data" / source / "1.0.0"
+            for source in self.ways["sources"]
+        }
+
+    def run(self, seed: int, work: Path) -> Path:
+        """Tell the training run that it plays with: the base's, if it changes nothing but how a model acts."""
+        return work / _folder(BASE if set(self.changes) <= {"act"} else self.name) / f"seed_{seed}"
 
 
-def with_lever(lever: Ways) -> dict[str, Any]:
-    """Return the base with what a lever changes."""
-    return _merged(tomllib.loads(CONFIG.read_text(encoding="utf-8"))["base"], lever)
+def read_levers() -> dict[str, Lever]:
+    """Read ablations.toml: {name: lever}, the base first."""
+    config = tomllib.loads(CONFIG.read_text(encoding="utf-8"))
+    changes = {BASE: {}, **config["levers"]}
+    return {name: Lever(name, change, _merged(config["base"], change)) for name, change in changes.items()}
 
 
 def _merged(base: Ways, change: Ways) -> dict[str, Any]:
@@ -56,20 +75,6 @@ def points(names: Sequence[str], seeds: int) -> Iterator[tuple[str, int]]:
     yield from ((name, seed) for seed in range(seeds) for name in names)
 
 
-def datasets(name: str, lever: Ways, work: Path) -> dict[str, Path]:
-    """Tell the datasets that a lever trains on, by source: its own where it changes them, else those of the base."""
-    changed = set(with_lever(lever)["sources"] if "convert" in lever else lever.get("sources", {}))
-    return {
-        source: work / _folder(name if source in changed else BASE) / "data" / source / "1.0.0"
-        for source in with_lever(lever)["sources"]
-    }
-
-
-def run_of(name: str, lever: Ways, seed: int, work: Path) -> Path:
-    """Tell the training run that a lever plays with: the base's, if it changes nothing but how a model acts."""
-    return work / _folder(BASE if set(lever) <= {"act"} else name) / f"seed_{seed}"
-
-
 def _folder(name: str) -> str:
     """Make a name of a folder.
 
@@ -79,14 +84,14 @@ def _folder(name: str) -> str:
     return re.sub(r"\W+", "_", name).strip("_")
 
 
-def made(name: str, lever: Ways, seed: int, work: Path) -> tuple[dict[str, Path], Path]:
+def made(lever: Lever, seed: int, work: Path) -> tuple[dict[str, Path], Path]:
     """Convert and train what is not there yet. Returns the datasets by source, and the run."""
-    ways, paths, run = with_lever(lever), datasets(name, lever, work), run_of(name, lever, seed, work)
+    paths, run = lever.datasets(work), lever.run(seed, work)
     for source, path in paths.items():
         if not path.exists():
-            options = {**ways["convert"], "sources": [ways["sources"][source]], "out": str(path)}
+            options = {**lever.ways["convert"], "sources": [lever.ways["sources"][source]], "out": str(path)}
             typed("pipelines", ["convert", "--config", str(_configuration(path.parent.with_suffix(".toml"), options))])
-    options = {**ways["train"], "data": [str(path) for path in paths.values()], "out": str(run), "seed": seed}
+    options = {**lever.ways["train"], "data": [str(path) for path in paths.values()], "out": str(run), "seed": seed}
     typed("gato_model", ["train", "--config", str(_configuration(run.with_suffix(".toml"), options))])
     return paths, run
 
@@ -97,18 +102,19 @@ def _configuration(path: Path, options: Ways) -> Path:
     return path
 
 
-def measured(point: tuple[str, int], work: Path, seeds: range, before: Sequence[Any]) -> dict[str, Any]:
-    """Make what a point needs, and play it. before: other lines, whose experts need not play these episodes again."""
-    name, seed = point
-    lever = read_levers()[name]
-    paths, run = made(name, lever, seed, work)
+def measured(lever: Lever, seed: int, work: Path, seeds: range, before: Sequence[Any]) -> dict[str, Any]:
+    """Make what a lever and a training seed need, and play it on `seeds`.
+
+    before: other lines, whose experts need not play these episodes again.
+    """
+    paths, run = made(lever, seed, work)
     model = load_model(run, "last")
     known = [task for line in before for task in line["tasks"]]
     tasks = []
-    for source, text in with_lever({})["sources"].items():  # whatever it learned from, it plays what the base plays
+    for source, text in read_levers()[BASE].ways["sources"].items():  # whatever it learned from, it plays the base's
         opened = open_source(text)
         assert isinstance(opened, RolloutSource)
-        acting = with_lever(lever)["act"][source]
+        acting = lever.ways["act"][source]
         policy = GatoPolicy(model, DatasetTokenizer.load(paths[source]).task(opened.task), rows=len(seeds), **acting)
         tasks.append(
             {
@@ -121,7 +127,7 @@ def measured(point: tuple[str, int], work: Path, seeds: range, before: Sequence[
                 **of_expert_and_chance(opened.rollout, seeds, known),
             }
         )
-    return {"lever": name, "seed": seed, "held_out": held_out(run), "tasks": tasks}
+    return {"lever": lever.name, "seed": seed, "held_out": held_out(run), "tasks": tasks}
 
 
 def held_out(run: Path) -> dict[str, float]:
@@ -165,7 +171,7 @@ def main() -> int:
     for point in points(arguments.levers or list(levers), arguments.seeds):
         if point in there:
             continue
-        line = measured(point, arguments.work, seeds, lines)
+        line = measured(levers[point[0]], point[1], arguments.work, seeds, lines)
         lines.append(line)
         with arguments.out.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
