@@ -168,15 +168,15 @@ def main() -> int:
     arguments.out.touch()
     lines = read_lines(arguments.out)
     there = {(line["lever"], line["seed"]) for line in lines}
-    for point in points(arguments.levers or list(levers), arguments.seeds):
-        if point in there:
+    for name, seed in points(arguments.levers or list(levers), arguments.seeds):
+        if (name, seed) in there:
             continue
-        line = measured(levers[point[0]], point[1], arguments.work, seeds, lines)
+        line = measured(levers[name], seed, arguments.work, seeds, lines)
         lines.append(line)
         with arguments.out.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
         scores = "  ".join(f"{task['source']} {mean_score(task):.2f}" for task in line["tasks"])
-        print(f"{point[0]}, seed {point[1]}: {scores}", flush=True)
+        print(f"{name}, seed {seed}: {scores}", flush=True)
     return 0
 
 

@@ -56,11 +56,8 @@ def test_the_paper_differs_from_the_base_in_what_single_levers_change(tmp_path: 
     base, paper = (
         dataclasses.asdict(settings(LEVERS[name], tmp_path)) for name in ("base", "the paper's choices in all of these")
     )
-    single = [
-        dataclasses.asdict(settings(lever, tmp_path))
-        for lever in LEVERS.values()
-        if len(lever.changes.get("train", {})) == 1
-    ]
+    levers = [lever for lever in LEVERS.values() if len(lever.changes.get("train", {})) == 1]
+    single = [dataclasses.asdict(settings(lever, tmp_path)) for lever in levers]
     different = {name for name in base if base[name] != paper[name]}
     assert len(different) >= 4 and different <= {name for one in single for name in one if one[name] != base[name]}
 
