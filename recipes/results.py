@@ -2,6 +2,7 @@
 
     python -m recipes.results RUN results/scores.jsonl --out results
 
+Copies the losses of the run to losses.jsonl beside the scores; an export has none, and those that are there are drawn.
 Reads answers.json, text.json, transfer.jsonl, ablations.jsonl and filmstrips.json beside the scores, if they are there:
 `recipes.answers`, `recipes.held_out_text`, `recipes.transfer`, `recipes.ablations` and `recipes.filmstrips` write them.
 Writes OUT/README.md with a table of domains, one of tasks and the filmstrips, and OUT/index.html with the same and with
@@ -21,12 +22,16 @@ import numpy as np
 
 from gato_model.evaluation.scores import interquartile_mean, mean_interval, mean_of_tasks
 from gato_model.evaluation.summary import HALF
+from gato_model.shipped import model_path
+from gato_model.training.checkpoint import METRICS
+from gato_model.training.run_log import read_metrics
 from gato_tokenize.output import counted
 from recipes import charts
 from recipes.ablations import BASE, mean_score
 from recipes.filmstrips import FILMSTRIPS, read_filmstrips, strips_as_html, strips_as_text
 from recipes.scores import TaskScore, read_lines, read_scores
 
+LOSSES = "losses.jsonl"
 # Beside the scores, each with the command that writes it.
 ABLATED, TRANSFERRED = "ablations.jsonl", "transfer.jsonl"
 MEASURED = {
@@ -193,20 +198,27 @@ def commands_of(lines: Sequence[Mapping[str, Any]], measured: Sequence[str] = ()
     ]
 
 
+def losses_of(run: Path, file: Path) -> list[tuple[int, float]]:
+    """Return (step, loss) for each logged step of a run, and keep them in a file; those of the file for an export."""
+    if (model_path(run) / METRICS).exists():
+        lines = [{"step": line["step"], "loss": round(line["loss"], 4)} for line in read_metrics(run) if "loss" in line]
+        file.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    return [(line["step"], line["loss"]) for line in read_lines(file)] if file.exists() else []
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m recipes.results", description=__doc__)
-    parser.add_argument("run", type=Path, help="the training run's folder, for its loss")
+    parser.add_argument("run", type=Path, help="the training run's folder, for its loss, or an export")
     parser.add_argument("scores", type=Path, help="the file that `recipes.scores` wrote")
     parser.add_argument("--out", type=Path, default=Path("results"), help="(default: results)")
     arguments = parser.parse_args()
     lines = read_lines(arguments.scores)
     scores = read_scores(arguments.scores)
     said = about(lines)
-    drawn = {
-        "Score of each task": charts.bars(scores),
-        "Loss while it learned": charts.curve(arguments.run / "metrics.jsonl"),
-    }
     folder = arguments.scores.parent
+    drawn = {"Score of each task": charts.bars(scores)}
+    if losses := losses_of(arguments.run, folder / LOSSES):
+        drawn["Loss while it learned"] = charts.curve(losses)
     measured = {name: read_lines(folder / name) for name in MEASURED if (folder / name).exists()}
     commands = commands_of(lines, list(measured))
     transferred, ablated = measured.get(TRANSFERRED, []), measured.get(ABLATED, [])

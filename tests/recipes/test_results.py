@@ -100,6 +100,9 @@ def test_the_command_writes_both_pages(scores: Path, tmp_path: Path, monkeypatch
     assert "python -m recipes.ablations --out results/ablations.jsonl" in text and "no <b>" not in page
     assert "two<b>, seed 7: 1 step, return 0.5, no success\n\n![two<b>, from left to right](../s.jpg)" in text
     assert page.count('src="data:image/jpeg;base64,cGljdHVyZQ=="') == 1
+    assert (tmp_path / "losses.jsonl").read_text() == '{"step": 1, "loss": 3.5}\n{"step": 2, "loss": 2.5}\n'
+    (run / "metrics.jsonl").unlink()  # as in an export
+    assert results.main() == 0 and (tmp_path / "out" / "index.html").read_text() == page
     assert page.count("<svg") == 4 and "two<b>" not in page and "two&lt;b&gt;" in page
     assert "http://" not in page.replace("http://www.w3.org", "").replace("http://purl.org", "").replace(
         "http://creativecommons.org", ""
