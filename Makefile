@@ -53,6 +53,7 @@ results: $(VENV)/.recipes
 	$(BIN)/python -m recipes.answers $(RUN) --out results/answers.json
 	$(BIN)/python -m recipes.held_out_text $(RUN) --out results/text.json
 	$(BIN)/python -m recipes.transfer $(RUN) --out results/transfer.jsonl
+	$(BIN)/python -m recipes.ablations --out results/ablations.jsonl
 	$(BIN)/python -m recipes.filmstrips $(RUN) results/scores.jsonl
 	$(BIN)/python -m recipes.results $(RUN) results/scores.jsonl
 

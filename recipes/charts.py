@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from gato_model.evaluation.scores import Interval, mean_interval
 from gato_model.evaluation.summary import HALF
+from recipes.ablations import BASE, mean_score
 from recipes.scores import TaskScore, read_lines
 
 _STYLE: dict[Any, Any] = {"svg.fonttype": "none", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
@@ -76,6 +77,23 @@ def transfer(lines: Sequence[Mapping[str, Any]]) -> str:
             axes.set_ylabel("success")
             axes.set_ylim(-0.05, 1.05)
             axes.legend(frameon=False)
+        return _svg(figure)
+
+
+def ablations(lines: Sequence[Mapping[str, Any]]) -> str:
+    """Draw the mean score of each training that `recipes.ablations` measured, a row for each lever, as SVG."""
+    levers = list(dict.fromkeys(line["lever"] for line in lines))
+    levers.sort(key=lambda lever: lever == BASE)  # on top
+    points = [(float(np.mean([mean_score(task) for task in line["tasks"]])), line["lever"]) for line in lines]
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure((9, 0.8 + 0.22 * len(levers)), layout="tight")
+        axes = figure.subplots()
+        axes.scatter([score for score, _ in points], [levers.index(lever) for _, lever in points], alpha=0.7)
+        base = [score for score, lever in points if lever == BASE]
+        if base:
+            axes.axvline(float(np.mean(base)), color="grey", linewidth=0.8, linestyle="--")
+        axes.set_yticks(range(len(levers)), levers)
+        axes.set_xlabel("mean score of the tasks, a point for each training; dashed: the base's mean")
         return _svg(figure)
 
 

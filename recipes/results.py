@@ -2,11 +2,11 @@
 
     python -m recipes.results RUN results/scores.jsonl --out results
 
-Reads answers.json, text.json, transfer.jsonl and filmstrips.json beside the scores, if they are there:
-`recipes.answers`, `recipes.held_out_text`, `recipes.transfer` and `recipes.filmstrips` write them. Writes OUT/README.md
-with a table of domains, one of tasks and the filmstrips, and OUT/index.html with the same and with charts: the score of
-each task with its interval, the loss while the model learned, and what it learned of levels that no recipe has. The
-page loads no other file. `make results` runs this.
+Reads answers.json, text.json, transfer.jsonl, ablations.jsonl and filmstrips.json beside the scores, if they are there:
+`recipes.answers`, `recipes.held_out_text`, `recipes.transfer`, `recipes.ablations` and `recipes.filmstrips` write them.
+Writes OUT/README.md with a table of domains, one of tasks and the filmstrips, and OUT/index.html with the same and with
+charts: the score of each task with its interval, the loss while the model learned, what it learned of levels that no
+recipe has, and what each choice is worth. The page loads no other file. `make results` runs this.
 """
 
 import argparse
@@ -23,10 +23,16 @@ from gato_model.evaluation.scores import interquartile_mean, mean_interval, mean
 from gato_model.evaluation.summary import HALF
 from gato_tokenize.output import counted
 from recipes import charts
+from recipes.ablations import BASE, mean_score
 from recipes.filmstrips import FILMSTRIPS, read_filmstrips, strips_as_html, strips_as_text
 from recipes.scores import TaskScore, read_lines, read_scores
 
-TRANSFERRED = "transfer.jsonl"  # beside the scores
+# Beside the scores, each with the command that writes it.
+ABLATED, TRANSFERRED = "ablations.jsonl", "transfer.jsonl"
+MEASURED = {
+    TRANSFERRED: f"python -m recipes.transfer RUN --out results/{TRANSFERRED}",
+    ABLATED: f"python -m recipes.ablations --out results/{ABLATED}",
+}
 Table = tuple[Sequence[str], Sequence[Sequence[str]]]  # head, rows
 _CSS = (
     ":root{color-scheme:light dark}body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;"
@@ -70,6 +76,7 @@ DOMAINS = ("domain", "tasks", "above half of the expert", "interquartile mean", 
 ANSWERS = ("test set of easy-vqa", "number", "model", "the most frequent in training")
 TEXT = ("held-out text, bits per byte", "bytes", "model", "5-grams of the same training text", "equal chances")
 TRANSFER = ("level that no recipe has", "demonstrations", "beginning", "chance", "expert", "success")
+ABLATIONS = ("choice", "held-out loss of discrete actions", "of continuous actions")  # and a score for each source
 TASKS = ("domain", "task", "chance", "expert", "model", "by", "score")
 
 
@@ -100,6 +107,24 @@ def transfer_rows(lines: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
          str(mean_interval(line["gato"]["successes"])))
         for line in lines
     ]  # fmt: skip
+
+
+def ablation_table(lines: Sequence[Mapping[str, Any]]) -> Table:
+    """The base and each lever that `recipes.ablations` measured: means, and in brackets those of each training seed."""
+    levers = list(dict.fromkeys(line["lever"] for line in lines))
+    sources = list(dict.fromkeys(task["source"] for line in lines for task in line["tasks"]))
+    rows = []
+    for lever in sorted(levers, key=lambda one: one != BASE):
+        of_lever = sorted((line for line in lines if line["lever"] == lever), key=lambda line: line["seed"])
+        losses = [[line["held_out"][kind] for line in of_lever] for kind in ("discrete", "continuous")]
+        scores = [[mean_score(task) for task in line["tasks"]] for line in of_lever]
+        columns = [*losses, *zip(*scores, strict=True), [float(np.mean(one)) for one in scores]]
+        rows.append((lever, *(_of_seeds(column) for column in columns)))
+    return (*ABLATIONS, *(f"score: {source}" for source in sources), "mean score"), rows
+
+
+def _of_seeds(values: Sequence[float]) -> str:
+    return f"{np.mean(values):.2f} [{', '.join(f'{one:.2f}' for one in values)}]"
 
 
 def markdown(tables: Sequence[Table], about: str, commands: Sequence[str], strips: str = "") -> str:
@@ -150,8 +175,8 @@ def about(lines: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def commands_of(lines: Sequence[Mapping[str, Any]], transferred: bool = False) -> list[str]:
-    """The commands that play what the lines hold, and draw it: one for each way in which a recipe was played."""
+def commands_of(lines: Sequence[Mapping[str, Any]], measured: Sequence[str] = ()) -> list[str]:
+    """The commands that play what the lines hold, write the other files, and draw: one for each way of playing."""
     ways = dict.fromkeys(
         f"python -m recipes.scores RUN {line['recipe']} --out results/scores.jsonl --episodes"
         f" {len(line['gato']['returns'])} --temperature {line['acting']['temperature']:g} --continuous"
@@ -162,7 +187,7 @@ def commands_of(lines: Sequence[Mapping[str, Any]], transferred: bool = False) -
         *ways,
         "python -m recipes.answers RUN --out results/answers.json",
         "python -m recipes.held_out_text RUN --out results/text.json",
-        *(["python -m recipes.transfer RUN --out results/transfer.jsonl"] if transferred else []),
+        *(MEASURED[name] for name in measured),
         "python -m recipes.filmstrips RUN results/scores.jsonl",
         "python -m recipes.results RUN results/scores.jsonl",
     ]
@@ -182,10 +207,13 @@ def main() -> int:
         "Loss while it learned": charts.curve(arguments.run / "metrics.jsonl"),
     }
     folder = arguments.scores.parent
-    transferred = read_lines(folder / TRANSFERRED) if (folder / TRANSFERRED).exists() else []
-    commands = commands_of(lines, bool(transferred))
+    measured = {name: read_lines(folder / name) for name in MEASURED if (folder / name).exists()}
+    commands = commands_of(lines, list(measured))
+    transferred, ablated = measured.get(TRANSFERRED, []), measured.get(ABLATED, [])
     if transferred:
         drawn["Levels that no recipe has"] = charts.transfer(transferred)
+    if ablated:
+        drawn["What each choice is worth"] = charts.ablations(ablated)
     strips = read_filmstrips(folder / FILMSTRIPS)
     if strips:
         drawn["One episode a domain"] = strips_as_html(strips, folder)
@@ -195,6 +223,7 @@ def main() -> int:
         (ANSWERS, answer_rows(arguments.scores.with_name("answers.json"))),
         (TEXT, text_rows(arguments.scores.with_name("text.json"))),
         (TRANSFER, transfer_rows(transferred)),
+        ablation_table(ablated),
         (TASKS, task_rows(scores)),
     ]
     tables = [(head, rows) for head, rows in found if rows]

@@ -11,7 +11,6 @@ import argparse
 import dataclasses
 import json
 import logging
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -27,6 +26,7 @@ from gato_model.training.checkpoint import CONFIG
 from gato_tokenize.storage.dataset import DatasetTokenizer
 from pipelines.sources import open_source
 from pipelines.sources.rollouts.source import RolloutSource
+from recipes.commands import typed
 from recipes.scores import FIRST_SEED, by_model, of_expert_and_chance, read_lines, way
 
 LEVELS = "BabyAI-UnlockPickup-v0", "BabyAI-GoToSeqS5R2-v0"
@@ -65,19 +65,12 @@ def train_words(run: Path, beginning: str, dataset: Path, out: Path) -> list[str
 def made(run: Path, level: str, demonstrations: int, beginning: str, work: Path) -> tuple[Path, Path]:
     """Convert and train what is not there yet. Returns the folders of the dataset and of the model."""
     dataset = work / level / f"episodes_{demonstrations or DEMONSTRATIONS[0]}" / "1.0.0"
-    _typed("pipelines", convert_words(level, demonstrations, dataset))
+    typed("pipelines", convert_words(level, demonstrations, dataset))
     if not demonstrations:
         return dataset, run
     out = work / level / f"{demonstrations}-from-{beginning}"
-    _typed("gato_model", train_words(run, beginning, dataset, out))
+    typed("gato_model", train_words(run, beginning, dataset, out))
     return dataset, out
-
-
-def _typed(module: str, words: list[str]) -> None:
-    command = [sys.executable, "-m", module, *words, "--quiet"]
-    code = subprocess.run(command, check=False).returncode
-    if code:
-        raise SystemExit(f"exit code {code} of: {' '.join(command)}")
 
 
 def points(levels: Sequence[str]) -> Iterator[tuple[str, int, str]]:

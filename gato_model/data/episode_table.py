@@ -13,6 +13,7 @@ from gato_tokenize.storage.episode_list import EPISODES, read_lines
 from gato_tokenize.storage.store_path import Place
 
 _INTEGERS = ("record", "offset", "bytes", "tokens", "steps", "segment_index", "num_segments")
+_WIDE = ("offset", "bytes")  # int64; the others are int32
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -22,15 +23,15 @@ class EpisodeTable:
     shards      the files
     tasks       their names
     groups      the pairs (task, agent) that occur
-    columns     {name: int64[R]}: shard (index into shards), record (number in the shard), offset and bytes (in the
-                shard, with framing), tokens, steps, task, group, episode (0 to E - 1, rising)
+    columns     {name: int32[R]}: shard (index into shards), record (number in the shard), tokens, steps, task, group,
+                episode (0 to E - 1, rising); int64[R]: offset and bytes (in the shard, with framing)
     returns     float64[E]; NaN: unknown
     """
 
     shards: tuple[Place, ...]
     tasks: tuple[str, ...]
     groups: tuple[tuple[str, str], ...]
-    columns: dict[str, NDArray[np.int64]]
+    columns: dict[str, NDArray[Any]]
     returns: NDArray[np.float64]
 
     @classmethod
@@ -41,7 +42,7 @@ class EpisodeTable:
         """
         shards = tuple(dataset.shards(split))
         numbers = {path.name: number for number, path in enumerate(shards)}
-        filled = {name: array.array("q") for name in (*_INTEGERS, "shard", "group")}
+        filled = {name: array.array("q" if name in _WIDE else "i") for name in (*_INTEGERS, "shard", "group")}
         found, known = array.array("d"), dict[tuple[str, str], int]()
         try:
             for line in read_lines(dataset.path / EPISODES):
@@ -51,30 +52,30 @@ class EpisodeTable:
                     filled["shard"].append(numbers[line["shard"]])
                     filled["group"].append(known.setdefault((line["task"], line["agent_id"]), len(known)))
                     found.append(np.nan if line["return"] is None else line["return"])
-            groups, group = _sorted(known, np.frombuffer(filled.pop("group"), np.int64))
+            groups, group = _sorted(known, np.frombuffer(filled.pop("group"), np.int32))
         except (TypeError, OverflowError) as error:
             raise ValueError(f"{dataset.path / EPISODES}: a line is not one of an episode list: {error!r}") from error
-        rows = {name: np.frombuffer(column, np.int64) for name, column in filled.items()}
+        rows: dict[str, Any] = {name: np.frombuffer(column, column.typecode) for name, column in filled.items()}
         returns = np.frombuffer(found, np.float64)
         tasks = tuple(sorted({task for task, _ in groups}))
-        task = np.array([tasks.index(task) for task, _ in groups], np.int64)[group]
+        task = np.array([tasks.index(task) for task, _ in groups], np.int32)[group]
         _check(dataset, split, rows)
         first = rows.pop("segment_index") == 0
         del rows["num_segments"]
-        rows |= {"task": task, "group": group, "episode": np.cumsum(first) - 1}
+        rows |= {"task": task, "group": group, "episode": np.cumsum(first, dtype=np.int32) - 1}
         return cls(shards, tasks, groups, rows, returns[first])
 
     def __len__(self) -> int:
         return len(self.columns["tokens"])
 
     @property
-    def tokens(self) -> NDArray[np.int64]:
+    def tokens(self) -> NDArray[np.int32]:
         return self.columns["tokens"]
 
     @property
     def episode_starts(self) -> NDArray[np.int64]:
         """Return int64[E + 1]: the first record of each episode, then R."""
-        return np.searchsorted(self.columns["episode"], np.arange(len(self.returns) + 1))
+        return np.searchsorted(self.columns["episode"], np.arange(len(self.returns) + 1, dtype=np.int32))
 
     def expert_returns(self) -> dict[str, float]:
         """Return {task: the expert's return} of the tasks with known returns (paper appendix E).
@@ -110,7 +111,7 @@ class EpisodeTable:
         """Return the table of the episodes for which bool[E] `kept` is True."""
         records = kept[self.columns["episode"]]
         columns = {name: column[records] for name, column in self.columns.items()}
-        columns["episode"] = (np.cumsum(kept) - 1)[columns["episode"]]
+        columns["episode"] = (np.cumsum(kept, dtype=np.int32) - 1)[columns["episode"]]
         return dataclasses.replace(self, columns=columns, returns=self.returns[kept])
 
 
@@ -125,15 +126,15 @@ def expert_return(returns: NDArray[np.float64]) -> float:
     return float((sums[window:] - sums[:-window]).max() / window)
 
 
-def _sorted(known: Mapping[Any, int], numbers: NDArray[np.int64]) -> tuple[tuple[Any, ...], NDArray[np.int64]]:
+def _sorted(known: Mapping[Any, int], numbers: NDArray[np.int32]) -> tuple[tuple[Any, ...], NDArray[np.int32]]:
     """Return the values that `known` numbers as they came, sorted, and with their places among them for `numbers`."""
     values = tuple(sorted(known))
-    places = np.empty(len(values), np.int64)
+    places = np.empty(len(values), np.int32)
     places[[known[value] for value in values]] = np.arange(len(values))
     return values, places[numbers]
 
 
-def _check(dataset: Dataset, split: str, rows: dict[str, NDArray[np.int64]]) -> None:
+def _check(dataset: Dataset, split: str, rows: Mapping[str, NDArray[np.int32]]) -> None:
     """Raise ValueError if the list is not the one that the manifest counted."""
     path, shards = dataset.path / EPISODES, dataset.manifest["splits"][split]["shards"]
     counts = np.bincount(rows["shard"], minlength=len(shards))

@@ -47,7 +47,7 @@ class LengthClass(NamedTuple):
     """The records of a share that give `windows` windows each, one for each two rows' lengths of tokens."""
 
     windows: int
-    records: NDArray[np.int64]
+    records: NDArray[np.int32]
     cumulative: NDArray[np.float64]  # of the records' weights
     tokens: int
 
@@ -64,30 +64,30 @@ class DrawTable:
     table: EpisodeTable
     style: NDArray[np.uint8]  # [tasks] STEPS, DOCUMENT or SAMPLE
     classes: tuple[LengthClass, ...]
-    step: NDArray[np.int64]  # [R] mean tokens of a timestep, rounded up
+    step: NDArray[np.int32]  # [R] mean tokens of a timestep, rounded up
     starts: NDArray[np.int64]  # [E + 1] the episodes' first records
-    group: NDArray[np.int64]  # [E]
-    members: NDArray[np.int64]  # [E] episodes by group
+    group: NDArray[np.int32]  # [E]
+    members: NDArray[np.int32]  # [E] episodes by group
     first: NDArray[np.int64]  # [groups + 1] index of each group's start in members
-    rank: NDArray[np.int64]  # [E] index of each episode in members
-    of_task: tuple[NDArray[np.int64], ...]  # records of each task
+    rank: NDArray[np.int32]  # [E] index of each episode in members
+    of_task: tuple[NDArray[np.int32], ...]  # records of each task
 
     @classmethod
     def of(cls, table: EpisodeTable, style: NDArray[np.uint8], length: int) -> "DrawTable":
         """Build the table for rows of `length` tokens; `style` uint8[tasks] holds STEPS, DOCUMENT or SAMPLE."""
         tokens, task, starts = table.tokens, table.columns["task"], table.episode_starts
         samples = style[task] == SAMPLE
-        windows = np.where(samples, 1, np.minimum(-(-tokens // (2 * length)), _GROUP))
-        weights = np.maximum(1.0, tokens / length) / np.where(samples, SAMPLES, 1)
+        windows = np.where(samples, 1, np.minimum(-(-tokens // (2 * length)), _GROUP)).astype(np.uint8)
         classes = []
         for count in np.unique(windows):
-            records = np.flatnonzero(windows == count)
-            classes.append(LengthClass(int(count), records, np.cumsum(weights[records]), int(tokens[records].sum())))
+            records = np.flatnonzero(windows == count).astype(np.int32)
+            weights = np.maximum(1.0, tokens[records] / length) / np.where(samples[records], SAMPLES, 1)
+            classes.append(LengthClass(int(count), records, np.cumsum(weights), int(tokens[records].sum())))
         group = table.columns["group"][starts[:-1]]
-        members = np.argsort(group, kind="stable")
+        members = np.argsort(group, kind="stable").astype(np.int32)
         first = np.searchsorted(group[members], np.arange(len(table.groups) + 1))
-        rank = np.argsort(members)
-        by_task = np.argsort(task, kind="stable")
+        rank = np.argsort(members).astype(np.int32)
+        by_task = np.argsort(task, kind="stable").astype(np.int32)
         of_task = tuple(np.split(by_task, np.searchsorted(task[by_task], np.arange(1, len(table.tasks)))))
         step = -(-tokens // table.columns["steps"])
         return cls(table, style, tuple(classes), step, starts, group, members, first, rank, of_task)

@@ -75,7 +75,7 @@ class LostTargets(NamedTuple):
 
 
 def find_lost_targets(
-    task: str, spec: EpisodeSpec, style: int, records: NDArray[np.int64], reader: SequenceReader, length: int
+    task: str, spec: EpisodeSpec, style: int, records: NDArray[np.int32], reader: SequenceReader, length: int
 ) -> LostTargets | None:
     """Look for records without a target in windows of `length` tokens; None if there are none among those read.
 
@@ -100,8 +100,8 @@ def find_lost_targets(
 
 
 def _suspects(
-    spec: EpisodeSpec, records: NDArray[np.int64], tokens: NDArray[np.int64], length: int
-) -> NDArray[np.int64]:
+    spec: EpisodeSpec, records: NDArray[np.int32], tokens: NDArray[np.int32], length: int
+) -> NDArray[np.int32]:
     """Return the records whose windows are not known to hold a target; a window's first token is never one."""
     of_spec = slots(spec)
     if any(slot.action and slot.loss and slot.length for slot in of_spec):

@@ -198,9 +198,10 @@ class Dataset:
         if isinstance(wanted, slice):
             return Episodes(self.__getitem__, range(len(self))[wanted])
         if isinstance(wanted, str):
-            if wanted not in self._heads.numbers:
+            found = self._heads.number(wanted)
+            if found is None:
                 raise KeyError(f"{self.path} has no episode {wanted!r}")
-            number = self._heads.numbers[wanted]
+            number = found
         else:
             number = range(len(self))[wanted]
         return self._decode(self._whole(*self._heads.place(number)))

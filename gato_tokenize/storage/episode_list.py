@@ -3,6 +3,8 @@
 import array
 import dataclasses
 import gzip
+import hashlib
+import itertools
 import json
 import zlib
 from collections.abc import Iterator
@@ -25,6 +27,7 @@ _PLACE = ("shard", "record", "offset", "bytes")  # of the record: its shard, its
 COLUMNS = (*_PLACE, "tokens", "steps", *EPISODE_COLUMNS, "return")
 _ENCODER = json.JSONEncoder(sort_keys=True, ensure_ascii=False)  # `json.dumps` would make one for each line
 _REQUIRED = frozenset(COLUMNS)
+_DIGEST = np.dtype("V16")  # of an id: two ids of 2^40 are alike with a chance of 2^-49
 
 
 def episode_line(record: Record, shard: str, number: int, extent: tuple[int, int]) -> dict[str, Any]:
@@ -64,27 +67,46 @@ def read_lines(path: Place) -> Iterator[dict[str, Any]]:
         raise ValueError(f"{path} is damaged: {error}{hint}") from error
 
 
-@dataclasses.dataclass(frozen=True)
-class EpisodeHeads:
-    """Where each episode of a list begins, by its number and by its id: some 200 bytes of memory an episode."""
+def _heads(path: Place) -> Iterator[dict[str, Any]]:
+    """The line of the first record of each episode."""
+    return (line for line in read_lines(path) if line["segment_index"] == 0)
 
-    numbers: dict[str, int]  # {episode id: number}
+
+def _digest(episode_id: object) -> bytes:
+    return hashlib.sha256(str(episode_id).encode("utf-8", "surrogatepass")).digest()[: _DIGEST.itemsize]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class EpisodeHeads:
+    """Where each episode of a list begins, by its number and by its id: 32 bytes of memory an episode."""
+
+    digests: NDArray[np.void]  # [episodes], of their ids, sorted
+    numbers: NDArray[np.int32]  # [episodes], of the episodes whose ids these are
     shards: list[str]  # the distinct names
     places: NDArray[np.int32]  # [episodes, 3]: the shard's index, the first record there, the number of records
 
     @classmethod
     def read(cls, path: Place) -> "EpisodeHeads":
         """Read a list. Raises ValueError as `read_lines` does, and for an id that stands twice."""
-        numbers: dict[str, int] = {}
         shards: dict[str, int] = {}
-        places = array.array("i")
-        for line in read_lines(path):
-            if line["segment_index"] == 0:
-                if numbers.setdefault(line["episode_id"], len(numbers)) != len(places) // 3:
-                    raise ValueError(f"{path} is damaged: episode {line['episode_id']!r} stands twice")
-                shard = shards.setdefault(line["shard"], len(shards))
-                places.extend((shard, line["record"], line["num_segments"]))
-        return cls(numbers, list(shards), np.frombuffer(places, np.int32).reshape(-1, 3))
+        unsorted, places = bytearray(), array.array("i")
+        for line in _heads(path):
+            unsorted += _digest(line["episode_id"])
+            shard = shards.setdefault(line["shard"], len(shards))
+            places.extend((shard, line["record"], line["num_segments"]))
+        digests = np.frombuffer(unsorted, _DIGEST)
+        numbers = np.argsort(digests).astype(np.int32)
+        digests = digests[numbers]
+        if (double := np.flatnonzero(digests[1:] == digests[:-1])).size:
+            head = next(itertools.islice(_heads(path), int(numbers[double[0]]), None))
+            raise ValueError(f"{path} is damaged: episode {head['episode_id']!r} stands twice")
+        return cls(digests, numbers, list(shards), np.frombuffer(places, np.int32).reshape(-1, 3))
+
+    def number(self, episode_id: str) -> int | None:
+        """Find an episode by its id; None if there is none of that id."""
+        wanted = np.frombuffer(_digest(episode_id), _DIGEST)[0]
+        at = int(np.searchsorted(self.digests, wanted))
+        return int(self.numbers[at]) if at < len(self.digests) and self.digests[at] == wanted else None
 
     @property
     def counts(self) -> dict[str, int]:

@@ -63,6 +63,18 @@ def test_the_command_writes_both_pages(scores: Path, tmp_path: Path, monkeypatch
         )
     ]  # fmt: skip
     (tmp_path / "transfer.jsonl").write_text("".join(json.dumps(one) + "\n" for one in points))
+    tasks = [
+        {"source": source, "task": source, **{who: {"returns": [0.0], "successes": [success]} for who, success in of}}
+        for source, of in (
+            ("one", [("expert", 1.0), ("random", 0.0), ("gato", 1.0)]),
+            ("two", [("expert", 1.0), ("random", 0.5), ("gato", 0.25)]),
+        )
+    ]
+    trainings = [
+        {"lever": lever, "seed": seed, "held_out": {"discrete": 0.5 + seed, "continuous": 2.0}, "tasks": tasks}
+        for lever, seed in (("no <b>", 0), ("base", 1), ("base", 0))
+    ]
+    (tmp_path / "ablations.jsonl").write_text("".join(json.dumps(one) + "\n" for one in trainings))
     strip = {
         "domain": "grid",
         "task": "two<b>",
@@ -82,9 +94,13 @@ def test_the_command_writes_both_pages(scores: Path, tmp_path: Path, monkeypatch
     assert "| questions | 5 | 0.6 [0.2, 1] | 0.4 (no) |" in text
     assert "| 3 docstrings of Python's standard library | 2,000 | 5.25 | 3.5 | 6 |" in text
     assert "| New-v0 | 10 | nothing | 0.5 | 1 | 0.5 [0, 1] |" in text and "| New-v0 | 0 | model | 0.5 | 1 | 0" in text
+    assert "score: one | score: two | mean score |" in text
+    base = "| base | 1.00 [0.50, 1.50] | 2.00 [2.00, 2.00] | 1.00 [1.00, 1.00] | -0.50 [-0.50, -0.50] | 0.25 [0.25"
+    assert base in text and text.index(base) < text.index("| no <b> | 0.50 [0.50] |")
+    assert "python -m recipes.ablations --out results/ablations.jsonl" in text and "no <b>" not in page
     assert "two<b>, seed 7: 1 step, return 0.5, no success\n\n![two<b>, from left to right](../s.jpg)" in text
     assert page.count('src="data:image/jpeg;base64,cGljdHVyZQ=="') == 1
-    assert page.count("<svg") == 3 and "two<b>" not in page and "two&lt;b&gt;" in page
+    assert page.count("<svg") == 4 and "two<b>" not in page and "two&lt;b&gt;" in page
     assert "http://" not in page.replace("http://www.w3.org", "").replace("http://purl.org", "").replace(
         "http://creativecommons.org", ""
     )

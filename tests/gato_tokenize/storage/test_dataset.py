@@ -68,9 +68,32 @@ def test_equal_datasets_are_equal_and_a_repr_is_short(dataset: Dataset) -> None:
     assert repr(dataset).startswith(f"<Dataset {dataset.path}: 10 episodes of 2 tasks; records: train ")
 
 
-def test_an_id_that_stands_twice_is_damage(tmp_path: Path, dataset: Dataset) -> None:
-    line = gzip.decompress((dataset.path / EPISODES).read_bytes()).splitlines()[0] + b"\n"
-    path = tmp_path / EPISODES
-    path.write_bytes(gzip.compress(line * 2))
-    with pytest.raises(ValueError, match="is damaged: episode '.*' stands twice"):
+def written_list(path: Path, line: bytes, ids: list[str]) -> Path:
+    """Write an episode list with a line for each id, all else as in `line`."""
+    lines = [json.dumps({**json.loads(line), "episode_id": one, "record": n}) for n, one in enumerate(ids)]
+    path.write_bytes(gzip.compress("\n".join([*lines, ""]).encode()))
+    return path
+
+
+@pytest.fixture
+def line(dataset: Dataset) -> bytes:
+    return gzip.decompress((dataset.path / EPISODES).read_bytes()).splitlines()[0]
+
+
+def test_an_episode_is_found_by_any_of_many_ids(tmp_path: Path, line: bytes) -> None:
+    ids = [f"{number * 7919 % 1000}/\u00e9" for number in range(1000)]
+    heads = EpisodeHeads.read(written_list(tmp_path / EPISODES, line, ids))
+    assert [heads.number(one) for one in ids] == list(range(1000))
+    assert heads.place(7)[1] == 7
+    assert [heads.number(one) for one in ("", "0", "1000/\u00e9", "0/e", "\ud800")] == [None] * 5
+
+
+def test_an_empty_list_has_no_episode(tmp_path: Path, line: bytes) -> None:
+    heads = EpisodeHeads.read(written_list(tmp_path / EPISODES, line, []))
+    assert heads.number("one") is None and heads.counts == {}
+
+
+def test_an_id_that_stands_twice_is_damage(tmp_path: Path, line: bytes) -> None:
+    path = written_list(tmp_path / EPISODES, line, ["one", "two", "three", "two", "four"])
+    with pytest.raises(ValueError, match="is damaged: episode 'two' stands twice"):
         EpisodeHeads.read(path)
