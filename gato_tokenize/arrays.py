@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 
-def plain_array(values: Any, dtype: DTypeLike = None, name: str = "value") -> NDArray[Any]:
+def plain_array(values: Any, dtype: DTypeLike | None = None, name: str = "value") -> NDArray[Any]:
     """Convert as `np.asarray` does, but refuse masked values, whose hidden numbers `np.asarray` would take for real.
 
     A masked array that hides nothing is legal, and so is a list of such arrays.

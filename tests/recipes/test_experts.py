@@ -4,6 +4,7 @@ import importlib
 import json
 from typing import Any
 
+import needs
 import numpy as np
 import pytest
 
@@ -39,7 +40,12 @@ EXPERTS = {  # environment: (policy, a return between that of random actions and
 }
 
 
-@pytest.mark.parametrize("name", EXPERTS)
+def with_needs(name: str) -> Any:
+    """The parameter of a test that plays this environment."""
+    return pytest.param(name, marks=needs.DM_CONTROL if name.startswith(("dm_control/", VARIANTS)) else ())
+
+
+@pytest.mark.parametrize("name", [with_needs(name) for name in EXPERTS])
 def test_an_expert_of_a_few_lines_plays_well(name: str) -> None:
     policy, enough = EXPERTS[name]
     module, function = policy.split(":")
@@ -55,7 +61,9 @@ def test_an_expert_of_a_few_lines_plays_well(name: str) -> None:
     assert np.mean(returns) > enough
 
 
-@pytest.mark.parametrize("name", [f"{SOKOBAN}/7x7-2boxes-v0", f"{VARIANTS}Large/cartpole-swingup-v0"])
+@pytest.mark.parametrize(
+    "name", [with_needs(f"{SOKOBAN}/7x7-2boxes-v0"), with_needs(f"{VARIANTS}Large/cartpole-swingup-v0")]
+)
 def test_an_episode_is_a_function_of_its_seed(name: str) -> None:
     rollout = Rollout(Recipe(name), "random", max_steps=20)
     first, other, again = (play(rollout, seed) for seed in (3, 4, 3))
@@ -67,6 +75,7 @@ def test_an_episode_is_a_function_of_its_seed(name: str) -> None:
         assert not np.array_equal(one, three)
 
 
+@needs.DM_CONTROL
 def test_bodies_vary_within_their_span_and_from_episode_to_episode() -> None:
     environment = Recipe(f"{VARIANTS}Small/cartpole-swingup-v0").make(seed=0)
     plain = Recipe("dm_control/cartpole-swingup-v0").make(seed=0)

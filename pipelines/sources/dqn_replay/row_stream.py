@@ -12,6 +12,7 @@ from pipelines.sources.formats.files import opened
 from pipelines.sources.formats.limits import check_field
 from pipelines.sources.formats.places import Size, size_of, stamped
 
+_NPY: Any = np.lib.format  # untyped before numpy 2.4
 BLOCK_BYTES = 2**20  # that are unpacked at once where rows are passed over
 
 
@@ -181,11 +182,11 @@ def _header(file: BinaryIO) -> tuple[tuple[int, ...], np.dtype[Any]]:
 
 
 def _described(file: BinaryIO) -> Any:
-    version = np.lib.format.read_magic(file)  # type: ignore[no-untyped-call]
+    version = _NPY.read_magic(file)
     if version not in ((1, 0), (2, 0)):
         raise ValueError(f"it is of version {version} of .npy, not 1.0 or 2.0")
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    return read(file)  # type: ignore[no-untyped-call]
+    read = _NPY.read_array_header_1_0 if version == (1, 0) else _NPY.read_array_header_2_0
+    return read(file)
 
 
 def _named(path: str, error: Exception) -> str:

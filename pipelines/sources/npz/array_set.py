@@ -27,7 +27,8 @@ from pipelines.sources.formats.zip_files import zip_file
 
 SUFFIX = ".npy"
 BLOCK_BYTES = 8 * 2**20  # of rows that are read and converted at once
-_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+_NPY: Any = np.lib.format  # untyped before numpy 2.4
+_HEADERS = {(1, 0): _NPY.read_array_header_1_0, (2, 0): _NPY.read_array_header_2_0}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,10 +156,10 @@ def _members(folder: str) -> dict[str, Size]:
 
 def read_header(file: IO[bytes]) -> Header:
     """Read the header of a .npy file. Raises ValueError if it is damaged, or if the array holds pickled objects."""
-    version = np.lib.format.read_magic(file)  # type: ignore[no-untyped-call]
+    version = _NPY.read_magic(file)
     if version not in _HEADERS:
         raise ValueError(f"it is written in version {version[0]}.{version[1]} of the format, which only tables need")
-    shape, fortran, dtype = _HEADERS[version](file)  # type: ignore[no-untyped-call]
+    shape, fortran, dtype = _HEADERS[version](file)
     if dtype.hasobject:
         raise ValueError("it holds pickled Python objects, which are never opened: save it as numbers or strings")
     if dtype.names is not None or dtype.kind not in "fiubSU":

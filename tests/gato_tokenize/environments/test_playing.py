@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import gymnasium
+import needs
 import numpy as np
 import pytest
 
@@ -110,6 +111,7 @@ def test_what_draws_by_opengl(environment, always, frames):
     assert opengl_simulators(environment, frames=True) == frames
 
 
+@needs.DM_CONTROL
 def test_what_dm_control_draws_by_opengl():
     """In a process of its own: one that has used TensorFlow and loads dm_control aborts when it ends."""
     variants = "recipes.environments.dm_control_variants:DMControlSmall/pendulum-swingup-v0"
