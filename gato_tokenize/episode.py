@@ -27,11 +27,11 @@ FINAL_OBSERVATION = "final observation left out"  # the note of an episode with 
 _ROUNDING = 1e-5  # of the sum of the absolute rewards: by float32, in which sources and records may add and store them
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class EpisodeMetadata:
     """The facts about an episode that are not in its tokens: the `episode_metadata/...` features of a record.
 
-    The source fills the first group, the writer of the record the second.
+    The source fills the first group, the writer of the record the second. Unknown returns are equal.
     """
 
     episode_id: str = ""  # stable: the same episode has the same id in every conversion
@@ -58,6 +58,16 @@ class EpisodeMetadata:
             self._convert()
         if self.success not in (-1, 0, 1):
             raise ValueError(f"success is 1, 0 or -1 (unknown), not {self.success!r}")
+
+    def __eq__(self, other: object) -> bool:
+        return self._known() == other._known() if isinstance(other, EpisodeMetadata) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._known())
+
+    def _known(self) -> tuple[Any, ...]:
+        """The values, with None for an unknown return: NaN is not equal to itself."""
+        return tuple(None if value != value else value for value in vars(self).values())
 
     def _convert(self) -> None:
         for name, kind in zip(vars(self), _types(), strict=True):

@@ -81,7 +81,11 @@ DOMAINS = ("domain", "tasks", "above half of the expert", "interquartile mean", 
 ANSWERS = ("test set of easy-vqa", "number", "model", "the most frequent in training")
 TEXT = ("held-out text, bits per byte", "bytes", "model", "5-grams of the same training text", "equal chances")
 TRANSFER = ("level that no recipe has", "demonstrations", "beginning", "chance", "expert", "success")
-ABLATIONS = ("choice", "held-out loss of discrete actions", "of continuous actions")  # and a score for each source
+ABLATIONS = (  # and a score for each source
+    "choice (in brackets: each training seed)",
+    "held-out loss of discrete actions",
+    "of continuous actions",
+)
 TASKS = ("domain", "task", "chance", "expert", "model", "by", "score")
 
 

@@ -46,7 +46,7 @@ class SourceOptions:
     >>> Toy(width=0)
     Traceback (most recent call last):
     ...
-    pipelines.sources.source.SourceError: option width=0 must be at least 1
+    pipelines.sources.errors.SourceError: option width=0 must be at least 1
     """
 
     def __post_init__(self) -> None:

@@ -1,6 +1,7 @@
 """Episode: by hand, then every way in which one does not fit its spec, named by path; the metadata's types."""
 
 import dataclasses
+import pickle
 
 import numpy as np
 import pytest
@@ -169,6 +170,14 @@ def test_metadata_takes_numpy_s_scalars_and_keeps_python_s():
     for field in dataclasses.fields(metadata):
         assert type(getattr(metadata, field.name)) is field.type
     assert type(EpisodeMetadata(return_=3).return_) is float
+
+
+def test_unknown_returns_are_equal_whichever_nan_they_are():
+    one, other = (EpisodeMetadata("id", return_=float("nan")) for _ in range(2))
+    copied = pickle.loads(pickle.dumps(one))
+    assert one == other == copied == EpisodeMetadata("id") and len({one, other, copied}) == 1
+    assert one != EpisodeMetadata("id", return_=0.0) and one != EpisodeMetadata("other") and one != "id"
+    assert EpisodeMetadata("id", return_=2.5) == pickle.loads(pickle.dumps(EpisodeMetadata("id", return_=2.5)))
 
 
 @pytest.mark.parametrize(

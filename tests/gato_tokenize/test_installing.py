@@ -24,12 +24,12 @@ class Wheel(importlib.metadata.Distribution):
     """The metadata of an installation, with what pip noted about its origin."""
 
     def __init__(self, origin: object = None) -> None:
-        self.origin = origin
+        self.noted = origin
 
     def read_text(self, filename: str) -> str | None:
         if filename == "METADATA":
             return "\n".join(["Name: gato-toolchain", *(f"Requires-Dist: {one}" for one in REQUIRES)])
-        return json.dumps(self.origin) if self.origin and filename == "direct_url.json" else None
+        return json.dumps(self.noted) if self.noted and filename == "direct_url.json" else None
 
     def locate_file(self, path: object) -> Path:
         raise NotImplementedError
@@ -55,13 +55,13 @@ def test_from_a_wheel(installed: Wheel) -> None:
 
 
 def test_from_a_wheel_that_was_a_file(installed: Wheel) -> None:
-    installed.origin = {"url": "file:///tmp/gato_toolchain-0.1.0-py3-none-any.whl", "archive_info": {}}
+    installed.noted = {"url": "file:///tmp/gato_toolchain-0.1.0-py3-none-any.whl", "archive_info": {}}
     assert how_to_install("text") == "pip install 'zstandard>=0.22'"
 
 
 def test_from_a_checkout_that_was_installed(installed: Wheel, tmp_path: Path) -> None:
     checkout = tmp_path / "my checkout"
-    installed.origin = {"url": checkout.as_uri(), "dir_info": {}}
+    installed.noted = {"url": checkout.as_uri(), "dir_info": {}}
     assert how_to_install("text") == "pip install 'zstandard>=0.22'"  # it is gone
     checkout.mkdir()
     (checkout / "setup.cfg").write_text((ROOT / "setup.cfg").read_text(encoding="utf-8"), encoding="utf-8")
