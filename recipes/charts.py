@@ -87,8 +87,8 @@ def transfer(lines: Sequence[Mapping[str, Any]]) -> str:
 
 def ablations(lines: Sequence[Mapping[str, Any]]) -> str:
     """Draw the mean score of each training that `recipes.ablations` measured, a row for each lever, as SVG."""
-    levers = list(dict.fromkeys(line["lever"] for line in lines))
-    levers.sort(key=lambda lever: lever == BASE)  # on top
+    levers = sorted(dict.fromkeys(line["lever"] for line in lines), key=lambda lever: lever != BASE)
+    levers.reverse()  # the first is on top
     points = [(float(np.mean([mean_score(task) for task in line["tasks"]])), line["lever"]) for line in lines]
     with matplotlib.rc_context(_STYLE):
         figure = Figure((9, 0.8 + 0.22 * len(levers)), layout="tight")
@@ -98,7 +98,7 @@ def ablations(lines: Sequence[Mapping[str, Any]]) -> str:
         if base:
             axes.axvline(float(np.mean(base)), color="grey", linewidth=0.8, linestyle="--")
         axes.set_yticks(range(len(levers)), levers)
-        axes.set_xlabel("mean score of the tasks, a point for each training; dashed: the base's mean")
+        axes.set_xlabel("mean score, a point for each training; dashed: the base")
         return _svg(figure)
 
 
