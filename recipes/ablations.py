@@ -144,9 +144,13 @@ def held_out(run: Path) -> dict[str, float]:
 
 
 def mean_score(task: dict[str, Any]) -> float:
-    """Compute the mean normalised score of a line's task: 0 plays like chance, 1 like the expert."""
+    """Compute the mean normalised score of a line's task: 0 plays like chance, 1 like the expert.
+
+    Raises ValueError if the expert is no better than chance in these episodes.
+    """
     found = score(task)
-    assert found is not None, f"the expert of {task['task']} is no better than chance"
+    if found is None:
+        raise ValueError(f"the expert of {task['task']} is no better than chance: play more --episodes")
     return float(np.mean(found[0]))
 
 
@@ -172,10 +176,10 @@ def main() -> int:
         if (name, seed) in there:
             continue
         line = measured(levers[name], seed, arguments.work, seeds, lines)
+        scores = "  ".join(f"{task['source']} {mean_score(task):.2f}" for task in line["tasks"])
         lines.append(line)
         with arguments.out.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
-        scores = "  ".join(f"{task['source']} {mean_score(task):.2f}" for task in line["tasks"])
         print(f"{name}, seed {seed}: {scores}", flush=True)
     return 0
 

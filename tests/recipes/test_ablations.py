@@ -101,6 +101,12 @@ def test_the_loss_of_held_out_actions_is_over_tokens(tmp_path: Path) -> None:
     assert ablations.held_out(tmp_path) == {"discrete": 0.5, "continuous": 1.75}
 
 
+def test_an_expert_like_chance_gives_no_score() -> None:
+    numbers = {"returns": [1.0], "successes": None}
+    with pytest.raises(ValueError, match="the expert of one is no better than chance: play more --episodes"):
+        ablations.mean_score({"task": "one", **dict.fromkeys(("gato", "expert", "random"), numbers)})
+
+
 def test_an_unknown_lever(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     monkeypatch.setattr("sys.argv", ["ablations", "nothing", "--out", str(tmp_path / "a.jsonl")])
     with pytest.raises(SystemExit):
@@ -113,7 +119,7 @@ def test_points_are_played_and_not_made_twice(tmp_path: Path, monkeypatch: pytes
     """A base and three kinds of levers, on a small source: a choice of data, one of training, one of acting."""
     config = tmp_path / "ablations.toml"
     act = {"temperature": 1.0, "continuous": "mean", "context": "timestep"}
-    pole = "rollouts:Pendulum-v1?policy=recipes.experts.classic:pendulum&episodes=8&max_steps=5"
+    pole = "rollouts:Pendulum-v1?policy=recipes.experts.classic:pendulum&episodes=8"
     grid = "rollouts:BabyAI-GoToObj-v0?image=cells&episodes=8"
     train = {"preset": "tiny", "sequence-length": 64, "batch-size": 2, "steps": 2, "evaluate-every": 2}
     base = {
