@@ -23,7 +23,7 @@ def size_text(count: int) -> str:
     >>> size_text(999), size_text(2_500_000), size_text(2**31), size_text(1 << 45)
     ('999 bytes', '2.4 MiB', '2 GiB', '32 TiB')
     """
-    for unit, letter in ((unit, letter) for letter, unit in reversed(_UNITS.items()) if letter):
-        if count >= unit:
+    for letter, unit in reversed(_UNITS.items()):
+        if letter and count >= unit:
             return f"{count / unit:,.1f}".removesuffix(".0") + f" {letter}iB"
     return f"{count:,} bytes"

@@ -28,11 +28,10 @@ from gato_tokenize.storage.dataset import DatasetTokenizer
 from pipelines.sources import open_source
 from pipelines.sources.rollouts.source import RolloutSource
 from recipes.commands import typed
-from recipes.scores import by_model, of_expert_and_chance, read_lines, score, way
+from recipes.scores import FIRST_OF_CHOICES, by_model, of_expert_and_chance, read_lines, score, way
 
 CONFIG = Path(__file__).with_suffix(".toml")
 BASE = "base"
-FIRST_SEED = 2_000_000  # choices are made on these
 WORK = Path("runs/ablations")
 Ways = Mapping[str, Any]  # {"sources", "convert", "train", "act"}: what the commands and the policy are given
 
@@ -167,7 +166,7 @@ def main() -> int:
     if unknown:
         parser.error(f"no lever {unknown[0]!r}; levers: {', '.join(map(repr, levers))}")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of every model that is compiled after the first
-    seeds = range(FIRST_SEED, FIRST_SEED + arguments.episodes)
+    seeds = range(FIRST_OF_CHOICES, FIRST_OF_CHOICES + arguments.episodes)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.touch()
     lines = read_lines(arguments.out)

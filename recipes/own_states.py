@@ -27,9 +27,7 @@ from gato_tokenize.spaces import read_spaces
 from gato_tokenize.storage.dataset import DatasetTokenizer
 from pipelines.sources.rollouts.rollout import Rollout, player
 from recipes.make_corpus import QUICKEST_FIRST
-from recipes.scores import ACTING, BY_OBSERVATION, rollouts
-
-FIRST_SEED = 2_000_000  # choices are made on these
+from recipes.scores import ACTING, BY_OBSERVATION, FIRST_OF_CHOICES, rollouts
 
 
 def distance(space: Any, one: Any, other: Any) -> float:
@@ -82,7 +80,7 @@ def main() -> int:
     unknown = set(arguments.tasks) - known.keys()
     if unknown:
         parser.error(f"no recipe plays {', '.join(sorted(unknown))}")
-    seeds = range(FIRST_SEED, FIRST_SEED + arguments.episodes)
+    seeds = range(FIRST_OF_CHOICES, FIRST_OF_CHOICES + arguments.episodes)
     for task in arguments.tasks:
         recipe, rollout = known[task]
         acting: dict[str, Any] = {"temperature": 1.0, **ACTING.get(recipe, BY_OBSERVATION)}

@@ -32,7 +32,8 @@ from pipelines.sources.rollouts.rollout import Rollout, play
 from pipelines.sources.rollouts.source import RolloutSource
 from recipes.make_corpus import QUICKEST_FIRST, read_recipe
 
-FIRST_SEED = 1_000_000  # those of the recipes are far below; choices are made on seeds from 2,000,000
+FIRST_SEED = 1_000_000  # those of the recipes are far below
+FIRST_OF_CHOICES = 2_000_000  # no choice is made on the seeds that are reported
 
 # How the model acts, chosen on validation seeds. Where the observation says all, an action is told from it alone.
 BY_OBSERVATION = {"continuous": "mean", "context": "timestep"}

@@ -197,13 +197,9 @@ class Dataset:
         """
         if isinstance(wanted, slice):
             return Episodes(self.__getitem__, range(len(self))[wanted])
-        if isinstance(wanted, str):
-            found = self._heads.number(wanted)
-            if found is None:
-                raise KeyError(f"{self.path} has no episode {wanted!r}")
-            number = found
-        else:
-            number = range(len(self))[wanted]
+        number = self._heads.number(wanted) if isinstance(wanted, str) else range(len(self))[wanted]
+        if number is None:
+            raise KeyError(f"{self.path} has no episode {wanted!r}")
         return self._decode(self._whole(*self._heads.place(number)))
 
     def __iter__(self) -> Iterator[Episode]:

@@ -38,7 +38,7 @@ def test_a_lever_is_made_of_options(name: str, tmp_path: Path) -> None:
     for text in ways["sources"].values():
         source = open_source(text)
         assert isinstance(source, RolloutSource)
-        assert source.options.seed + source.options.episodes < 1_000_000 < ablations.FIRST_SEED
+        assert source.options.seed + source.options.episodes < 1_000_000 < ablations.FIRST_OF_CHOICES
         assert source.task in {open_source(one).task for one in base["sources"].values()}  # type: ignore[attr-defined]
     path = tmp_path / "convert.toml"
     path.write_text(tomli_w.dumps({**ways["convert"], "sources": list(ways["sources"].values()), "out": "set/1.0.0"}))
