@@ -62,14 +62,14 @@ def expert_of(name: str) -> Expert:
     raise SourceError(f"no expert plays {name}; experts play {known}. With policy=random it is played at random")
 
 
-def own_policy(name: str) -> Callable[[Any], Policy]:
+def own_policy(option: str, name: str) -> Callable[[Any], Policy]:
     """Import the function that `module:function` names. It takes the environment after each reset and returns the
     policy of that episode, which takes an observation and returns an action; so a policy may keep state.
 
-    Raises SourceError if the module or the function is not there.
+    option: that names it, for the messages. Raises SourceError if the module or the function is not there.
     """
     module, _, attribute = name.partition(":")
-    make_policy = imported(module, attribute, f"policy={name}")
+    make_policy = imported(module, attribute, f"{option}={name}")
     if not callable(make_policy):
-        raise SourceError(f"policy={name}: {attribute} is not a function")
+        raise SourceError(f"{option}={name}: {attribute} is not a function")
     return make_policy  # type: ignore[no-any-return]

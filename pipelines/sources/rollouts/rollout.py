@@ -36,6 +36,7 @@ class Rollout:
     stop_at_success: bool = False
     noise: float = 0.0  # probability that a random action is played from a step on, while the policy's are recorded
     noise_steps: int = 1  # that this random action is played for; more than one: drawn from 1 to this
+    learner: str = ""  # "module:function": a policy that is played, while `policy`'s actions are recorded
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,12 +75,15 @@ def describe(rollout: Rollout) -> Description:
         except ValueError as error:
             raise SourceError(f"{rollout.recipe.name}: {error}") from error
         agent_id, _ = player(rollout, environment)
+        if rollout.learner:
+            own_policy("learner", rollout.learner)
         limit = _longest(environment)
     finally:
         environment.close()
     versions = _versions(rollout.recipe.environment.rpartition(":")[0])
-    if ":" in rollout.policy:
-        versions[rollout.policy] = f"sha256 {module_sha256(rollout.policy.partition(':')[0])}"
+    for own in (rollout.policy, rollout.learner):
+        if ":" in own:
+            versions[own] = f"sha256 {module_sha256(own.partition(':')[0])}"
     return Description(reading, agent_id, versions, limit)
 
 
@@ -107,14 +111,17 @@ def play(rollout: Rollout, seed: int) -> Played:
     environment, observation = rollout.recipe.start(seed)
     try:
         _, policy = player(rollout, environment)
+        learner = _own("learner", rollout.learner, environment) if rollout.learner else None
         episode = PlayedEpisode(environment, observation, rollout.max_steps, rollout.stop_at_success)
-        return _recorded(episode, policy(), rollout, np.random.default_rng(seed))
+        return _recorded(episode, policy(), learner, rollout, np.random.default_rng(seed))
     finally:
         environment.close()
 
 
-def _recorded(episode: PlayedEpisode, policy: Policy, rollout: Rollout, generator: np.random.Generator) -> Played:
-    """Play an episode to its end and stack what was seen and what the policy chose."""
+def _recorded(
+    episode: PlayedEpisode, policy: Policy, learner: Policy | None, rollout: Rollout, generator: np.random.Generator
+) -> Played:
+    """Play an episode to its end, by the learner if there is one, and stack what was seen and what the policy chose."""
     instruction, space = mission(episode.observation), episode.environment.action_space
     observations, actions, clipped = [], [], 0
     disturbance, disturbed_steps = None, 0
@@ -127,7 +134,8 @@ def _recorded(episode: PlayedEpisode, policy: Policy, rollout: Rollout, generato
         if not disturbed_steps and rollout.noise > 0 and generator.random() < rollout.noise:
             disturbance = space.sample()
             disturbed_steps = 1 if rollout.noise_steps == 1 else int(generator.integers(1, rollout.noise_steps + 1))
-        episode.step(disturbance if disturbed_steps else action)
+        played = action if learner is None else legal(space, learner(episode.observation))
+        episode.step(disturbance if disturbed_steps else played)
         disturbed_steps = max(0, disturbed_steps - 1)
     rewards = np.array(episode.rewards)
     return Played(
@@ -144,18 +152,19 @@ def player(rollout: Rollout, environment: Any) -> tuple[str, Callable[[], Policy
         return "random", lambda: lambda observation: environment.action_space.sample()
     if rollout.policy == "expert":
         return expert_of(rollout.recipe.name)(environment)
-    make_policy = own_policy(rollout.policy)
-    return rollout.policy, lambda: _named(rollout.policy, make_policy(environment))
+    own_policy("policy", rollout.policy)
+    return rollout.policy, lambda: _own("policy", rollout.policy, environment)
 
 
-def _named(name: str, policy: Policy) -> Policy:
-    """Name the policy in its own errors, which otherwise look like the environment's."""
+def _own(option: str, name: str, environment: Any) -> Policy:
+    """Start a policy of the user's, which is named in its own errors: they would look like the environment's."""
+    policy = own_policy(option, name)(environment)
 
     def act(observation: Any) -> Any:
         try:
             return policy(observation)
         except Exception as error:
-            raise RuntimeError(f"policy {name}: {type(error).__name__}: {error}") from error
+            raise RuntimeError(f"{option} {name}: {type(error).__name__}: {error}") from error
 
     return act
 

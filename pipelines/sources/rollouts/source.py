@@ -56,6 +56,11 @@ class RolloutOptions(FieldOptions):
     noise_steps: int = option(
         1, "that such a random action is played for, drawn from 1 to this: more bring the policy further off its way"
     )
+    learner: str = option(
+        "",
+        "`MODULE:FUNCTION`: a policy that is played in place of `policy`, whose actions are recorded, so that a model "
+        "sees what to do where it comes itself",
+    )
     keep: Literal["all", "success"] = option(
         "all", "`success`: leave out episodes that the environment does not report as solved; they are counted"
     )
@@ -73,6 +78,8 @@ class RolloutOptions(FieldOptions):
         own = self.policy.partition(":")
         legal = self.policy in ("expert", "random") or bool(own[0] and own[2])
         self.require("policy", legal, "expert, random, or MODULE:FUNCTION")
+        learner = self.learner.partition(":")
+        self.require("learner", not self.learner or bool(learner[0] and learner[2]), "MODULE:FUNCTION")
         self.require("time_limit", 0 < self.time_limit < math.inf, "a number of seconds above 0")
 
 
@@ -107,8 +114,9 @@ class RolloutSource(Source):
         except MakeError as error:
             raise SourceError(str(error)) from error
         self.rollout = Rollout(
-            recipe, chosen.policy, chosen.max_steps, chosen.stop == "success", chosen.noise, chosen.noise_steps
-        )
+            recipe, chosen.policy, chosen.max_steps, chosen.stop == "success", chosen.noise, chosen.noise_steps,
+            chosen.learner,
+        )  # fmt: skip
         # The options as they were written, without those that change no episode; always with seed and policy.
         settings = {**options, "seed": chosen.seed, "policy": chosen.policy}
         shown = "&".join(f"{name}={settings[name]}" for name in sorted(set(settings) - {"episodes", "time_limit"}))
@@ -159,7 +167,8 @@ class RolloutSource(Source):
         stop = "/stop=success" if self.rollout.stop_at_success else ""
         noise = f"/noise={written(self.rollout.noise)}" if self.rollout.noise else ""
         noise += f"/noise_steps={self.rollout.noise_steps}" if self.rollout.noise_steps > 1 else ""
-        return f"{self.task}/seed={self.options.seed + i}/{self.rollout.policy}{limit}{stop}{noise}"
+        learner = f"/learner={self.rollout.learner}" if self.rollout.learner else ""
+        return f"{self.task}/seed={self.options.seed + i}/{self.rollout.policy}{limit}{stop}{noise}{learner}"
 
     def _load(self, player: Player, i: int) -> Episode:
         try:

@@ -27,6 +27,12 @@ def alternating(environment):
 def still(environment):
     return lambda observation: [0.0]
 
+def left(environment):
+    return lambda observation: [-1.0]
+
+def downhill(environment):
+    return lambda observation: [float((observation[1] > 0) - (observation[1] < 0))]
+
 def failing(environment):
     def act(observation):
         raise KeyError("lost")
@@ -133,6 +139,54 @@ def test_a_random_action_is_played_for_some_steps(here: Path) -> None:
 def test_noise_that_cannot_be(options: str, message: str) -> None:
     with pytest.raises(SourceError, match=f"noise_steps.*{message}"):
         open_source(f"rollouts:CartPole-v1?{options}")
+
+
+def test_a_learner_plays_while_the_policy_is_recorded(here: Path) -> None:
+    """The learner pushes the car to the left all the time; recorded is what the policy would do at each step."""
+    base = "rollouts:MountainCarContinuous-v0?policy=my_agent:downhill&episodes=2&max_steps=60"
+    for alone, led in zip(played(base), played(f"{base}&learner=my_agent:left"), strict=True):
+        speeds = led.observations[:, 1]
+        np.testing.assert_array_equal(led.actions[:, 0], np.sign(speeds))
+        slope = 0.0025 * np.cos(3 * led.observations[:-1, 0])
+        pushes = led.observations[1:, 1] - led.observations[:-1, 1] + slope
+        at_the_wall = led.observations[1:, 0] <= -1.2
+        np.testing.assert_allclose(pushes[~at_the_wall], -0.0015, atol=1e-5)
+        assert not np.array_equal(alone.observations, led.observations)
+        assert led.metadata.episode_id == f"{alone.metadata.episode_id}/learner=my_agent:left"
+        assert led.metadata.agent_id == alone.metadata.agent_id == "my_agent:downhill"
+
+
+def test_a_learner_is_disturbed_by_noise_as_a_policy_is(here: Path) -> None:
+    base = "rollouts:MountainCarContinuous-v0?policy=my_agent:downhill&learner=my_agent:left&episodes=1&max_steps=60"
+    (quiet,), (noisy,) = played(base), played(f"{base}&noise=0.5")
+    assert not np.array_equal(quiet.observations, noisy.observations)
+    np.testing.assert_array_equal(noisy.actions[:, 0], np.sign(noisy.observations[:, 1]))
+
+
+def test_a_learner_that_fails_costs_its_episode_and_is_named(here: Path) -> None:
+    (reject,) = played("rollouts:CartPole-v1?policy=my_agent:alternating&learner=my_agent:failing&episodes=1")
+    assert isinstance(reject, Reject)
+    assert reject.message == "learner my_agent:failing: KeyError: 'lost'"
+
+
+def test_a_changed_learner_is_another_plan(here: Path) -> None:
+    source = open_source("rollouts:CartPole-v1?policy=random&learner=my_agent:alternating")
+    assert "my_agent:alternating" in source.inputs()[0]["versions"]
+
+
+@pytest.mark.parametrize(
+    ("learner", "message"),
+    [
+        ("no_such_module:agent", "learner=no_such_module:agent: there is no module 'no_such_module'"),
+        ("my_agent:nobody", "learner=my_agent:nobody: nobody is not in the module my_agent"),
+        ("expert", "learner.*must be MODULE:FUNCTION"),
+    ],
+)
+def test_a_learner_that_is_not_there_is_refused_before_anything_is_played(
+    here: Path, learner: str, message: str
+) -> None:
+    with pytest.raises(SourceError, match=message):
+        open_source(f"rollouts:CartPole-v1?policy=random&learner={learner}").specs()
 
 
 def test_episodes_below_a_return_are_left_out_and_counted(here: Path) -> None:
