@@ -14,10 +14,12 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import tensorflow as tf
 
-from benchmarks.bench_train_step import CONTROL, LENGTH, batch, our_step
+from benchmarks.bench_train_step import our_step
 from benchmarks.side_by_side import in_turns
+from benchmarks.token_batches import CONTROL, LENGTH, batch
 from gato_model.config import GatoConfig
-from gato_model.network.model import Gato, Losses
+from gato_model.network.losses import Losses
+from gato_model.network.model import Gato
 
 
 class Everywhere(Gato):
@@ -30,7 +32,7 @@ class Everywhere(Gato):
         )
         every = {**inputs, "target_index": tf.range(places)}
         found = super().losses(every, training)
-        return Losses(found.cross_entropy, found.correct, weight)
+        return found._replace(weight=weight)
 
 
 def main() -> None:

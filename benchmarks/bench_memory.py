@@ -31,7 +31,7 @@ def measured(rows: int, rematerialize: bool) -> tuple[float, float]:
 def run(rows: int, rematerialize: bool) -> None:
     import keras
 
-    from benchmarks.bench_train_step import CONTROL, batch
+    from benchmarks.token_batches import CONTROL, batch
     from gato_model.network.model import Gato
 
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -2,46 +2,18 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from gato_model.config import GatoConfig
 from gato_model.network.embedding import DiscreteEmbedding, ResidualEmbedding
+from gato_model.network.losses import Losses, Smoothing, losses_of
 from gato_model.network.position import LocalPositionEncoding, PatchPositionEncoding
 from gato_model.network.stateless_random import fold_in, integers, uniform
 from gato_model.network.transformer import Transformer
 from gato_tokenize import Kind
-
-
-class Losses(NamedTuple):
-    """The losses at the K places at which a batch predicts; padding has weight 0.
-
-    cross_entropy  float32[K], nats
-    correct        float32[K], 1 where the likeliest id is the right one
-    weight         float32[K], 1 or 0
-    objective      float32[K], what training makes small: the cross-entropy, smoothed if a `Smoothing` says so
-    """
-
-    cross_entropy: Any
-    correct: Any
-    weight: Any
-    objective: Any
-
-
-class Smoothing(NamedTuple):
-    """The part of a target that the neighbours of a continuous value's bin share, the nearer ones more of it.
-
-    A bin that is almost right is then better than one far off, which the cross-entropy of the one right bin does not
-    say. REACH bins on either side take part, with linearly falling weights.
-    """
-
-    bins: range  # the ids of continuous values
-    share: float  # in [0, 1)
-
-
-REACH = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,14 +138,11 @@ class Gato(keras.Model):
         places = tf.size(targets)
         right = tf.gather(targets, tf.minimum(index, places - 1))
         weight = tf.cast(index < places, tf.float32)
-        cross_entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(right, logits)
-        correct = tf.cast(tf.argmax(logits, -1, tf.int32) == right, tf.float32)
-        objective = cross_entropy
+        continuous = None
         if smoothing is not None and smoothing.share:
             kind = tf.gather(tf.reshape(inputs["kinds"], (-1,)), tf.minimum(index, places - 2) + 1)
             continuous = (kind == Kind.CONTINUOUS) | (kind == Kind.CONTINUOUS_ACTION)
-            objective = tf.where(continuous, _smoothed(cross_entropy, logits, right, smoothing), cross_entropy)
-        return Losses(cross_entropy, correct, weight, objective)
+        return losses_of(logits, right, weight, continuous, smoothing)
 
     def train_step(self, data: Any) -> dict[str, Any]:
         """Take one step of `fit`, by the mean over predicted tokens."""
@@ -204,19 +173,6 @@ class Gato(keras.Model):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Gato":
         return cls(**{**config, "config": GatoConfig(**config["config"])})
-
-
-def _smoothed(cross_entropy: Any, logits: Any, right: Any, smoothing: Smoothing) -> Any:
-    """Compute the cross-entropy of targets whose neighbours share a part of them; those beyond the ends have none."""
-    steps = tf.constant([step for step in range(-REACH, REACH + 1) if step], tf.int32)
-    near = right[:, None] + steps
-    inside = (near >= smoothing.bins.start) & (near < smoothing.bins.stop)
-    weight = tf.where(inside, tf.cast(REACH + 1 - tf.abs(steps), tf.float32), 0.0)
-    weight = tf.math.divide_no_nan(weight, tf.reduce_sum(weight, 1, keepdims=True))  # a text has no neighbours
-    at_right = tf.gather(logits, right[:, None], batch_dims=1)
-    at_near = tf.gather(logits, tf.where(inside, near, right[:, None]), batch_dims=1)
-    # The cross-entropy of another id is larger by as much as its logit is smaller.
-    return cross_entropy + smoothing.share * tf.reduce_sum(weight * (at_right - at_near), 1)
 
 
 def _random_of(training: "Training | bool") -> Training | None:

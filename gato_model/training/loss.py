@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from gato_model.network.model import Losses
+from gato_model.network.losses import Losses
 from gato_tokenize import Kind
 
 

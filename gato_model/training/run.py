@@ -15,7 +15,8 @@ from gato_model.data.batches import Batches, batches
 from gato_model.data.share import Share
 from gato_model.data.target_check import LostTargets
 from gato_model.data.token_identity import TokenIdentity, token_identity
-from gato_model.network.model import Gato, Smoothing
+from gato_model.network.losses import Smoothing
+from gato_model.network.model import Gato
 from gato_model.training.checkpoint import Checkpoints, load_weights
 from gato_model.training.header import header
 from gato_model.training.loss import LossTable

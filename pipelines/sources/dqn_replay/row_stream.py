@@ -1,7 +1,6 @@
 """RowStream: the rows of a .npy array in a gzip file, read forward in flat memory."""
 
 import os
-import warnings
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -10,9 +9,9 @@ from numpy.typing import NDArray
 from gato_tokenize.storage.address import RemoteError
 from pipelines.sources.formats.files import opened
 from pipelines.sources.formats.limits import check_field
+from pipelines.sources.formats.npy import Header, read_header
 from pipelines.sources.formats.places import Size, size_of, stamped
 
-_NPY: Any = np.lib.format  # untyped before numpy 2.4
 BLOCK_BYTES = 2**20  # that are unpacked at once where rows are passed over
 
 
@@ -109,7 +108,8 @@ class RowStream:
         self._file = _opened(self._path, self._size)
         self._process = os.getpid()
         try:
-            self._shape, self._dtype = _header(self._file)
+            header = _header(self._file)
+            self._shape, self._dtype = header.shape, header.dtype
             if not self._shape:
                 raise ValueError("it holds a single value, and no rows")
         except RemoteError:
@@ -152,41 +152,22 @@ def read_number(path: str, size: Size | None = None) -> int:
     naming the file."""
     with _opened(path, size) as file:
         try:
-            shape, dtype = _header(file)
-            if int(np.prod(shape, dtype=object)) != 1 or dtype.kind not in "iu":
-                raise ValueError(f"expected one whole number, got {dtype}{list(shape)}")
-            return int(np.frombuffer(file.read(dtype.itemsize), dtype)[0])
+            header = _header(file)
+            if int(np.prod(header.shape, dtype=object)) != 1 or header.dtype.kind not in "iu":
+                raise ValueError(f"expected one whole number, got {header.dtype}{list(header.shape)}")
+            return int(np.frombuffer(file.read(header.dtype.itemsize), header.dtype)[0])
         except RemoteError:
             raise
         except (ValueError, IndexError, OSError, EOFError) as error:
             raise ValueError(_named(path, error)) from error
 
 
-def _header(file: BinaryIO) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    """(shape, dtype) of the .npy that begins here. Raises ValueError if it is none that can be read row by row."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # Python 2 wrote 1000000L, which numpy reads, and warns
-            shape, fortran, dtype = _described(file)
-    except (OSError, EOFError):  # of the compressed data
-        raise
-    except Exception as error:  # numpy parses Python: it raises SyntaxError, TokenError and more
-        raise ValueError(f"its header is none of a .npy: {error}") from error
-    if dtype.hasobject:
-        raise ValueError("it holds pickled objects, which are not opened")
-    if dtype.kind not in "biuf":
-        raise ValueError(f"its values are {dtype}, no numbers")
-    if fortran and len(shape) > 1:
+def _header(file: BinaryIO) -> Header:
+    """Read the header of a .npy of numbers. Raises ValueError if it cannot be read row by row."""
+    header = read_header(file, "biuf")
+    if header.fortran:
         raise ValueError("its values are in Fortran's order, so that no row can be read alone")
-    return shape, dtype
-
-
-def _described(file: BinaryIO) -> Any:
-    version = _NPY.read_magic(file)
-    if version not in ((1, 0), (2, 0)):
-        raise ValueError(f"it is of version {version} of .npy, not 1.0 or 2.0")
-    read = _NPY.read_array_header_1_0 if version == (1, 0) else _NPY.read_array_header_2_0
-    return read(file)
+    return header
 
 
 def _named(path: str, error: Exception) -> str:

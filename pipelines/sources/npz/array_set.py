@@ -2,7 +2,6 @@
 
 import abc
 import contextlib
-import dataclasses
 import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import IO, Any
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from gato_tokenize.storage.address import RemoteError
 from gato_tokenize.storage.remote_file import open_file
 from pipelines.sources.formats.limits import check_field
+from pipelines.sources.formats.npy import Header, read_header
 from pipelines.sources.formats.places import (
     Size,
     files_in_folder,
@@ -26,23 +26,8 @@ from pipelines.sources.formats.places import (
 from pipelines.sources.formats.zip_files import zip_file
 
 SUFFIX = ".npy"
+KINDS = "fiubSU"  # of the arrays that are read: numbers, flags and texts
 BLOCK_BYTES = 8 * 2**20  # of rows that are read and converted at once
-_NPY: Any = np.lib.format  # untyped before numpy 2.4
-_HEADERS = {(1, 0): _NPY.read_array_header_1_0, (2, 0): _NPY.read_array_header_2_0}
-
-
-@dataclasses.dataclass(frozen=True)
-class Header:
-    """What the beginning of a .npy file says of its array. fortran: whether the first axis varies fastest."""
-
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    fortran: bool
-
-    @property
-    def row_bytes(self) -> int:
-        """Bytes of a row, or of an array without axes."""
-        return int(np.prod(self.shape[1:], dtype=object)) * self.dtype.itemsize
 
 
 class ArraySet(abc.ABC):
@@ -59,7 +44,7 @@ class ArraySet(abc.ABC):
         for name in self._names():
             try:
                 with self._open(name) as file:
-                    self.headers[name] = read_header(file)
+                    self.headers[name] = read_header(file, KINDS)
             except RemoteError:
                 raise
             except Exception as error:  # zipfile, zlib and numpy raise errors of many kinds
@@ -154,19 +139,6 @@ def _members(folder: str) -> dict[str, Size]:
     return {path: size for path, size in files_in_folder(folder).items() if path.endswith(SUFFIX)}
 
 
-def read_header(file: IO[bytes]) -> Header:
-    """Read the header of a .npy file. Raises ValueError if it is damaged, or if the array holds pickled objects."""
-    version = _NPY.read_magic(file)
-    if version not in _HEADERS:
-        raise ValueError(f"it is written in version {version[0]}.{version[1]} of the format, which only tables need")
-    shape, fortran, dtype = _HEADERS[version](file)
-    if dtype.hasobject:
-        raise ValueError("it holds pickled Python objects, which are never opened: save it as numbers or strings")
-    if dtype.names is not None or dtype.kind not in "fiubSU":
-        raise ValueError(f"its values are {dtype}")
-    return Header(tuple(map(int, shape)), dtype, bool(fortran) and len(shape) > 1)
-
-
 class ArrayRows:
     """Reads rows of one array, best in their order: earlier rows in a .npz are searched from the start of the array."""
 
@@ -222,7 +194,7 @@ class ArrayRows:
         if self._file is None or row < self._next:
             self.close()
             self._file = self._open()
-            read_header(self._file)
+            read_header(self._file, KINDS)
         if row > self._next:
             self._file.seek((row - self._next) * self._header.row_bytes, os.SEEK_CUR)
             self._next = row

@@ -11,7 +11,8 @@ from gato_tokenize.storage.address import RemoteError
 from pipelines.sources.episode_options import listed
 from pipelines.sources.errors import SourceError
 from pipelines.sources.formats.field_names import DONE, NEVER, REWARD, SUCCESS, named_step_fields, path_of, root_of
-from pipelines.sources.npz.array_set import ArraySet, Header
+from pipelines.sources.formats.npy import Header
+from pipelines.sources.npz.array_set import ArraySet
 from pipelines.sources.npz.options import NpzOptions
 from pipelines.sources.step_fields import StepFields
 

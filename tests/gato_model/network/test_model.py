@@ -6,7 +6,8 @@ import pytest
 import tensorflow as tf
 from layer_contract import TOY, LayerContract, spread
 
-from gato_model.network.model import REACH, Gato, Smoothing, Training
+from gato_model.network.losses import REACH, Smoothing
+from gato_model.network.model import Gato, Training
 from gato_tokenize import Kind
 from gato_tokenize.sequence import ACTION_POSITION, NO_POSITION
 

@@ -326,7 +326,7 @@ class TestFaults:
         with gzip.open(store(tmp_path, "action", 1), "wb") as file:
             np.save(file, np.array([{}] * 20), allow_pickle=True)
         one, two = results(tmp_path)
-        assert isinstance(one, Episode) and "pickled objects, which are not opened" in two.message
+        assert isinstance(one, Episode) and "it holds pickled Python objects, which are never opened" in two.message
 
     def test_claimed_sizes_are_not_believed(self, tmp_path: Path) -> None:
         write_run(tmp_path, [20], rows=20)
