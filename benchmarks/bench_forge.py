@@ -1,7 +1,7 @@
 """Whole conversions by `gato-data convert` and by forge-robotics, the widest other converter, of the same files.
 
-    python -m venv forge && forge/bin/pip install 'forge-robotics[rlds,lerobot,zarr,hdf5]' av opencv-python
-    python -m benchmarks.bench_forge --forge forge/bin/forge [--episodes 50] [--repeats 3]
+    make .venv-forge/.installed
+    python -m benchmarks.bench_forge [--forge .venv-forge/bin/forge] [--episodes 20] [--repeats 3]
 
 Each command runs on one core, in turns, with all its start-up. Ours writes verified TFRecord episodes that hold every
 pixel or the source's own JPEG; forge-robotics writes LeRobot v3, whose videos lose some. CPU time and peak memory are
@@ -90,8 +90,8 @@ def by_forge(files: Files, folder: Path, out: Path, forge: str) -> tuple[float, 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--forge", default="forge", help="the command of its own environment")
-    parser.add_argument("--episodes", type=int, default=50)
+    parser.add_argument("--forge", default=".venv-forge/bin/forge", help="(default %(default)s)")
+    parser.add_argument("--episodes", type=int, default=20)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--make", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
