@@ -14,6 +14,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= demo-data
 TRAIN_OUT ?= train-demo-data
+MODEL = $(or $(RUN),demo)
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .PHONY: demo train-demo corpus play results check test test-all cluster-test lint bench docs dist clean
@@ -45,17 +46,17 @@ corpus: $(VENV)/.recipes
 
 # Prints the address of the page; RUN is the folder of a run or an export, by default the model that comes along.
 play: $(VENV)/.recipes
-	$(BIN)/python -m recipes.play --checkpoint $(or $(RUN),demo)
+	$(BIN)/python -m recipes.play --checkpoint $(MODEL)
 
-# Goes on with the tasks that results/scores.jsonl lacks.
+# Goes on with the tasks that results/scores.jsonl lacks. RUN: as of `play`.
 results: $(VENV)/.recipes
-	$(BIN)/python -m recipes.scores $(RUN) --out results/scores.jsonl
-	$(BIN)/python -m recipes.answers $(RUN) --out results/answers.json
-	$(BIN)/python -m recipes.held_out_text $(RUN) --out results/text.json
-	$(BIN)/python -m recipes.transfer $(RUN) --out results/transfer.jsonl
+	$(BIN)/python -m recipes.scores $(MODEL) --out results/scores.jsonl
+	$(BIN)/python -m recipes.answers $(MODEL) --out results/answers.json
+	$(BIN)/python -m recipes.held_out_text $(MODEL) --out results/text.json
+	$(BIN)/python -m recipes.transfer $(MODEL) --out results/transfer.jsonl
 	$(BIN)/python -m recipes.ablations --out results/ablations.jsonl
-	$(BIN)/python -m recipes.filmstrips $(RUN) results/scores.jsonl
-	$(BIN)/python -m recipes.results $(RUN) results/scores.jsonl
+	$(BIN)/python -m recipes.filmstrips $(MODEL) results/scores.jsonl
+	$(BIN)/python -m recipes.results $(MODEL) results/scores.jsonl
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
@@ -86,7 +87,13 @@ $(VENV)/.bench: $(VENV)/.test
 	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[demo,dev,bench]'
 	touch $@
 
-bench: $(VENV)/.bench
+# The widest other converter, in an environment of its own: it has other versions of what we need.
+$(VENV)-forge/.installed:
+	$(PYTHON) -m venv $(VENV)-forge
+	$(VENV)-forge/bin/python -m pip install -q --disable-pip-version-check 'forge-robotics[rlds,lerobot,video,zarr,hdf5]==0.2.0'
+	touch $@
+
+bench: $(VENV)/.bench $(VENV)-forge/.installed
 	for name in $(basename $(notdir $(wildcard benchmarks/bench_*.py))); do \
 		echo "== $$name"; $(BIN)/python -m benchmarks.$$name || exit 1; done
 

@@ -63,8 +63,11 @@ def pictures(generator: Any, count: int, side: int) -> Any:
     return np.asarray(base + shift + generator.normal(0, 4, (count, side, side, 3))).clip(0, 255).astype(np.uint8)
 
 
-def make_rlds(folder: Path, episodes: int, cameras: int, side: int) -> None:
-    """Cameras as JPEG, a state, an action and an instruction, as Open X-Embodiment has them, written by TFDS."""
+def make_rlds(folder: Path, episodes: int, cameras: int, side: int, validation: int = 0) -> None:
+    """Cameras as JPEG, a state, an action and an instruction, as Open X-Embodiment has them, written by TFDS.
+
+    validation: the number of those episodes that are in a split `val`; the others are in `train`.
+    """
     import numpy as np
     import tensorflow_datasets as tfds
 
@@ -96,11 +99,15 @@ def make_rlds(folder: Path, episodes: int, cameras: int, side: int) -> None:
                 "is_terminal": ends,
             }
 
+    first = episodes - validation
+    splits = {"train": range(first), "val": range(first, episodes)}
     tfds.dataset_builders.AdhocBuilder(
         name="bench_set",
         version="1.0.0",
         features=f.FeaturesDict({"steps": f.Dataset(step)}),
-        split_datasets={"train": ((seed, {"steps": list(steps(seed))}) for seed in range(episodes))},
+        split_datasets={
+            split: ((seed, {"steps": list(steps(seed))}) for seed in seeds) for split, seeds in splits.items() if seeds
+        },
         data_dir=folder,
     ).download_and_prepare()
 

@@ -19,7 +19,7 @@ from gato_model.network.losses import Smoothing
 from gato_model.network.model import Gato
 from gato_model.training.checkpoint import Checkpoints, load_weights
 from gato_model.training.header import header
-from gato_model.training.loss import LossTable
+from gato_model.training.loss_table import LossTable
 from gato_model.training.run_card import write_run_card
 from gato_model.training.run_folder import RefusedError, TrainingError, open_run
 from gato_model.training.run_log import RunLog, best_loss, duration

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from gato_model.data.batch_fields import BATCH_FIELDS
 from gato_model.network.losses import Smoothing
 from gato_model.network.model import Gato, Training
-from gato_model.training.loss import loss_sums
+from gato_model.training.loss_table import loss_sums
 
 TENSORS = tuple(field.name for field in BATCH_FIELDS if field.name != "target_mask")  # target_index says the same
 

@@ -6,7 +6,6 @@ with flat keys: those of `schema.FIELDS`.
 
 import dataclasses
 import functools
-import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,11 +14,11 @@ from numpy.typing import NDArray
 
 from gato_tokenize.episode import EpisodeMetadata
 from gato_tokenize.sequence import TokenSequence
+from gato_tokenize.storage.deflate import deflate
 from gato_tokenize.storage.example import encode_example
 from gato_tokenize.storage.schema import TASK, origin_of
 from gato_tokenize.storage.sequence_bytes import read_values, sequence_of
 
-_ZLIB_LEVEL = 1  # level 6 takes four times as long and saves little on frames of simulators
 _SHORT = 256  # tokens: deflating so few takes 20 us, nearly all to set the compressor up
 _METADATA = {field.name: f"episode_metadata/{field.name.rstrip('_')}" for field in dataclasses.fields(EpisodeMetadata)}
 _TYPES = {field.name: field.type for field in dataclasses.fields(EpisodeMetadata)}
@@ -108,16 +107,16 @@ class Record:
 def _image_values(sequence: TokenSequence) -> dict[str, Any]:
     if sequence.encoded:
         return {"images/encoded": sequence.encoded}
-    return {"image_patches": zlib.compress(np.ascontiguousarray(sequence.patches).data, _ZLIB_LEVEL)}
+    return {"image_patches": deflate(np.ascontiguousarray(sequence.patches).data)}
 
 
 def _deflated(data: bytes) -> bytes:
-    return _deflated_short(data) if len(data) <= _SHORT else zlib.compress(data, _ZLIB_LEVEL)
+    return _deflated_short(data) if len(data) <= _SHORT else deflate(data)
 
 
 @functools.lru_cache(maxsize=1024)  # short samples of one length have the same kinds and the same loss mask
 def _deflated_short(data: bytes) -> bytes:
-    return zlib.compress(data, _ZLIB_LEVEL)
+    return deflate(data)
 
 
 def _metadata_values(metadata: EpisodeMetadata, num_steps: int) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from gato_tokenize.modalities.image import ImageTokenizer
 from gato_tokenize.sequence import TokenSequence
+from gato_tokenize.storage.deflate import inflate, inflate_parts
 from gato_tokenize.storage.example import Value, decode_example, decode_varints
-from gato_tokenize.storage.inflate import inflate, inflate_parts
 from gato_tokenize.storage.schema import FIELDS, READABLE, RecordField
 from gato_tokenize.vocabulary import Kind
 

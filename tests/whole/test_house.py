@@ -57,11 +57,10 @@ NEIGHBOURS = {
 }
 # Libraries by path, the longest beginning first. None: any but FORBIDDEN.
 LIBRARIES: dict[str, set[str] | None] = {
-    "gato_tokenize/": {"numpy", "PIL", "sentencepiece", "google_crc32c"},
+    "gato_tokenize/": {"numpy", "PIL", "sentencepiece", "google_crc32c", "zlib_ng"},
     "gato_tokenize/config_file.py": {"tomli_w"},
     "gato_tokenize/output.py": {"rich"},
     "gato_tokenize/storage/address.py": {"fsspec", "aiohttp"},
-    "gato_tokenize/storage/inflate.py": {"numpy", "zlib_ng"},
     "gato_tokenize/environments/": {"numpy", "gymnasium", "minigrid"},
     "pipelines/": {"numpy", "PIL"},
     "pipelines/sources/": None,  # each reads with the library of its own format

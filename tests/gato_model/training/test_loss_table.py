@@ -6,7 +6,7 @@ import numpy as np
 import toy_acting  # noqa: F401 - quiets TensorFlow
 
 from gato_model.network.losses import Losses
-from gato_model.training.loss import LossTable, loss_sums
+from gato_model.training.loss_table import LossTable, loss_sums
 from gato_tokenize import Kind
 
 
