@@ -43,11 +43,12 @@ def _task(spec: Any) -> str:
 
 @functools.lru_cache(maxsize=4)
 def _policy(task: str) -> "GatoPolicy":
-    # Here, because a conversion also looks at this module where nothing is played, and TensorFlow takes seconds to load.
+    # Here, because a conversion also looks at this module where nothing is played, and TensorFlow is slow to load.
     from gato_model.acting.policy import GatoPolicy
     from gato_model.acting.pretrained import load_model
     from gato_tokenize.storage.dataset import DatasetTokenizer
     from recipes.scores import BY_OBSERVATION
 
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of every task that is compiled after the first
-    return GatoPolicy(load_model(FOURTH), DatasetTokenizer.load(FOURTH).task(task), temperature=1.0, **BY_OBSERVATION)
+    acting: dict[str, Any] = {"temperature": 1.0, **BY_OBSERVATION}
+    return GatoPolicy(load_model(FOURTH), DatasetTokenizer.load(FOURTH).task(task), **acting)

@@ -24,9 +24,10 @@ from recipes import inputs
 
 RECIPES = Path(__file__).parent
 QUICKEST_FIRST = (
-    "text", "questions", "fetch", "babyai", "box2d", "classic_control", "sokoban", "dm_control",
-    "dm_control_starts", "meta_world", "atari",
+    "text", "questions", "fetch", "babyai", "box2d", "box2d_disturbed", "classic_control", "classic_control_disturbed",
+    "sokoban", "dm_control", "dm_control_starts", "meta_world", "meta_world_told", "atari",
 )  # fmt: skip
+OF_A_MODEL = ("own_states",)  # made if it is asked for, because it needs the run that plays
 SECONDS = "seconds.json"  # {recipe: seconds}, beside the datasets
 
 
@@ -34,7 +35,7 @@ def read_recipe(name: str, small: bool = False) -> dict[str, Any]:
     """Read a recipe: the options of `gato-data convert` by their long names; with `small`, those of a tenth of it."""
     path = RECIPES / f"{name}.toml"
     if not path.exists():
-        raise SystemExit(f"there is no recipe {name!r}; recipes: {', '.join(QUICKEST_FIRST)}")
+        raise SystemExit(f"there is no recipe {name!r}; recipes: {', '.join((*QUICKEST_FIRST, *OF_A_MODEL))}")
     recipe = tomllib.loads(path.read_text(encoding="utf-8"))
     if small:
         recipe["out"] = recipe["out"].replace("corpus/", "corpus-small/", 1)
@@ -74,7 +75,12 @@ def make(name: str, small: bool, workers: int) -> int:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m recipes.make_corpus", description=__doc__)
-    parser.add_argument("recipes", nargs="*", metavar="RECIPE", help=f"of {', '.join(QUICKEST_FIRST)} (default: all)")
+    parser.add_argument(
+        "recipes",
+        nargs="*",
+        metavar="RECIPE",
+        help=f"of {', '.join(QUICKEST_FIRST)} (default: all of these), {', '.join(OF_A_MODEL)}",
+    )
     parser.add_argument("--small", action="store_true", help="a tenth of the episodes, in corpus-small/")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
     arguments = parser.parse_intermixed_args()

@@ -10,6 +10,7 @@ of their range, of discrete ones 1 where they are not the same.
 """
 
 import argparse
+import copy
 import logging
 import sys
 from collections.abc import Sequence
@@ -48,7 +49,7 @@ def distances(policy: GatoPolicy, rollout: Rollout, seed: int, max_steps: int, o
         episode = PlayedEpisode(environment, observation, max_steps, rollout.stop_at_success)
         found = []
         while not episode.over:
-            by_expert = legal(space, expert(episode.observation))
+            by_expert = legal(space, expert(copy.deepcopy(episode.observation)))  # some experts write in it
             by_model = playable(space, policy.act(reading.observation(episode.observation)))
             found.append(distance(space, by_model, by_expert))
             episode.step(by_model if of_model else by_expert)

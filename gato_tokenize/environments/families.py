@@ -43,7 +43,7 @@ FAMILIES: dict[str, Family] = {
     "Meta-World/MT1": Family("Meta-World", "metaworld", lambda end: end.info_success, seeded_make={"num_goals": 1}),
     "Meta-World/": Family("Meta-World", "metaworld", lambda end: end.info_success, seeded_make={}),
     # The same, and the observation tells the task: recipes.environments registers it.
-    "MT50/": Family(
+    "MT50": Family(
         "Meta-World", "metaworld", lambda end: end.info_success, seeded_make={"num_goals": 1}, extra="recipes"
     ),
     "dm_control/": Family("DM Control", "shimmy", extra="dm-control"),

@@ -39,6 +39,8 @@ EXPERTS = {  # environment: (policy, a return between that of random actions and
     "ALE/Freeway-v5": ("atari:freeway", 15.0),
 }
 
+SCRIPTED = "recipes.experts.meta_world:scripted"
+
 
 def with_needs(name: str) -> Any:
     """The parameter of a test that plays this environment."""
@@ -93,7 +95,7 @@ def test_bodies_vary_within_their_span_and_from_episode_to_episode() -> None:
 @pytest.mark.parametrize("policy", ["expert", "random"])
 def test_a_task_that_is_told_is_played_as_meta_worlds_own(policy: str) -> None:
     """Reach and pick-place begin with the same numbers; only the task's number says which of them it is."""
-    told = {"expert": "recipes.experts.meta_world:scripted"}.get(policy, policy)
+    told = {"expert": SCRIPTED}.get(policy, policy)
     first = {}
     for task in "reach-v3", "pick-place-v3":
         plain = play(Rollout(Recipe("Meta-World/MT1", json.dumps({"env_name": task})), policy, 200, True), 3)
@@ -104,6 +106,26 @@ def test_a_task_that_is_told_is_played_as_meta_worlds_own(policy: str) -> None:
         assert set(mine.observation["task"].tolist()) == {TASKS.index(task)}
         first[task] = plain.observation[0]
     np.testing.assert_array_equal(*first.values())
+
+
+def test_places_from_the_hand_are_those_of_meta_worlds_observation() -> None:
+    """The same episode with both: push has one object, hammer two."""
+    for task in "push-v3", "hammer-v3":
+        told, relative = (
+            play(Rollout(Recipe(f"recipes.environments.meta_world:{name}/{task}"), SCRIPTED, 200, True), 3)
+            for name in ("MT50", "MT50Relative")
+        )
+        np.testing.assert_array_equal(relative.action, told.action)
+        whole, seen = told.observation["observation"], relative.observation
+        np.testing.assert_array_equal(seen["hand"], whole[:, :4])
+        np.testing.assert_allclose(seen["object"][:, :3] + seen["hand"][:, :3], whole[:, 4:7])
+        np.testing.assert_array_equal(seen["object"][:, 3:], whole[:, 7:11])
+        if task == "push-v3":
+            assert not seen["other_object"].any() and not whole[:, 11:18].any()
+        else:
+            np.testing.assert_allclose(seen["other_object"][:, :3] + seen["hand"][:, :3], whole[:, 11:14])
+        np.testing.assert_allclose(seen["goal"] + seen["hand"][:, :3], whole[:, 36:])
+        np.testing.assert_array_equal(seen["task"], told.observation["task"])
 
 
 def room(*rows: str) -> Any:

@@ -16,6 +16,7 @@ from pipelines.sources.reading import read_partition
 from recipes import learners
 
 
+@pytest.mark.filterwarnings("ignore")  # simulators warn as they are imported
 @pytest.mark.parametrize(
     "recipe",
     [

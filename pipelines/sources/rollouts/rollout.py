@@ -126,15 +126,17 @@ def _recorded(
     observations, actions, clipped = [], [], 0
     disturbance, disturbed_steps = None, 0
     while not episode.over:
+        # Copied before the policy sees it: some policies write in it, as three of Meta-World's do, and some environments.
+        observations.append(tuple_to_dict(copy.deepcopy(episode.observation)))
+        for_learner = copy.deepcopy(episode.observation) if learner else None
         chosen = policy(episode.observation)
         action = legal(space, chosen)
         clipped += _clipped(space, chosen)
-        observations.append(tuple_to_dict(copy.deepcopy(episode.observation)))  # some environments write in place
         actions.append(tuple_to_dict(copy.deepcopy(action)))
         if not disturbed_steps and rollout.noise > 0 and generator.random() < rollout.noise:
             disturbance = space.sample()
             disturbed_steps = 1 if rollout.noise_steps == 1 else int(generator.integers(1, rollout.noise_steps + 1))
-        played = action if learner is None else legal(space, learner(episode.observation))
+        played = action if learner is None else legal(space, learner(for_learner))
         episode.step(disturbance if disturbed_steps else played)
         disturbed_steps = max(0, disturbed_steps - 1)
     rewards = np.array(episode.rewards)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from gato_tokenize import Episode
+from gato_tokenize.environments.recipe import Recipe
 from pipelines.sources import open_source
 from pipelines.sources.errors import Filtered, SourceError
 from pipelines.sources.reading import Reject, read_partition
@@ -27,11 +28,21 @@ def alternating(environment):
 def still(environment):
     return lambda observation: [0.0]
 
+def writing(environment):
+    act = alternating(environment)
+    def write_and_act(observation):
+        observation += 1
+        return act(observation)
+    return write_and_act
+
+def leaning(environment):
+    return lambda observation: int(observation[2] > 0)
+
 def left(environment):
     return lambda observation: [-1.0]
 
 def downhill(environment):
-    return lambda observation: [float((observation[1] > 0) - (observation[1] < 0))]
+    return lambda observation: [float(observation[1] > 0) - float(observation[1] < 0)]
 
 def failing(environment):
     def act(observation):
@@ -139,6 +150,31 @@ def test_a_random_action_is_played_for_some_steps(here: Path) -> None:
 def test_noise_that_cannot_be(options: str, message: str) -> None:
     with pytest.raises(SourceError, match=f"noise_steps.*{message}"):
         open_source(f"rollouts:CartPole-v1?{options}")
+
+
+def test_what_a_policy_writes_in_its_observation_is_not_recorded(here: Path) -> None:
+    base = "rollouts:CartPole-v1?episodes=2&learner=my_agent:alternating&policy=my_agent:"
+    for clean, written in zip(played(base + "alternating"), played(base + "writing"), strict=True):
+        np.testing.assert_array_equal(clean.observations, written.observations)
+        np.testing.assert_array_equal(clean.actions, written.actions)
+
+
+@pytest.mark.parametrize("task", ["button-press-v3", "door-close-v3", "door-open-v3"])
+def test_observations_in_which_meta_worlds_policies_write_are_recorded_as_they_were(task: str) -> None:
+    """These three move the place of the button or the door in the observation that they are given."""
+    source = f"rollouts:Meta-World/MT1?env_name={task}&episodes=1&max_steps=5"
+    (episode,) = played(source)
+    environment, observation = Recipe("Meta-World/MT1", json.dumps({"env_name": task})).start(0)
+    for action, recorded in zip(episode.actions, episode.observations, strict=True):
+        np.testing.assert_array_equal(recorded, observation.astype(recorded.dtype))
+        observation = environment.step(action)[0]
+    environment.close()
+
+
+def test_a_learner_sees_what_the_policy_has_not_written_in(here: Path) -> None:
+    base = "rollouts:CartPole-v1?episodes=1&learner=my_agent:leaning&policy=my_agent:"
+    (clean,), (written,) = played(base + "alternating"), played(base + "writing")
+    np.testing.assert_array_equal(clean.observations, written.observations)
 
 
 def test_a_learner_plays_while_the_policy_is_recorded(here: Path) -> None:
