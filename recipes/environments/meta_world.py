@@ -37,8 +37,8 @@ class Told(gymnasium.ObservationWrapper[Any, Any, Any]):
 class Relative(gymnasium.ObservationWrapper[Any, Any, Any]):
     """Give the places of objects and goal from the hand, and leave the timestep before away. `whole` is Meta-World's.
 
-    The observation has `hand` (its place in metres, and how far the gripper is open), `object` and `other_object` (place
-    from the hand, quaternion; zeros where there is none), `goal` (place from the hand) and `task`.
+    The observation has `hand` (its place in metres, and how far the gripper is open), `object` and `other_object`
+    (place from the hand, quaternion; zeros where there is none), `goal` (place from the hand) and `task`.
     """
 
     def __init__(self, environment: gymnasium.Env[Any, Any], number: int) -> None:

@@ -126,7 +126,7 @@ def _recorded(
     observations, actions, clipped = [], [], 0
     disturbance, disturbed_steps = None, 0
     while not episode.over:
-        # Copied before the policy sees it: some policies write in it, as three of Meta-World's do, and some environments.
+        # Copied before the policy sees it: three of Meta-World's policies write in it, and so do some environments.
         observations.append(tuple_to_dict(copy.deepcopy(episode.observation)))
         for_learner = copy.deepcopy(episode.observation) if learner else None
         chosen = policy(episode.observation)
