@@ -4,7 +4,8 @@
     python -m benchmarks.bench_forge [--forge .venv-forge/bin/forge] [--episodes 20] [--repeats 3]
 
 Each command runs on one core, in turns, with all its start-up. Ours writes verified TFRecord episodes that hold every
-pixel or the source's own JPEG; forge-robotics writes LeRobot v3, whose videos lose some. CPU time and peak memory are
+pixel or the source's own JPEG, those of ALOHA at 96x128; forge-robotics writes LeRobot v3, whose videos lose some, at
+the source's size: these are the usual outputs of both, and not the same work. CPU time and peak memory are
 those of the command and its children; episodes are those that its output holds, of those that the files hold.
 """
 

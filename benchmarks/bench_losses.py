@@ -3,7 +3,8 @@
     python -m benchmarks.bench_losses [--rows 16] [--repeats 5]
 
 The logits of all ids are the largest array of a step of a small model. One place in 10 predicts a continuous value.
-Both ways have the same losses and gradients, which are compared first. Without the optimizer, in mixed_bfloat16.
+Both ways have the same losses, which are compared first, and the same gradients, which a test compares. Without the
+optimizer, in mixed_bfloat16.
 """
 
 import argparse

@@ -35,7 +35,7 @@ class Told(gymnasium.ObservationWrapper[Any, Any, Any]):
 
 
 class Relative(gymnasium.ObservationWrapper[Any, Any, Any]):
-    """Give the places of objects and goal from the hand, and leave the timestep before away. `whole` is Meta-World's.
+    """Give the places of objects and goal from the hand, without the timestep before. `whole` is Meta-World's own.
 
     The observation has `hand` (its place in metres, and how far the gripper is open), `object` and `other_object`
     (place from the hand, quaternion; zeros where there is none), `goal` (place from the hand) and `task`.

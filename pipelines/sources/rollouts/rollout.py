@@ -111,7 +111,7 @@ def play(rollout: Rollout, seed: int) -> Played:
     environment, observation = rollout.recipe.start(seed)
     try:
         _, policy = player(rollout, environment)
-        learner = _own("learner", rollout.learner, environment) if rollout.learner else None
+        learner = _own("learner", rollout.learner)(environment) if rollout.learner else None
         episode = PlayedEpisode(environment, observation, rollout.max_steps, rollout.stop_at_success)
         return _recorded(episode, policy(), learner, rollout, np.random.default_rng(seed))
     finally:
@@ -126,7 +126,7 @@ def _recorded(
     observations, actions, clipped = [], [], 0
     disturbance, disturbed_steps = None, 0
     while not episode.over:
-        # Copied before the policy sees it: three of Meta-World's policies write in it, and so do some environments.
+        # Copied before the policy sees it: two of Meta-World's policies write in it, and so do some environments.
         observations.append(tuple_to_dict(copy.deepcopy(episode.observation)))
         for_learner = copy.deepcopy(episode.observation) if learner else None
         chosen = policy(episode.observation)
@@ -154,21 +154,27 @@ def player(rollout: Rollout, environment: Any) -> tuple[str, Callable[[], Policy
         return "random", lambda: lambda observation: environment.action_space.sample()
     if rollout.policy == "expert":
         return expert_of(rollout.recipe.name)(environment)
-    own_policy("policy", rollout.policy)
-    return rollout.policy, lambda: _own("policy", rollout.policy, environment)
+    make_policy = _own("policy", rollout.policy)
+    return rollout.policy, lambda: make_policy(environment)
 
 
-def _own(option: str, name: str, environment: Any) -> Policy:
-    """Start a policy of the user's, which is named in its own errors: they would look like the environment's."""
-    policy = own_policy(option, name)(environment)
+def _own(option: str, name: str) -> Callable[[Any], Policy]:
+    """Import the user's function that makes a policy. The policy's errors name it: they would look like those of the
+    environment."""
+    make_policy = own_policy(option, name)
 
-    def act(observation: Any) -> Any:
-        try:
-            return policy(observation)
-        except Exception as error:
-            raise RuntimeError(f"{option} {name}: {type(error).__name__}: {error}") from error
+    def start(environment: Any) -> Policy:
+        policy = make_policy(environment)
 
-    return act
+        def act(observation: Any) -> Any:
+            try:
+                return policy(observation)
+            except Exception as error:
+                raise RuntimeError(f"{option} {name}: {type(error).__name__}: {error}") from error
+
+        return act
+
+    return start
 
 
 def _clipped(space: Any, chosen: Any) -> int:
