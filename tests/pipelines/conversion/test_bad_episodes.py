@@ -143,7 +143,7 @@ def test_double_ids_are_an_error_that_names_both(capsys: pytest.CaptureFixture[s
 
 def test_nothing_written_is_nothing_published(capsys: pytest.CaptureFixture[str]) -> None:
     Path("docs.jsonl").write_text('broken\n\n[{"text": "a"}]\n')
-    for budget, code in (("0", 3), ("100%", 2)):
+    for budget, code in (("0%", 3), ("100%", 2)):  # a share is judged at the end, a count as soon as it is exceeded
         assert convert("text:docs.jsonl", "--max-rejects", budget) == code
         error = capsys.readouterr().err
         (folder,) = Path("out/toy").glob(".1.0.0.partial-*")
