@@ -40,8 +40,24 @@ from gato_tokenize import Dataset, Vocabulary
 from gato_tokenize.storage.dataset import DatasetTokenizer
 
 ROOT = Path(__file__).parents[3]
-CONFIG = GatoConfig(2, 2, 32, 16, 64, sequence_length=160, patch_channels=32)
+CONFIG = GatoConfig(1, 2, 32, 16, 64, sequence_length=160, patch_channels=32)
 FAST = OptimizerSettings(3e-3, warmup_steps=2, decay_steps=100)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def eagerly():
+    """Nothing is compiled, which would take most of the time of a run of few steps; `compiled` makes exceptions."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture
+def compiled():
+    """The step is compiled, as in every run of the command."""
+    tf.config.run_functions_eagerly(False)
+    yield
+    tf.config.run_functions_eagerly(True)
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +130,7 @@ def weights(step):
     return np.concatenate([variable.numpy().ravel() for variable in step.model.trainable_variables])
 
 
-def test_parts_of_a_batch_move_the_weights_as_the_whole_does(data):
+def test_parts_of_a_batch_move_the_weights_as_the_whole_does(data, compiled):
     """Stochastic depth and parts of different token counts included: sums, not means, are added up."""
     shares = [Share(str(data[name])) for name in ("symbolic", "documents")]
     whole, cut = (make_step(data, plain=True, datasets=2) for _ in range(2))
@@ -160,7 +176,7 @@ def test_clipping_shortens_the_gradient_of_all_weights_together(data):
 # -------------------------------------------------------------------------------------------------- a run
 
 
-def test_a_run_learns_and_tells(data, tmp_path, capfd):
+def test_a_run_learns_and_tells(data, tmp_path, capfd, compiled):
     table = train(settings(data, "symbolic", "documents", steps=30), tmp_path / "run", EVERY)
     curve = losses(tmp_path / "run")
     assert len(curve) == 30 and np.mean(curve[-3:]) < np.mean(curve[:3]) - 1
@@ -190,7 +206,7 @@ def test_stopped_and_started_again_the_curve_is_the_same(data, whole, tmp_path):
 
 def command(out, *data, **options):
     words = [sys.executable, "-m", "gato_model", "train", "--data", *map(str, data), "--out", str(out)]
-    sizes = ["--set", "num_layers=2", "num_heads=2", "width=32", "key_value_size=16", "feed_forward_size=64"]
+    sizes = ["--set", "num_layers=1", "num_heads=2", "width=32", "key_value_size=16", "feed_forward_size=64"]
     usual = {"steps": 40, "batch-size": 4, "sequence-length": 160, "learning-rate": 3e-3, "log-every": 1,
              "save-every": 5, "evaluate-every": 0}  # fmt: skip
     for name, value in {**usual, **options}.items():
@@ -215,7 +231,7 @@ def wait_for(condition, process, seconds=240):
         time.sleep(0.05)
 
 
-def test_killed_in_mid_run_the_curve_goes_on_identically(data, tmp_path):
+def test_killed_in_mid_run_the_curve_goes_on_identically(data, tmp_path, compiled):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     train_here(whole, data["symbolic"])
     process = subprocess.Popen(command(killed, data["symbolic"]), env=environment(), cwd=ROOT, stderr=subprocess.PIPE)
@@ -316,7 +332,7 @@ def test_a_schedule_may_follow_the_number_of_steps_alone(first, then, refused, d
         assert open_run(longer, tmp_path) == []
 
 
-def test_what_keras_json_says_changes_nothing(data, tmp_path, capfd):
+def test_what_keras_json_says_changes_nothing(data, tmp_path, capfd, compiled):
     """Another backend, float type and image format than the run's."""
     (tmp_path / "keras.json").write_text(
         '{"backend": "torch", "floatx": "float16", "epsilon": 1e-3, "image_data_format": "channels_first"}'
@@ -457,7 +473,7 @@ def test_a_batch_without_targets_is_no_fault_and_shares_are_logged(tmp_path, cap
     assert "no token to predict in this batch" in said
 
 
-def test_accumulating_does_not_change_the_curve(data, whole, tmp_path):
+def test_neither_accumulating_nor_compiling_changes_the_curve(data, whole, tmp_path, compiled):
     train(settings(data), tmp_path / "two", RunOptions(log_every=1, evaluate_every=0, accumulate=2, rematerialize=True))
     np.testing.assert_allclose(losses(whole), losses(tmp_path / "two"), rtol=1e-4)
 
