@@ -5,6 +5,7 @@
 # make check      the quick loop, under 90 seconds on 2 cores: ruff, mypy, the quick tests
 # make test       what CI runs, about 20 minutes: ruff, mypy, every test that is not slow
 # make test-all   `make test`, then the slow tests: a quarter of an hour more
+# make test-lowest  the tests with the lowest versions of packages that setup.cfg allows, in an environment of their own
 # make cluster-test  conversions on Prism, Dask, Flink, Spark, into SeaweedFS, where these are to be had: docs/clusters.md
 # make docs       the documentation as a site, in site/
 # make dist       the source package and the wheel, tried in an empty environment
@@ -17,7 +18,7 @@ TRAIN_OUT ?= train-demo-data
 MODEL = $(or $(RUN),demo)
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo train-demo corpus play results check test test-all cluster-test lint bench docs dist clean
+.PHONY: demo train-demo corpus play results check test test-all test-lowest cluster-test lint bench docs dist clean
 
 # Each stamp is a set of extras; it is renewed when setup.cfg changes.
 $(VENV)/.demo: setup.cfg pyproject.toml
@@ -71,6 +72,17 @@ test: lint
 
 test-all: test
 	$(BIN)/python -m pytest -q -n 2 -m slow
+
+$(VENV)-lowest/.installed: setup.cfg
+	$(PYTHON) -m venv $(VENV)-lowest
+	$(VENV)-lowest/bin/python -m pip install -q --disable-pip-version-check 'uv>=0.9,<1'
+	$(VENV)-lowest/bin/uv pip install -q --python $(VENV)-lowest/bin/python --resolution lowest-direct -e '.[dev]'
+	touch $@
+
+# Each lower bound of setup.cfg is tried at once; what its packages need in turn is new.
+test-lowest: $(VENV)-lowest/.installed
+	PATH="$$PWD/$(VENV)-lowest/bin:$$PATH" $(VENV)-lowest/bin/python -m pytest -q -n 2 --dist loadfile -m 'not slow' \
+		tests/gato_tokenize tests/pipelines tests/gato_model tests/recipes
 
 $(VENV)/.cluster: $(VENV)/.test
 	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[demo,dev,dask]'

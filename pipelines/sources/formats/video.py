@@ -5,6 +5,7 @@ from typing import Any, BinaryIO
 
 import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from gato_tokenize.storage.address import RemoteError, is_address
@@ -38,6 +39,7 @@ class Video:
             self._stream = self._container.streams.video[0]
             self._stream.codec_context.thread_count = 1  # a conversion has a process for each core already
             self._base = float(self._stream.time_base or 1)  # seconds of a tick
+            self._reformatter = VideoReformatter()  # each frame's own would work out the conversion anew
             self._decoded: Iterator[Any] = self._container.decode(self._stream)
         except RemoteError:
             raise
@@ -68,12 +70,15 @@ class Video:
             for time in times:
                 frame = self._nearest(time, tolerance)
                 if frame is not last[0]:
-                    last = frame, frame.to_ndarray(format="rgb24")
+                    last = frame, self._pixels(frame)
                 yield last[1]
         except RemoteError:
             raise
         except (av.FFmpegError, OSError) as error:
             raise ValueError(f"{self.path}: the video is damaged: {error}") from error
+
+    def _pixels(self, frame: Any) -> NDArray[np.uint8]:
+        return np.asarray(self._reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray(), np.uint8)
 
     def _nearest(self, time: float, tolerance: float) -> Any:
         while self._after is None or self._seconds(self._after) < time:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 from lerobot_files import FPS, shown, write_video
@@ -43,6 +44,13 @@ def test_frames_in_any_order_of_calls(path: Path) -> None:
         rows = range(start, start + int(generator.integers(1, 5)), int(generator.integers(1, 3)))
         assert read(video, rows) == list(rows)
     assert video.count == 60
+
+
+def test_the_pixels_are_those_that_pyav_gives(path: Path) -> None:
+    with av.open(str(path)) as container:
+        expected = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    found = list(Video(str(path)).frames([row / FPS for row in range(60)], 1e-4))
+    assert np.array_equal(found, expected) and found[0].dtype == np.uint8
 
 
 def test_neighbouring_calls_decode_each_frame_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
