@@ -79,9 +79,9 @@ $(VENV)-lowest/.installed: setup.cfg
 	$(VENV)-lowest/bin/uv pip install -q --python $(VENV)-lowest/bin/python --resolution lowest-direct -e '.[dev]'
 	touch $@
 
-# Each lower bound of setup.cfg is tried at once; what its packages need in turn is new.
+# All lower bounds of setup.cfg at once; what those packages need in turn is of its newest version.
 test-lowest: $(VENV)-lowest/.installed
-	PATH="$$PWD/$(VENV)-lowest/bin:$$PATH" $(VENV)-lowest/bin/python -m pytest -q -n 2 --dist loadfile -m 'not slow' \
+	PATH="$(abspath $(VENV)-lowest/bin):$$PATH" $(VENV)-lowest/bin/python -m pytest -q -n 2 --dist loadfile -m 'not slow' \
 		tests/gato_tokenize tests/pipelines tests/gato_model tests/recipes
 
 $(VENV)/.cluster: $(VENV)/.test

@@ -39,7 +39,7 @@ class Video:
             self._stream = self._container.streams.video[0]
             self._stream.codec_context.thread_count = 1  # a conversion has a process for each core already
             self._base = float(self._stream.time_base or 1)  # seconds of a tick
-            self._reformatter = VideoReformatter()  # each frame's own would work out the conversion anew
+            self._reformatter = VideoReformatter()  # for all frames: that of a frame plans the conversion anew
             self._decoded: Iterator[Any] = self._container.decode(self._stream)
         except RemoteError:
             raise

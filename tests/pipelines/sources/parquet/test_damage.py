@@ -94,8 +94,7 @@ class TestDamage:
 
     def test_a_damaged_page_costs_the_rows_from_there_to_the_end_of_its_group(self, tmp_path: Path) -> None:
         """Row 3 is damaged. Row 2 is lost as well: only the next page says that its list ends."""
-        options = {"write_page_checksum": True, "data_page_size": 1, "write_batch_size": 1, "use_dictionary": False,
-                   "write_statistics": False}  # fmt: skip
+        options = {"write_page_checksum": True, "data_page_size": 1, "write_batch_size": 1, "use_dictionary": False}
         path = write_parquet(tmp_path / "a.parquet", control([3] * 12), 6, **options)
         data = path.read_bytes()
         wanted = np.float32(control([3] * 12).column("continuous_actions").to_pylist()[3][0][1]).tobytes()
