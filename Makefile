@@ -20,6 +20,10 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .PHONY: demo train-demo corpus play results check test test-all test-lowest cluster-test lint bench docs dist clean
 
+# Procgen asks for the old Gym and for a numpy below 2, and needs neither: it comes without what it asks for.
+PROCGEN := --no-deps 'procgen-mirror==0.10.7; sys_platform == "linux" and platform_machine == "x86_64" and \
+	python_version < "3.13"' gym3==0.3.3
+
 # Each stamp is a set of extras; it is renewed when setup.cfg changes.
 $(VENV)/.demo: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -28,6 +32,7 @@ $(VENV)/.demo: setup.cfg pyproject.toml
 
 $(VENV)/.test: $(VENV)/.demo
 	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[demo,dev]'
+	$(BIN)/python -m pip install -q --disable-pip-version-check $(PROCGEN)
 	touch $@
 
 demo: $(VENV)/.demo
@@ -39,6 +44,7 @@ train-demo: $(VENV)/.demo
 
 $(VENV)/.recipes: $(VENV)/.demo
 	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[demo,recipes]'
+	$(BIN)/python -m pip install -q --disable-pip-version-check $(PROCGEN)
 	touch $@
 
 # Every dataset of recipes/, in corpus/: hours. With SMALL=1 a tenth of each, in corpus-small/. It goes on where it stopped.

@@ -25,7 +25,8 @@ from recipes import inputs
 RECIPES = Path(__file__).parent
 QUICKEST_FIRST = (
     "text", "questions", "fetch", "babyai", "box2d", "box2d_disturbed", "classic_control", "classic_control_disturbed",
-    "sokoban", "dm_control", "dm_control_starts", "meta_world", "meta_world_told", "atari",
+    "sokoban", "procgen", "dm_control", "dm_control_starts", "meta_world", "meta_world_relative", "meta_world_told",
+    "atari",
 )  # fmt: skip
 OF_A_MODEL = ("own_states",)  # made if it is asked for, because it needs the run that plays
 SECONDS = "seconds.json"  # {recipe: seconds}, beside the datasets

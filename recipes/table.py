@@ -24,7 +24,7 @@ from recipes.make_corpus import QUICKEST_FIRST, SECONDS, read_recipe
 
 PAPER = {  # the rows of the paper's table 1 for which a recipe stands
     "atari": "ALE Atari", "babyai": "BabyAI", "dm_control": "DM Control Suite", "meta_world": "Meta-World",
-    "sokoban": "Sokoban", "questions": "VQAv2, captions", "text": "MassiveText",
+    "procgen": "Procgen", "sokoban": "Sokoban", "questions": "VQAv2, captions", "text": "MassiveText",
 }  # fmt: skip
 FIRST_SEED = 1_000_000  # of random play: far from the seeds of the corpus
 HEAD = "| task | expert | random | success | episodes | tokens | stands for |\n|---|---|---|---|---|---|---|"

@@ -1,6 +1,8 @@
 """Settings of all tests."""
 
+import contextlib
 import faulthandler
+import importlib
 import os
 import signal
 from pathlib import Path
@@ -67,6 +69,11 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # Readline, which pytest imports, sets it behind Python's back: processes that tests start would fold their tables.
 os.environ.pop("COLUMNS", None)
 os.unsetenv("COLUMNS")
+
+# Beam asks IPython, where it is installed, whether it runs in a cell. Loaded here it need not be loaded anew in the
+# fork of each conversion, where it took a third of the time.
+with contextlib.suppress(ImportError):
+    importlib.import_module("IPython")
 
 # Many tests crash a forked process on purpose. It would inherit pytest's fault handler and dump its stack into a
 # passing run; a crash of the test process itself is still reported.

@@ -51,6 +51,7 @@ FAMILIES: dict[str, Family] = {
     "DMControl": Family("DM Control", "shimmy", extra="recipes"),
     "Fetch": Family("Fetch", "gymnasium_robotics", lambda end: end.info_success, extra="recipes"),
     "Sokoban/": Family("Sokoban", success=lambda end: end.info_success, extra="recipes"),
+    "Procgen/": Family("Procgen", success=lambda end: end.info_success, extra=""),  # its module says how to install it
     "ALE/": Family("ALE", "ale_py", extra="recipes"),
     "LunarLander": Family("Box2D", success=lambda end: end.return_ >= 200),
     "BipedalWalker": Family("Box2D"),

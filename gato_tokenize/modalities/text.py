@@ -4,6 +4,7 @@ The paper's own model was never published. `models/text.model` is this project's
 was made. `train_text_model` makes another from any text with the same settings.
 """
 
+import functools
 import hashlib
 import importlib.resources
 import itertools
@@ -74,17 +75,21 @@ class TextTokenizer:
         # Since 0.2.2 the library can return arrays, which are 8% faster than its lists; `np.array` takes both.
         numpy_too = hasattr(self._processor, "encode_as_numpy")
         self._options: dict[str, Any] = {"return_type": "numpy"} if numpy_too else {"out_type": int}
-        size = self._processor.vocab_size()
         self.model_bytes = model_bytes
-        self.vocabulary_size: int = size
+        self.vocabulary_size: int = self._processor.vocab_size()
         self.sha256: str = hashlib.sha256(model_bytes).hexdigest()
         self._unknown_id: int = self._processor.unk_id()
-        silent = (self._processor.is_control(i) or self._processor.is_unknown(i) for i in range(size))
-        self._silent = np.fromiter(silent, dtype=np.bool_, count=size)
         marks = [self._processor.piece_to_id(f"<0x{byte:02X}>") for byte in SPACE_MARK.encode()]
         # A model that puts a space before every text, or lacks bytes, encodes U+2581 as the library does.
         exact = self._processor.normalize("a") == "a" and all(self._processor.is_byte(mark) for mark in marks)
         self._mark_ids = marks if exact else []
+
+    @functools.cached_property
+    def _silent(self) -> NDArray[np.bool_]:
+        """For each id, whether it is no text: control pieces and the unknown piece. Only decoding needs it."""
+        ids = range(self.vocabulary_size)
+        silent = (self._processor.is_control(i) or self._processor.is_unknown(i) for i in ids)
+        return np.fromiter(silent, dtype=np.bool_, count=len(ids))
 
     @property
     def end_id(self) -> int:

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import sys
 from typing import Any
 
 import needs
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from gato_tokenize.environments.playing import PlayedEpisode, legal
-from gato_tokenize.environments.recipe import Recipe
+from gato_tokenize.environments.recipe import MakeError, Recipe
 from pipelines.sources.rollouts.rollout import Rollout, play
 from recipes.environments.meta_world import TASKS
 from recipes.experts.sokoban import solve
@@ -17,6 +18,7 @@ from recipes.experts.sokoban import solve
 pytestmark = pytest.mark.filterwarnings("ignore")  # simulators warn as they are imported
 
 SOKOBAN, VARIANTS = "recipes.environments.sokoban:Sokoban", "recipes.environments.dm_control_variants:DMControl"
+MAZE = "recipes.environments.procgen:Procgen/maze-easy-v0"
 EXPERTS = {  # environment: (policy, a return between that of random actions and that of the expert)
     "CartPole-v1": ("classic:cart_pole", 450.0),
     "Pendulum-v1": ("classic:pendulum", -500.0),
@@ -33,6 +35,7 @@ EXPERTS = {  # environment: (policy, a return between that of random actions and
     f"{VARIANTS}Large/pendulum-swingup-v0": ("dm_control:pendulum", 600.0),
     f"{SOKOBAN}/7x7-2boxes-v0": ("sokoban:solver", 9.5),
     f"{SOKOBAN}/7x7-3boxes-v0": ("sokoban:solver", 8.5),
+    MAZE: ("procgen:maze", 9.0),
     "FetchReach-v4": ("fetch:reach", -10.0),
     "recipes.environments.meta_world:MT50/door-close-v3": ("meta_world:scripted", 1000.0),
     "ALE/Breakout-v5": ("atari:breakout", 8.0),
@@ -44,7 +47,8 @@ SCRIPTED = "recipes.experts.meta_world:scripted"
 
 def with_needs(name: str) -> Any:
     """The parameter of a test that plays this environment."""
-    return pytest.param(name, marks=needs.DM_CONTROL if name.startswith(("dm_control/", VARIANTS)) else ())
+    of_dm_control = name.startswith(("dm_control/", VARIANTS))
+    return pytest.param(name, marks=needs.DM_CONTROL if of_dm_control else needs.PROCGEN if name == MAZE else ())
 
 
 @pytest.mark.parametrize("name", [with_needs(name) for name in EXPERTS])
@@ -64,7 +68,7 @@ def test_an_expert_of_a_few_lines_plays_well(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [with_needs(f"{SOKOBAN}/7x7-2boxes-v0"), with_needs(f"{VARIANTS}Large/cartpole-swingup-v0")]
+    "name", [with_needs(name) for name in (f"{SOKOBAN}/7x7-2boxes-v0", f"{VARIANTS}Large/cartpole-swingup-v0", MAZE)]
 )
 def test_an_episode_is_a_function_of_its_seed(name: str) -> None:
     rollout = Rollout(Recipe(name), "random", max_steps=20)
@@ -90,6 +94,31 @@ def test_bodies_vary_within_their_span_and_from_episode_to_episode() -> None:
         assert 0.9 <= factor <= 1.1
         factors.add(factor)
     assert len(factors) == 5
+
+
+@needs.PROCGEN
+def test_the_expert_of_mazes_knows_where_the_mouse_is_after_random_actions() -> None:
+    """It is where Procgen has it, or the way from there would not end at the cheese."""
+    noisy = Rollout(Recipe(MAZE), "recipes.experts.procgen:maze", max_steps=200, noise=0.5)
+    assert all(play(noisy, seed).ending.info_success for seed in range(20))
+    assert not all(play(Rollout(Recipe(MAZE), "random", max_steps=20), seed).ending.info_success for seed in range(20))
+
+
+def test_without_procgen_the_error_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "procgen", None)
+    monkeypatch.delitem(sys.modules, "recipes.environments.procgen", raising=False)
+    with pytest.raises(MakeError, match="pip install --no-deps procgen-mirror==0.10.7 gym3==0.3.3"):
+        Recipe(MAZE).make(seed=0)
+
+
+@needs.PROCGEN
+def test_a_maze_ends_at_the_cheese_or_after_500_steps() -> None:
+    environment, observation = Recipe(MAZE).start(1)
+    assert environment.observation_space.contains(observation)
+    for step in range(1, 501):
+        seen, reward, terminated, truncated, info = environment.step(4)  # waits
+        assert (reward, terminated, truncated, info["success"]) == (0, False, step == 500, False)
+        np.testing.assert_array_equal(seen, observation)
 
 
 @pytest.mark.parametrize("policy", ["expert", "random"])

@@ -1,0 +1,26 @@
+"""The shortest way through Procgen's mazes, for `rollouts:recipes.environments.procgen:Procgen/maze-easy-v0`."""
+
+from collections.abc import Callable
+from typing import Any
+
+from recipes.environments.procgen import CHEESE, MOVES, moved
+
+
+def maze(environment: Any) -> Callable[[Any], int]:
+    """Take the first step of a shortest way from where the mouse is to the cheese."""
+    maze = environment.unwrapped
+
+    def act(observation: Any) -> int:
+        first: dict[tuple[int, int], int] = {maze.mouse: 0}  # the first action on the way to each cell that was reached
+        queue = [maze.mouse]
+        for cell in queue:
+            if maze.grid[cell] == CHEESE:
+                return first[cell]
+            for action in MOVES:
+                reached = moved(maze.grid, cell, action)
+                if reached not in first:
+                    first[reached] = action if cell == maze.mouse else first[cell]
+                    queue.append(reached)
+        raise ValueError("no way leads to the cheese")
+
+    return act
