@@ -19,7 +19,7 @@ from recipes.table import HEAD, PAPER, rows
 
 ROOT = Path(__file__).parents[2]
 # Of the training of the model that comes with the package.
-PARTS = "demo", "demo_second", "demo_third", "demo_fourth"
+PARTS = "demo", "demo_second", "demo_third", "demo_fourth", "demo_sixth", "demo_seventh"
 
 
 def test_every_recipe_is_made() -> None:
@@ -37,9 +37,8 @@ def test_what_recipes_make_is_no_part_of_the_source() -> None:
     assert {f"/{out.split('/')[0]}/" for out in (*made, *runs, *tried)} <= set(ignored)
 
 
-@pytest.mark.parametrize("part", ["demo_fifth", "demo_sixth"])
-def test_what_was_tried_reads_what_recipes_make(part: str) -> None:
-    words = ["train", "--config", str(RECIPES / "tried" / f"{part}.toml")]
+def test_what_was_tried_reads_what_recipes_make() -> None:
+    words = ["train", "--config", str(RECIPES / "tried" / "demo_fifth.toml")]
     read = {text.rpartition(":")[0] for text in parser_of("gato-model", "", COMMANDS).parse_args(words).data}
     made = {read_recipe(name, small)["out"] for name in (*QUICKEST_FIRST, *OF_A_MODEL) for small in (False, True)}
     tried = {path.stem: tomllib.loads(path.read_text(encoding="utf-8")) for path in (RECIPES / "tried").glob("*.toml")}
@@ -75,14 +74,22 @@ def test_the_recipe_of_the_demo_gives_the_model_that_comes_with_the_package() ->
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "new"),
+    ("before", "after", "new", "gone"),
     [
-        ("demo", "demo_second", set()),
-        ("demo_second", "demo_third", {"dm_control_starts"}),
-        ("demo_third", "demo_fourth", set()),
+        ("demo", "demo_second", (), ()),
+        ("demo_second", "demo_third", ("dm_control_starts",), ()),
+        ("demo_third", "demo_fourth", (), ()),
+        (
+            *("demo_fourth", "demo_sixth"),
+            ("own_states", "meta_world_told", "classic_control_disturbed", "box2d_disturbed"),
+            ("meta_world", "classic_control", "box2d"),
+        ),
+        ("demo_sixth", "demo_seventh", ("meta_world_relative",), ("meta_world_told",)),
     ],
 )
-def test_each_part_goes_on_with_the_data_and_the_run_of_the_one_before(before: str, after: str, new: set[str]) -> None:
+def test_each_part_goes_on_with_the_run_of_the_one_before_and_with_what_recipes_make(
+    before: str, after: str, new: tuple[str, ...], gone: tuple[str, ...]
+) -> None:
     first, second = (
         parser_of("gato-model", "", COMMANDS).parse_args(["train", "--config", str(RECIPES / f"{name}.toml")])
         for name in (before, after)
@@ -91,7 +98,8 @@ def test_each_part_goes_on_with_the_data_and_the_run_of_the_one_before(before: s
     of_first, of_second = (
         {text.rpartition(":")[0].replace("corpus-small/", "corpus/") for text in one.data} for one in (first, second)
     )
-    assert of_second - of_first == {read_recipe(name)["out"] for name in new} and of_first <= of_second
+    assert of_second - of_first == {read_recipe(name)["out"] for name in new}
+    assert of_first - of_second == {read_recipe(name)["out"] for name in gone}
 
 
 @pytest.mark.parametrize("name", (*QUICKEST_FIRST, *OF_A_MODEL))
