@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from gato_model.evaluation.scores import interquartile_mean, mean_interval, mean_of_tasks
-from gato_model.evaluation.summary import HALF
+from gato_model.evaluation.summary import above_half
 from gato_model.shipped import model_path
 from gato_model.training.checkpoint import METRICS
 from gato_model.training.run_log import read_metrics
@@ -58,7 +58,7 @@ def _domain_row(name: str, scores: Sequence[TaskScore]) -> tuple[str, ...]:
     known = [one.values for one in scores if one.values is not None]
     if not known:
         return (name, str(len(scores)), "", "", "")
-    above = sum(float(np.mean(values)) > HALF for values in known)
+    above = sum(map(above_half, known))
     return (
         name,
         str(len(scores)),
