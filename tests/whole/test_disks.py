@@ -203,7 +203,7 @@ def test_a_read_only_folder(disk: Disk, capsys: pytest.CaptureFixture[str]) -> N
     words = everything()
     assert convert(*words, out="whole/toy/1.0.0") == 0
     disk.mount(size="64m")
-    unpublished = [word if word != "1" else "0" for word in words]
+    unpublished = [word if word != "1" else "0%" for word in words]  # a share is judged at the end
     for prepare in (None, "middle", "unpublished"):
         if prepare == "middle":
             disk.remount(size=30 * PAGE)
