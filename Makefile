@@ -20,7 +20,8 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .PHONY: demo train-demo corpus play results check test test-all test-lowest cluster-test lint bench docs dist clean
 
-# Procgen asks for the old Gym and for a numpy below 2, and needs neither: it comes without what it asks for.
+# Procgen asks for a numpy below 2, and works with newer ones: it comes without what it asks for. The extra `recipes` has
+# what it really needs.
 PROCGEN := --no-deps 'procgen-mirror==0.10.7; sys_platform == "linux" and platform_machine == "x86_64" and \
 	python_version < "3.13"' gym3==0.3.3
 

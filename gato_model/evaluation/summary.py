@@ -1,10 +1,11 @@
 """Summary: a model's scores over several tasks (Reed et al. 2022, section 4.1)."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
@@ -15,7 +16,7 @@ from gato_tokenize.output import counted
 HALF = 0.5  # of the expert's score: the paper counts the tasks above it
 
 
-def above_half(scores: ArrayLike) -> bool:
+def above_half(scores: Sequence[float] | NDArray[np.float64]) -> bool:
     """Return whether the mean of a task's scores is above half of the expert's.
 
     Half itself is not above it, also where the mean is half but for the last digits of its floats.

@@ -1,7 +1,7 @@
 """Procgen's mazes: a mouse looks for cheese, seen as a picture of 64x64; a level is made for each seed.
 
-Procgen is made for the old Gym and for an older numpy, with which it works all the same: it is installed by `pip
-install --no-deps procgen-mirror gym3`, for x86-64 Linux and Python up to 3.12 only.
+Procgen's package asks for a numpy below 2, and works with newer ones: it is installed without what it asks for. What it
+really needs comes with the extra `recipes`.
 """
 
 import contextlib
@@ -90,7 +90,9 @@ class Maze(gymnasium.Env[NDArray[np.uint8], int]):
         (state,) = self._game.callmethod("get_state")
         head = np.array([SIZE, SIZE, SIZE * SIZE], np.int32).tobytes()  # width, height, number of cells
         if state.count(head) != 1:
-            raise RuntimeError("the maze is not where procgen-mirror 0.10.7 has it in its saved state")
+            raise RuntimeError(
+                "Procgen's saved state has no maze where that of 0.10.7 has it: install procgen-mirror==0.10.7"
+            )
         return np.frombuffer(state, np.int32, SIZE * SIZE, state.index(head) + len(head)).reshape(SIZE, SIZE)
 
 

@@ -3,6 +3,7 @@
 import importlib
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 import needs
@@ -109,6 +110,10 @@ def test_without_procgen_the_error_says_how_to_install_it(monkeypatch: pytest.Mo
     monkeypatch.delitem(sys.modules, "recipes.environments.procgen", raising=False)
     with pytest.raises(MakeError, match="pip install --no-deps procgen-mirror==0.10.7 gym3==0.3.3"):
         Recipe(MAZE).make(seed=0)
+    root = Path(__file__).parents[2]
+    for name in "Makefile", "recipes/README.md":  # where the same versions are named
+        text = (root / name).read_text(encoding="utf-8")
+        assert "procgen-mirror==0.10.7" in text and "gym3==0.3.3" in text
 
 
 @needs.PROCGEN
